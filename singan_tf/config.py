@@ -1,0 +1,314 @@
+"""Every setting of a run: its default, its range, its meaning; nothing else.
+
+The defaults are the reference recipe (tamarott/SinGAN). The command line makes
+its flags from these fields, and a run folder stores them as JSON, so a setting
+is written down here and nowhere else. Standard library only.
+"""
+
+import dataclasses
+import math
+from typing import Any, Optional
+
+from singan_tf.errors import UsageError, UserError
+
+
+def _setting(
+    default: Any,
+    meaning: str,
+    low: Optional[float] = None,
+    high: Optional[float] = None,
+    choices: tuple = (),
+):
+    metadata = {"help": meaning, "low": low, "high": high, "choices": choices}
+    return dataclasses.field(default=default, metadata=metadata)
+
+
+class _Section:
+    """A group of settings that checks itself against its own metadata."""
+
+    def __post_init__(self):
+        for field in dataclasses.fields(self):
+            _check(field, getattr(self, field.name))
+
+
+def _check(field: dataclasses.Field, value: Any) -> None:
+    expected = (int, float) if field.type is float else field.type
+    if not isinstance(value, expected) or (
+        isinstance(value, bool) and field.type is not bool
+    ):
+        raise UsageError(
+            f"--{field.name}={value!r} must be of type {field.type.__name__}."
+        )
+    choices = field.metadata["choices"]
+    if choices and value not in choices:
+        raise UsageError(
+            f"--{field.name}={value} must be one of {', '.join(choices)}."
+        )
+    low, high = field.metadata["low"], field.metadata["high"]
+    too_low = low is not None and value < low
+    too_high = high is not None and value > high
+    if too_low or too_high or (field.type is float and not math.isfinite(value)):
+        bounds = [f"at least {low}"] if low is not None else []
+        bounds += [f"at most {high}"] if high is not None else []
+        raise UsageError(
+            f"--{field.name}={value} must be {' and '.join(bounds) or 'finite'}."
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class PyramidConfig(_Section):
+    """Sizes of the scales (SinGAN, section 2; arithmetic of the reference code)."""
+
+    min_size: int = _setting(25, "Shorter side of the coarsest scale, in pixels.", 8)
+    max_size: int = _setting(
+        250,
+        "Longest side of the finest scale, in pixels; larger photographs are "
+        "shrunk to it, smaller ones keep their size.",
+        8,
+    )
+    scale_factor: float = _setting(
+        0.75,
+        "Size ratio of adjacent scales before it is fitted so that the coarsest "
+        "shorter side is exactly --min_size.",
+        0.1,
+        0.95,
+    )
+    num_scales: int = _setting(
+        0, "Number of scales; 0 derives it from --scale_factor.", 0, 64
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class NetworkConfig(_Section):
+    """Architecture of generators and critics."""
+
+    channels: int = _setting(3, "3 trains in colour, 1 in grey.", 1, 3)
+    width: int = _setting(32, "Feature channels at scale 0.", 1, 1024)
+    max_width: int = _setting(128, "Cap on feature channels.", 1, 1024)
+    width_doubling: int = _setting(
+        4, "Feature channels double every so many scales; 0 never.", 0
+    )
+    padding: str = _setting(
+        "zeros",
+        "What surrounds the image: zeros; its reflection; itself, wrapped around "
+        "(seamless tiles); or noise, with the previous image in zeros (animation).",
+        choices=("zeros", "reflect", "circular", "noise"),
+    )
+    generator_normalization: str = _setting(
+        "batch",
+        "Normalisation in the generator.",
+        choices=("batch", "instance", "none"),
+    )
+    critic_normalization: str = _setting(
+        "batch",
+        "Normalisation in the critic.",
+        choices=("batch", "instance", "none"),
+    )
+    residual: bool = _setting(
+        True, "Add the previous image to the generator's output (SinGAN, eq. 5)."
+    )
+    critic_constraint: str = _setting(
+        "gradient_penalty",
+        "What keeps the critic 1-Lipschitz.",
+        choices=("gradient_penalty", "spectral"),
+    )
+
+    def __post_init__(self):
+        """Checks the fields.
+
+        Raises:
+            UsageError: if a value is out of its range.
+        """
+        super().__post_init__()
+        if self.channels == 2:
+            raise UsageError("--channels=2 must be 1 or 3.")
+        if self.width > self.max_width:
+            raise UsageError(
+                f"--width={self.width} must be at most --max_width={self.max_width}."
+            )
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainingConfig(_Section):
+    """The optimisation of one scale."""
+
+    steps: int = _setting(2000, "Training steps at each scale.", 1)
+    critic_updates: int = _setting(3, "Critic updates in a step.", 1, 100)
+    generator_updates: int = _setting(3, "Generator updates in a step.", 1, 100)
+    global_batch_size: int = _setting(
+        0,
+        "Samples in an update, split evenly over the devices; 0 is one a device.",
+        0,
+    )
+    critic_learning_rate: float = _setting(5e-4, "Adam's, for the critic.", 0)
+    generator_learning_rate: float = _setting(5e-4, "Adam's, for the generator.", 0)
+    beta1: float = _setting(0.5, "Adam's beta 1.", 0, 0.9999)
+    beta2: float = _setting(0.999, "Adam's beta 2.", 0, 0.999999)
+    learning_rate_schedule: str = _setting(
+        "step",
+        "step: times --decay_factor from --decay_at on; cosine: down to "
+        "--decay_factor at the last step; constant.",
+        choices=("step", "cosine", "constant"),
+    )
+    decay_at: float = _setting(
+        0.8, "Fraction of the steps after which the step schedule decays.", 0, 1
+    )
+    decay_factor: float = _setting(0.1, "How far the learning rate decays.", 0, 1)
+    gradient_penalty_weight: float = _setting(
+        0.1, "Weight of the critic's gradient penalty.", 0
+    )
+    reconstruction_weight: float = _setting(
+        10.0, "Weight of the reconstruction loss (alpha in the paper).", 0
+    )
+    noise_amplitude_weight: float = _setting(
+        0.1, "Noise amplitude of a scale per unit of reconstruction RMSE.", 0
+    )
+    reconstruction_noise: str = _setting(
+        "redrawn",
+        "z* at scale 0: redrawn at each step, the last draw kept (the reference "
+        "code), or fixed from the start (the paper).",
+        choices=("redrawn", "fixed"),
+    )
+    crop_size: int = _setting(
+        0,
+        "Train on random crops of this side, in pixels, so that time and memory "
+        "stop growing with the photograph; 0 trains on full frames.",
+        0,
+    )
+    previous_pool: int = _setting(
+        0,
+        "Previous images drawn once for a scale and reused; 0 draws a fresh one "
+        "for every update.",
+        0,
+        1024,
+    )
+    moving_average: float = _setting(
+        0.0, "Decay of a moving average of the generator's weights; 0 is none.", 0, 1
+    )
+    mixed_precision: str = _setting(
+        "none",
+        "bfloat16 computes convolutions in 16 bits; losses and weights stay in 32.",
+        choices=("none", "bfloat16"),
+    )
+    seed: int = _setting(0, "Seed of every random number.", 0, 2**31 - 1)
+
+    def __post_init__(self):
+        """Checks the fields.
+
+        Raises:
+            UsageError: if a value is out of its range.
+        """
+        super().__post_init__()
+        if self.moving_average == 1:
+            raise UsageError("--moving_average=1 never learns; choose a value below 1.")
+        if 0 < self.crop_size < 16:
+            raise UsageError(
+                f"--crop_size={self.crop_size} must be 0 (full frames) or at least 16: "
+                "a score of the critic sees 11 pixels."
+            )
+
+
+@dataclasses.dataclass(frozen=True)
+class RuntimeConfig(_Section):
+    """How a run is carried out; it may change between a run and its resumption."""
+
+    strategy: str = _setting(
+        "auto",
+        "auto: every GPU when there are several, else one device.",
+        choices=("auto", "one_device", "mirrored"),
+    )
+    xla: bool = _setting(
+        False, "Compile the training step with XLA; on CPUs this is slower."
+    )
+    checkpoint_seconds: float = _setting(
+        60.0, "Save at most so often within a scale; 0 saves after every step.", 0
+    )
+    log_steps: int = _setting(
+        10, "Steps between TensorBoard points and between plain log lines.", 1
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """The whole configuration of a run."""
+
+    pyramid: PyramidConfig = PyramidConfig()
+    network: NetworkConfig = NetworkConfig()
+    training: TrainingConfig = TrainingConfig()
+    runtime: RuntimeConfig = RuntimeConfig()
+
+
+SECTIONS = {field.name: field.type for field in dataclasses.fields(Config)}
+
+
+def settings() -> list[dataclasses.Field]:
+    """Returns every setting of every section, in order."""
+    return [field for section in SECTIONS.values() for field in dataclasses.fields(section)]
+
+
+def from_settings(values: dict[str, Any]) -> Config:
+    """Builds a Config from a flat mapping of setting name to value.
+
+    Args:
+        values: Values by name; what is missing keeps its default.
+
+    Returns:
+        A checked Config.
+
+    Raises:
+        UsageError: if a name is unknown or a value is out of its range.
+    """
+    unknown = set(values) - {field.name for field in settings()}
+    if unknown:
+        raise UsageError(f"There is no setting named {', '.join(sorted(unknown))}.")
+    return Config(
+        **{
+            name: section(
+                **{f.name: values[f.name] for f in dataclasses.fields(section) if f.name in values}
+            )
+            for name, section in SECTIONS.items()
+        }
+    )
+
+
+def to_json(config: Config) -> dict[str, dict[str, Any]]:
+    """Returns the settings as nested dicts of JSON values, section by section."""
+    return dataclasses.asdict(config)
+
+
+def from_json(data: dict[str, dict[str, Any]]) -> Config:
+    """Inverse of `to_json`.
+
+    Raises:
+        UserError: if the data is not a configuration.
+    """
+    try:
+        flat = {key: value for part in data.values() for key, value in part.items()}
+    except AttributeError:
+        raise UserError("The stored configuration is not a mapping.") from None
+    return from_settings(flat)
+
+
+def differences(old: Config, new: Config) -> list[str]:
+    """Settings that would change a run's result, as "name: old -> new".
+
+    Args:
+        old: What a run was started with.
+        new: What it would go on with.
+
+    Returns:
+        One entry for each differing setting outside `RuntimeConfig`.
+    """
+    found = []
+    for name in SECTIONS:
+        if name == "runtime":
+            continue
+        before = dataclasses.asdict(getattr(old, name))
+        after = dataclasses.asdict(getattr(new, name))
+        found += [
+            f"--{key}: {before[key]} -> {after[key]}"
+            for key in before
+            if before[key] != after[key]
+        ]
+    return found
+

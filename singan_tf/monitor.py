@@ -1,0 +1,130 @@
+"""What a person sees of a run while it trains.
+
+A progress bar where there is a terminal, plain lines where there is none, and
+TensorBoard scalars and images in the run folder in both cases.
+"""
+
+import datetime
+import logging
+import pathlib
+import sys
+import time
+from typing import Optional
+
+import tensorflow as tf
+import tqdm
+
+from singan_tf.checkpoint import LOSS_COLUMNS
+from singan_tf.config import Config
+from singan_tf.networks import scale_width
+
+logger = logging.getLogger(__name__)
+
+# A step's fixed cost as if it were arithmetic, in pixels x channels^2; measured: a
+# step at 25x34 and 32 channels is mostly overhead.
+_OVERHEAD = 4e6
+
+
+class Monitor:
+    """Shows a run's progress and writes its TensorBoard events."""
+
+    def __init__(
+        self, config: Config, sizes: list[tuple[int, int]], run_dir: pathlib.Path
+    ):
+        """Opens the events folder.
+
+        Args:
+            config: Of the run.
+            sizes: (height, width) of each scale.
+            run_dir: The run folder.
+        """
+        self._steps = config.training.steps
+        self._log_steps = config.runtime.log_steps
+        self._sizes = sizes
+        self._costs = [_step_cost(config, n, size) for n, size in enumerate(sizes)]
+        self._writer = tf.summary.create_file_writer(str(run_dir / "events"))
+        self._bar = None
+        self._started = 0.0
+        self._first_step = 0
+
+    def start_scale(self, scale: int, first_step: int) -> None:
+        """Announces a scale that starts, or goes on, at `first_step`."""
+        height, width = self._sizes[scale]
+        title = f"scale {scale}/{len(self._sizes) - 1} {width}x{height}"
+        if sys.stderr.isatty():
+            self._bar = tqdm.tqdm(
+                total=self._steps, initial=first_step, desc=title, unit="step"
+            )
+        else:
+            logger.info("%s: step %d of %d", title, first_step, self._steps)
+        self._started = time.monotonic()
+        self._first_step = first_step
+
+    def step(self, scale: int, step: int, losses: tf.Tensor) -> None:
+        """Counts a step done.
+
+        Args:
+            scale: The scale.
+            step: Its number, from 0.
+            losses: float32 [len(LOSS_COLUMNS)]; read every few steps only, because
+                reading waits for the device.
+        """
+        if self._bar:
+            self._bar.update()
+        done = step + 1
+        if done % self._log_steps and done != self._steps:
+            return
+        values = dict(zip(LOSS_COLUMNS, losses.numpy().tolist()))
+        with self._writer.as_default(step):
+            for name, value in values.items():
+                tf.summary.scalar(f"scale_{scale:02d}/{name}", value)
+        rate = (done - self._first_step) / (time.monotonic() - self._started)
+        text = ", ".join(f"{name} {value:.4g}" for name, value in values.items())
+        left = self._time_left(scale, done, rate)
+        if self._bar:
+            self._bar.set_postfix_str(f"{text}; whole run {left} left")
+        else:
+            logger.info(
+                "scale %d step %d/%d, %.3g steps/s, whole run %s left: %s",
+                scale,
+                done,
+                self._steps,
+                rate,
+                left,
+                text,
+            )
+
+    def finish_scale(
+        self, scale: int, real: tf.Tensor, fake: tf.Tensor, reconstruction: tf.Tensor
+    ) -> None:
+        """Closes a scale's bar and shows its images, float32 [1, H, W, C]."""
+        with self._writer.as_default(self._steps):
+            for name, image in (
+                ("real", real),
+                ("fake", fake),
+                ("reconstruction", reconstruction),
+            ):
+                tf.summary.image(f"scale_{scale:02d}/{name}", (image + 1) / 2)
+        self._close_bar()
+
+    def close(self) -> None:
+        """Writes what is buffered; call it however the run ends."""
+        self._close_bar()
+        self._writer.close()
+
+    def _close_bar(self) -> None:
+        if self._bar:
+            self._bar.close()
+            self._bar = None
+
+    def _time_left(self, scale: int, done: int, rate: float) -> str:
+        """Of the whole run: the other scales' steps by their arithmetic."""
+        steps = self._steps - done
+        ahead = self._steps * sum(self._costs[scale + 1 :]) / self._costs[scale]
+        return str(datetime.timedelta(seconds=round((steps + ahead) / rate)))
+
+
+def _step_cost(config: Config, scale: int, size: tuple[int, int]) -> float:
+    crop: Optional[int] = config.training.crop_size or None
+    pixels = min(crop or size[0], size[0]) * min(crop or size[1], size[1])
+    return pixels * scale_width(config.network, scale) ** 2 + _OVERHEAD

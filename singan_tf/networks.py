@@ -1,0 +1,206 @@
+"""The generator and the critic of one scale: fully convolutional Keras models.
+
+Both are five valid 3x3 convolutions, so every output pixel sees 11x11 input
+pixels. Nothing is padded between layers: whoever calls pads the input once by
+`MARGIN`, which is what makes a crop compute exactly what the whole image does.
+"""
+
+import warnings
+
+import tensorflow as tf
+
+from singan_tf.config import NetworkConfig
+
+NUM_LAYERS = 5
+# Pixels that five valid 3x3 convolutions take off each side.
+MARGIN = NUM_LAYERS
+_KERNEL = 3
+
+# PyTorch's defaults, which the recipe was tuned with; Keras' own are 0.99, 1e-3
+# and a slope of 0.3.
+_BATCH_NORM_MOMENTUM = 0.9
+_BATCH_NORM_EPSILON = 1e-5
+_LEAKY_SLOPE = 0.2
+_WEIGHT_STDDEV = 0.02
+
+
+class Generator(tf.keras.Model):
+    """Maps noise and a previous image to an image at its scale.
+
+    SinGAN, eq. 5: the network sees their sum and corrects the previous image.
+    """
+
+    def __init__(self, config: NetworkConfig, width: int, seed: int, precision: str):
+        """Creates the layers; the variables come with the first call.
+
+        Args:
+            config: Normalisation, residual connection and image channels.
+            width: Feature channels.
+            seed: Of the initial weights.
+            precision: Keras dtype policy of the convolutions, such as "float32".
+        """
+        super().__init__()
+        self._residual = config.residual
+        self._stack = _layers(
+            width,
+            config.channels,
+            config.generator_normalization,
+            seed,
+            precision,
+            spectral=False,
+        )
+
+    def call(self, inputs, training: bool = False) -> tf.Tensor:
+        """Computes an image.
+
+        Args:
+            inputs: A pair, both padded by `MARGIN`: the noisy previous image and
+                the previous image, float32 [B, H + 10, W + 10, C].
+            training: Whether batch norm uses the batch's own statistics.
+
+        Returns:
+            float32 [B, H, W, C], centred on [-1, 1] and not clipped.
+        """
+        noisy, previous = inputs
+        image = tf.tanh(tf.cast(_apply(self._stack, noisy, training), tf.float32))
+        if self._residual:
+            image += previous[:, MARGIN:-MARGIN, MARGIN:-MARGIN]
+        return image
+
+
+class Critic(tf.keras.Model):
+    """Scores every 11x11 patch of an image: the higher, the more real."""
+
+    def __init__(self, config: NetworkConfig, width: int, seed: int, precision: str):
+        """Creates the layers; arguments as for `Generator`."""
+        super().__init__()
+        self._stack = _layers(
+            width,
+            1,
+            config.critic_normalization,
+            seed,
+            precision,
+            spectral=config.critic_constraint == "spectral",
+        )
+
+    def call(self, inputs: tf.Tensor, training: bool = False) -> tf.Tensor:
+        """Maps images float32 [B, H, W, C] to score maps [B, H - 10, W - 10, 1]."""
+        return tf.cast(_apply(self._stack, inputs, training), tf.float32)
+
+
+def scale_width(config: NetworkConfig, scale: int) -> int:
+    """Feature channels at a scale: doubled every few scales, up to a cap."""
+    doublings = scale // config.width_doubling if config.width_doubling else 0
+    return min(config.width * 2**doublings, config.max_width)
+
+
+def layer_seed(seed: int, scale: int, player: int) -> int:
+    """Seed of a network's first layer; the layers after it count on from there.
+
+    Args:
+        seed: The run's.
+        scale: The scale.
+        player: 0 for the generator, 1 for the critic.
+    """
+    return (seed * 64 + scale) * 64 + player * 32
+
+
+def dtype_policy(mixed_precision: str) -> str:
+    """Keras dtype policy of the convolutions for a `mixed_precision` setting."""
+    return "float32" if mixed_precision == "none" else f"mixed_{mixed_precision}"
+
+
+def build(network: tf.keras.Model, channels: int) -> None:
+    """Creates the variables of a generator or a critic."""
+    side = 2 * MARGIN + 1
+    image = tf.zeros([1, side, side, channels])
+    network((image, image) if isinstance(network, Generator) else image)
+
+
+def pad(image: tf.Tensor, padding: str) -> tf.Tensor:
+    """Surrounds images by `MARGIN` pixels.
+
+    Args:
+        image: [B, H, W, C]; reflect and circular need sides above `MARGIN`.
+        padding: zeros, reflect, circular, or noise, which leaves the border of
+            everything but noise maps zero.
+
+    Returns:
+        [B, H + 10, W + 10, C].
+    """
+    border = [[0, 0], [MARGIN, MARGIN], [MARGIN, MARGIN], [0, 0]]
+    if padding == "reflect":
+        return tf.pad(image, border, "REFLECT")
+    if padding == "circular":
+        image = tf.concat([image[:, -MARGIN:], image, image[:, :MARGIN]], axis=1)
+        return tf.concat(
+            [image[:, :, -MARGIN:], image, image[:, :, :MARGIN]], axis=2
+        )
+    return tf.pad(image, border)
+
+
+def _layers(
+    width: int,
+    outputs: int,
+    normalization: str,
+    seed: int,
+    precision: str,
+    spectral: bool,
+) -> list:
+    stack = []
+    for index in range(NUM_LAYERS - 1):
+        convolution = _convolution(width, seed + index, precision)
+        stack.append(_spectral(convolution) if spectral else convolution)
+        if normalization != "none":
+            stack.append(_normalization(normalization, seed + index, precision))
+        stack.append(tf.keras.layers.LeakyReLU(_LEAKY_SLOPE, dtype=precision))
+    tail = _convolution(outputs, seed + NUM_LAYERS - 1, precision)
+    return stack + [_spectral(tail) if spectral else tail]
+
+
+def _convolution(outputs: int, seed: int, precision: str) -> tf.keras.layers.Layer:
+    return tf.keras.layers.Conv2D(
+        outputs,
+        _KERNEL,
+        padding="valid",
+        kernel_initializer=tf.keras.initializers.RandomNormal(
+            0.0, _WEIGHT_STDDEV, seed=seed
+        ),
+        # Zero, where PyTorch draws from a uniform distribution of the fan-in: a
+        # bias before batch norm has no effect, and the last one starts neutral.
+        bias_initializer="zeros",
+        dtype=precision,
+    )
+
+
+def _normalization(kind: str, seed: int, precision: str) -> tf.keras.layers.Layer:
+    gamma = tf.keras.initializers.RandomNormal(1.0, _WEIGHT_STDDEV, seed=seed)
+    if kind == "instance":
+        return _addons().layers.InstanceNormalization(
+            epsilon=_BATCH_NORM_EPSILON, gamma_initializer=gamma, dtype=precision
+        )
+    return tf.keras.layers.BatchNormalization(
+        momentum=_BATCH_NORM_MOMENTUM,
+        epsilon=_BATCH_NORM_EPSILON,
+        gamma_initializer=gamma,
+        dtype=precision,
+    )
+
+
+def _spectral(layer: tf.keras.layers.Layer) -> tf.keras.layers.Layer:
+    return _addons().layers.SpectralNormalization(layer, dtype=layer.dtype_policy)
+
+
+def _addons():
+    """Imports tensorflow-addons where it is needed: it warns and takes a second."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        import tensorflow_addons
+
+    return tensorflow_addons
+
+
+def _apply(stack: list, x: tf.Tensor, training: bool) -> tf.Tensor:
+    for layer in stack:
+        x = layer(x, training=training)
+    return x

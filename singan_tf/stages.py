@@ -1,0 +1,230 @@
+"""A stage: anything that maps noise and a previous image to an image at its scale.
+
+`SinGAN` walks over stages and needs three things of each: `noise` draws its noise
+map, calling it makes an image, and its tf.Variables are found by tf.Module. The
+convolutional generator of the paper is one kind of stage.
+"""
+
+from typing import Optional
+
+import tensorflow as tf
+
+from singan_tf import networks, noise
+from singan_tf.config import Config
+from singan_tf.networks import MARGIN
+
+# Rows of an image are computed in strips of about so many pixels, which bounds
+# memory: 128 channels of float32 in a layer are 128 MiB then.
+_STRIP_PIXELS = 2**18
+
+
+class ConvolutionalStage(tf.Module):
+    """The generator of one scale with its padding and its noise amplitude."""
+
+    def __init__(
+        self,
+        generator: networks.Generator,
+        noise_channels: int,
+        padding: str,
+        whole_image: bool = False,
+    ):
+        """Wraps a generator.
+
+        Args:
+            generator: Its variables must exist.
+            noise_channels: 1 for one noise map shared by all colours, else as
+                many as the image's.
+            padding: See `networks.pad`.
+            whole_image: The generator's output at a pixel depends on the whole
+                image (instance normalisation), so it cannot run in strips.
+        """
+        super().__init__()
+        self.generator = generator
+        self.noise_amplitude = tf.Variable(1.0, trainable=False)
+        self._noise_channels = noise_channels
+        self._padding = padding
+        self._whole_image = whole_image
+
+    def noise(self, seeds: tf.Tensor, stream: int, height, width) -> tf.Tensor:
+        """Draws noise maps for an output of height x width pixels.
+
+        Args:
+            seeds: int64 [B].
+            stream: See `noise.normal`.
+            height: int or scalar tensor.
+            width: int or scalar tensor.
+
+        Returns:
+            Standard normal, float32 [B, height, width, 1 or C]; with noise padding
+            each side has `MARGIN` more pixels.
+        """
+        extra = 2 * MARGIN if self._padding == "noise" else 0
+        shape = [height + extra, width + extra, self._noise_channels]
+        return noise.normal(seeds, stream, shape)
+
+    def padded_inputs(
+        self, noise_map: Optional[tf.Tensor], previous: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        """What the generator takes: (noisy previous, previous), padded.
+
+        Args:
+            noise_map: As `noise` gives it; None is no noise.
+            previous: float32 [B, H, W, C].
+
+        Returns:
+            Two float32 [B, H + 10, W + 10, C].
+        """
+        padded = networks.pad(previous, self._padding)
+        if noise_map is None:
+            return padded, padded
+        if self._padding != "noise":
+            noise_map = networks.pad(noise_map, self._padding)
+        return padded + self.noise_amplitude * noise_map, padded
+
+    def padded_crop_inputs(
+        self,
+        seeds: tf.Tensor,
+        stream: int,
+        padded: tf.Tensor,
+        corners: tf.Tensor,
+        crop_size: tuple[int, int],
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        """`padded_inputs` for one crop of each image, at a cost free of its size.
+
+        The noise is drawn for the crop alone and given the border that `pad` would
+        give it, so that what the generator sees has exactly the distribution of a
+        crop of the whole image.
+
+        Args:
+            seeds: int64 [B].
+            stream: See `noise.normal`.
+            padded: The previous images, padded, float32 [B, H + 10, W + 10, C].
+            corners: int32 [B, 2], (top, left) of each crop in the image.
+            crop_size: (height, width) of the crop in the image.
+
+        Returns:
+            Two float32 [B, height + 10, width + 10, C].
+        """
+        window = [side + 2 * MARGIN for side in crop_size]
+        previous = crop(padded, corners, window)
+        noise_map = noise.normal(seeds, stream, window + [self._noise_channels])
+        full = [padded.shape[1] - 2 * MARGIN, padded.shape[2] - 2 * MARGIN]
+        noise_map = tf.stack(
+            [
+                self._bordered(noise_map[i], corners[i], window, full)
+                for i in range(noise_map.shape[0])
+            ]
+        )
+        return previous + self.noise_amplitude * noise_map, previous
+
+    def _bordered(self, noise_map, corner, window, full):
+        """Makes the part of a noise window that lies outside the image its border."""
+        if self._padding == "noise":
+            return noise_map
+        for axis in (0, 1):
+            start = corner[axis] - MARGIN
+            position = start + tf.range(window[axis])
+            outside = (position < 0) | (position >= full[axis])
+            if self._padding == "zeros":
+                inside = tf.cast(~outside, tf.float32)
+                noise_map *= inside[:, None, None] if axis == 0 else inside[:, None]
+                continue
+            if self._padding == "reflect":
+                source = tf.abs(position)
+                last = full[axis] - 1
+                source = last - tf.abs(last - source)
+            else:
+                source = tf.math.floormod(position, full[axis])
+            # The wrapped end of a circle may lie outside the window; a draw of its
+            # own is as good there.
+            seen = (source >= start) & (source < start + window[axis])
+            local = tf.where(outside & seen, source, position) - start
+            noise_map = tf.gather(noise_map, local, axis=axis)
+        return noise_map
+
+    def __call__(
+        self, noise_map: Optional[tf.Tensor], previous: tf.Tensor
+    ) -> tf.Tensor:
+        """Makes an image, as at inference (batch norm on its running averages).
+
+        Args:
+            noise_map: As `noise` gives it; None is no noise.
+            previous: float32 [B, H, W, C] in [-1, 1].
+
+        Returns:
+            float32 [B, H, W, C], not clipped.
+        """
+        noisy, padded = self.padded_inputs(noise_map, previous)
+        height, width = previous.shape[1], previous.shape[2]
+        if self._whole_image:
+            return self.generator((noisy, padded), training=False)
+        if height and width and height * width <= _STRIP_PIXELS:
+            return self.generator((noisy, padded), training=False)
+        return self._in_strips(noisy, padded)
+
+    def _in_strips(self, noisy: tf.Tensor, padded: tf.Tensor) -> tf.Tensor:
+        """The same image from strips of rows: convolutions are valid, so exact."""
+        height = tf.shape(padded)[1] - 2 * MARGIN
+        rows = tf.maximum(_STRIP_PIXELS // (tf.shape(padded)[2] - 2 * MARGIN), 1)
+        count = -(-height // rows)
+        channels = padded.shape[3]
+
+        def strip(index, strips):
+            window = slice(
+                index * rows, tf.minimum((index + 1) * rows, height) + 2 * MARGIN
+            )
+            image = self.generator((noisy[:, window], padded[:, window]), training=False)
+            # TensorArray.concat joins along the first axis: rows go there.
+            return index + 1, strips.write(index, tf.transpose(image, [1, 0, 2, 3]))
+
+        _, strips = tf.while_loop(
+            lambda index, _: index < count,
+            strip,
+            (0, tf.TensorArray(tf.float32, size=count, infer_shape=False)),
+            # One strip at a time, or memory is not bounded.
+            parallel_iterations=1,
+        )
+        image = tf.transpose(strips.concat(), [1, 0, 2, 3])
+        image.set_shape([padded.shape[0], None, None, channels])
+        return image
+
+
+def build_stage(config: Config, scale: int) -> ConvolutionalStage:
+    """Creates the untrained stage of a scale, variables included."""
+    network = config.network
+    generator = networks.Generator(
+        network,
+        networks.scale_width(network, scale),
+        networks.layer_seed(config.training.seed, scale, 0),
+        networks.dtype_policy(config.training.mixed_precision),
+    )
+    networks.build(generator, network.channels)
+    return ConvolutionalStage(
+        generator,
+        # One map for all colours at scale 0, as in the reference code.
+        noise_channels=1 if scale == 0 else network.channels,
+        padding=network.padding,
+        whole_image=network.generator_normalization == "instance",
+    )
+
+
+def crop(images: tf.Tensor, corners: tf.Tensor, size) -> tf.Tensor:
+    """Cuts one window from each image.
+
+    Args:
+        images: [B, H, W, C], or [1, H, W, C] to cut all windows from one image.
+        corners: int32 [B, 2], (top, left).
+        size: (height, width).
+
+    Returns:
+        [B, height, width, C].
+    """
+    height, width = size
+    windows = []
+    for i, corner in enumerate(tf.unstack(corners)):
+        image = images[min(i, images.shape[0] - 1)]
+        window = image[
+            corner[0] : corner[0] + height, corner[1] : corner[1] + width
+        ]
+        windows.append(tf.ensure_shape(window, [height, width, images.shape[3]]))
+    return tf.stack(windows)

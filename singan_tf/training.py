@@ -1,0 +1,492 @@
+"""Training: one scale after the other, each against a critic of its own.
+
+`train` walks the pyramid; `train_scale` builds the players of a scale, restores
+what an earlier process left, and repeats the step of `_make_step`, which holds the
+whole recipe of the paper. Every random number is derived from (seed, scale, step,
+update), so a resumed run draws what an uninterrupted one would.
+"""
+
+import pathlib
+import time
+import warnings
+from typing import Callable, NamedTuple, Optional
+
+import numpy as np
+import tensorflow as tf
+
+from singan_tf import (
+    checkpoint,
+    distribution,
+    images,
+    losses,
+    networks,
+    noise,
+    pyramid,
+    stages,
+)
+from singan_tf.config import Config, TrainingConfig
+from singan_tf.errors import UserError
+from singan_tf.monitor import Monitor
+from singan_tf.singan import SinGAN, bring_up
+
+_SHEET_SAMPLES = 11
+# Adam's in PyTorch, which the recipe was tuned with; Keras' own is 1e-7.
+_ADAM_EPSILON = 1e-8
+# Places in the counter of random numbers above those of a step's updates.
+_RECONSTRUCTION_DRAW = 254
+_POOL_DRAW = 255
+
+
+class Interrupted(Exception):
+    """Training was asked to stop; everything up to then is saved."""
+
+
+class Players(NamedTuple):
+    """What a scale trains: a stage, its critic and their optimizers."""
+
+    stage: stages.ConvolutionalStage
+    critic: networks.Critic
+    generator_optimizer: tf.keras.optimizers.Optimizer
+    critic_optimizer: tf.keras.optimizers.Optimizer
+
+
+def train(
+    photograph: np.ndarray,
+    config: Config,
+    run_dir: pathlib.Path,
+    monitor: Monitor,
+    should_stop: Callable[[], bool] = lambda: False,
+) -> SinGAN:
+    """Trains a pyramid on one photograph, or goes on where a run folder stands.
+
+    Args:
+        photograph: float32 [1, H, W, C] in [-1, 1].
+        config: Of the run.
+        run_dir: An opened run folder (`checkpoint.open_run`).
+        monitor: Shows the progress.
+        should_stop: Asked after every step.
+
+    Returns:
+        The trained pyramid.
+
+    Raises:
+        Interrupted: if `should_stop` said so; the run can be resumed.
+        UserError: if the photograph does not fit the settings, the run folder is
+            damaged, or training diverges.
+    """
+    height, width = photograph.shape[1:3]
+    sizes = pyramid.plan_scales(height, width, config.pyramid).sizes
+    reals = pyramid.image_pyramid(tf.constant(photograph), sizes)
+    checkpoint.write_pyramid(run_dir, reals)
+    strategy = distribution.make_strategy(config.runtime.strategy)
+    singan = SinGAN(sizes, config.network.channels)
+    critic = None
+    for scale, real in enumerate(reals):
+        critic = train_scale(
+            singan, scale, real, critic, config, strategy, run_dir, monitor, should_stop
+        )
+    write_samples(singan, reals[-1], config.training.seed, run_dir)
+    return singan
+
+
+def train_scale(
+    singan: SinGAN,
+    scale: int,
+    real: tf.Tensor,
+    critic_below: Optional[networks.Critic],
+    config: Config,
+    strategy: tf.distribute.Strategy,
+    run_dir: pathlib.Path,
+    monitor: Monitor,
+    should_stop: Callable[[], bool],
+) -> networks.Critic:
+    """Trains the stage of one scale and appends it to the pyramid.
+
+    Args:
+        singan: The stages of the coarser scales.
+        scale: The scale to train.
+        real: The photograph there, float32 [1, H, W, C] in [-1, 1].
+        critic_below: Of the coarser scale, to start from; None at scale 0.
+        config: Of the run.
+        strategy: Where the variables live.
+        run_dir: The run folder.
+        monitor: Shows the progress.
+        should_stop: Asked after every step.
+
+    Returns:
+        The scale's critic.
+
+    Raises:
+        Interrupted: if `should_stop` said so.
+        UserError: if the run folder is damaged or training diverges.
+    """
+    training = config.training
+    stage_below = singan.stages[-1] if singan.stages else None
+    previous_reconstruction = _previous_reconstruction(singan, scale)
+    with strategy.scope():
+        players = _make_players(config, scale)
+        _warm_start(players.stage.generator, stage_below and stage_below.generator)
+        _warm_start(players.critic, critic_below)
+        if scale > 0:
+            players.stage.noise_amplitude.assign(
+                noise_amplitude(
+                    real, previous_reconstruction, training.noise_amplitude_weight
+                )
+            )
+        singan.stages.append(players.stage)
+        if scale == 0:
+            singan.set_reconstruction_noise(_reconstruction_seed(training, 0))
+    saved = {**players._asdict(), **checkpoint.model_objects(singan, scale)}
+    history = np.zeros([0, len(checkpoint.LOSS_COLUMNS)], np.float32)
+    state = checkpoint.read_state(run_dir, scale)
+    if state is not None:
+        checkpoint.restore(run_dir, scale, state, saved)
+        if state.finished:
+            return players.critic
+        history = checkpoint.read_losses(run_dir, scale, state)
+
+    # The pyramid below, without the stage that trains: its variables are frozen.
+    coarser = SinGAN(singan.sizes, singan.channels)
+    coarser.stages = singan.stages[:scale]
+    coarser.reconstruction_noise = singan.reconstruction_noise
+    step_function = _make_step(
+        singan, coarser, players, scale, real, previous_reconstruction, config, strategy
+    )
+
+    def save(finished):
+        nonlocal history
+        history = np.concatenate([history, _to_numpy(fresh)])
+        fresh.clear()
+        if not np.isfinite(history).all():
+            raise UserError(
+                f"Training diverged at scale {scale}: a loss is not a number; lower "
+                "--generator_learning_rate and --critic_learning_rate."
+            )
+        checkpoint.save(run_dir, scale, saved, history, finished)
+
+    monitor.start_scale(scale, len(history))
+    fresh = []
+    last_saved = time.monotonic()
+    for step in range(len(history), training.steps):
+        fresh.append(step_function(tf.constant(step, tf.int64)))
+        monitor.step(scale, step, fresh[-1])
+        if should_stop():
+            save(finished=False)
+            raise Interrupted()
+        if time.monotonic() - last_saved >= config.runtime.checkpoint_seconds:
+            save(finished=False)
+            last_saved = time.monotonic()
+    _finish_stage(singan, players, scale, training)
+    pictures = _write_pictures(singan, scale, training.seed, run_dir)
+    monitor.finish_scale(scale, real, *pictures)
+    save(finished=True)
+    return players.critic
+
+
+def noise_amplitude(
+    real: tf.Tensor, previous_reconstruction: tf.Tensor, weight: float
+) -> tf.Tensor:
+    """Standard deviation of the noise that a scale adds.
+
+    The harder a scale is to reconstruct from the one below, the more it is allowed
+    to invent (SinGAN, section 2 and the reference code).
+
+    Args:
+        real: The photograph at this scale, float32 [1, H, W, C] in [-1, 1].
+        previous_reconstruction: The coarser reconstruction brought up to this
+            scale, same shape.
+        weight: Amplitude per unit of RMSE; 0.1 in the paper.
+
+    Returns:
+        Scalar float32.
+    """
+    return weight * tf.sqrt(tf.reduce_mean((real - previous_reconstruction) ** 2))
+
+
+def write_samples(
+    singan: SinGAN, real: tf.Tensor, seed: int, run_dir: pathlib.Path
+) -> None:
+    """Leaves a contact sheet, samples.png: the photograph, then random samples."""
+    sheet, captions = [real.numpy()], ["photograph"]
+    for index in range(_SHEET_SAMPLES):
+        sheet.append(singan.sample([seed + index]).numpy())
+        captions.append(f"seed {seed + index}")
+    images.write(run_dir / "samples.png", images.contact_sheet(sheet, captions))
+
+
+def _make_players(config: Config, scale: int) -> Players:
+    """Creates a scale's networks and fresh optimizers."""
+    training = config.training
+    stage = stages.build_stage(config, scale)
+    critic = networks.Critic(
+        config.network,
+        networks.scale_width(config.network, scale),
+        networks.layer_seed(training.seed, scale, 1),
+        networks.dtype_policy(training.mixed_precision),
+    )
+    networks.build(critic, config.network.channels)
+    generator_optimizer = _make_optimizer(
+        training,
+        training.generator_learning_rate,
+        training.generator_updates,
+        training.moving_average,
+    )
+    critic_optimizer = _make_optimizer(
+        training, training.critic_learning_rate, training.critic_updates, 0.0
+    )
+    critic_optimizer.build(critic.trainable_variables)
+    if not training.moving_average:
+        generator_optimizer.build(stage.generator.trainable_variables)
+    return Players(stage, critic, generator_optimizer, critic_optimizer)
+
+
+def _make_optimizer(
+    config: TrainingConfig, learning_rate: float, updates: int, moving_average: float
+) -> tf.keras.optimizers.Optimizer:
+    """Adam with a schedule over a scale's updates."""
+    total = config.steps * updates
+    if config.learning_rate_schedule == "step":
+        # A boundary belongs to the rate before it.
+        boundary = max(round(config.steps * config.decay_at) * updates - 1, 0)
+        schedule = tf.keras.optimizers.schedules.PiecewiseConstantDecay(
+            [boundary], [learning_rate, learning_rate * config.decay_factor]
+        )
+    elif config.learning_rate_schedule == "cosine":
+        schedule = tf.keras.optimizers.schedules.CosineDecay(
+            learning_rate, total, config.decay_factor
+        )
+    else:
+        schedule = learning_rate
+    arguments = (schedule, config.beta1, config.beta2, _ADAM_EPSILON)
+    if not moving_average:
+        return tf.keras.optimizers.Adam(*arguments)
+    with warnings.catch_warnings():
+        # It announces its end of life at import.
+        warnings.simplefilter("ignore")
+        import tensorflow_addons
+    # The wrapper accepts Keras' legacy optimizers only.
+    return tensorflow_addons.optimizers.MovingAverage(
+        tf.keras.optimizers.legacy.Adam(*arguments), average_decay=moving_average
+    )
+
+
+def _warm_start(
+    network: tf.keras.Model, below: Optional[tf.keras.Model]
+) -> None:
+    """Copies the weights of the scale below where the width is the same."""
+    if below is None:
+        return
+    ours, theirs = network.get_weights(), below.get_weights()
+    if [w.shape for w in ours] == [w.shape for w in theirs]:
+        network.set_weights(theirs)
+
+
+def _previous_reconstruction(singan: SinGAN, scale: int) -> tf.Tensor:
+    """The coarser reconstruction at this scale; zeros at scale 0."""
+    size = singan.sizes[scale]
+    if scale == 0:
+        return tf.zeros([1, *size, singan.channels])
+    return bring_up(singan.reconstruct(), size)
+
+
+def _make_step(
+    singan: SinGAN,
+    coarser: SinGAN,
+    players: Players,
+    scale: int,
+    real: tf.Tensor,
+    previous_reconstruction: tf.Tensor,
+    config: Config,
+    strategy: tf.distribute.Strategy,
+) -> Callable[[tf.Tensor], tf.Tensor]:
+    """Builds the training step of a scale.
+
+    Returns:
+        A function of the step's number, int64, that updates the players and
+        returns the losses, float32 [len(checkpoint.LOSS_COLUMNS)].
+    """
+    training = config.training
+    stage, critic, generator_optimizer, critic_optimizer = players
+    local_batch = distribution.local_batch_size(strategy, training.global_batch_size)
+    global_batch = local_batch * strategy.num_replicas_in_sync
+    size = singan.sizes[scale]
+    crop_size = tuple(min(training.crop_size or side, side) for side in size)
+    whole = crop_size == size
+    pool = _previous_pool(coarser, scale, config)
+    if pool is not None and not whole:
+        pool = networks.pad(pool, config.network.padding)
+
+    def corners(seeds, stream):
+        free = tf.constant([size[0] - crop_size[0], size[1] - crop_size[1]], tf.float32)
+        # Uniform numbers are below 1, so every corner is equally likely.
+        return tf.cast(noise.uniform(seeds, stream, 2) * (free + 1), tf.int32)
+
+    def draw_seeds(step, update):
+        counter = _counter(scale, step, update)
+        seeds = noise.derive_seeds(training.seed, counter, global_batch)
+        replica = tf.distribute.get_replica_context().replica_id_in_sync_group
+        return tf.ensure_shape(
+            seeds[replica * local_batch : (replica + 1) * local_batch], [local_batch]
+        )
+
+    def draw_previous(seeds):
+        if pool is not None:
+            choice = noise.uniform(seeds, noise.PREVIOUS_STREAM, 1)[:, 0]
+            return tf.gather(pool, tf.cast(choice * pool.shape[0], tf.int32))
+        if scale == 0:
+            return tf.zeros([local_batch, *size, singan.channels])
+        return bring_up(coarser.sample(seeds), size)
+
+    def draw_fake_inputs(seeds):
+        previous = draw_previous(seeds)
+        if whole:
+            return stage.padded_inputs(stage.noise(seeds, scale, *size), previous)
+        if pool is None:
+            previous = networks.pad(previous, config.network.padding)
+        at = corners(seeds, noise.FAKE_CROP_STREAM)
+        return stage.padded_crop_inputs(seeds, scale, previous, at, crop_size)
+
+    def draw_real(seeds):
+        if whole:
+            return tf.repeat(real, local_batch, axis=0)
+        at = corners(seeds, noise.REAL_CROP_STREAM)
+        return stages.crop(real, at, crop_size)
+
+    def draw_reconstruction_inputs(seeds, step):
+        noise_map = None
+        if scale == 0:
+            seed = _reconstruction_seed(training, step)
+            noise_map = singan.draw_reconstruction_noise(seed)
+        inputs = stage.padded_inputs(noise_map, previous_reconstruction)
+        if whole:
+            return [tf.repeat(x, local_batch, axis=0) for x in inputs]
+        at = corners(seeds, noise.REAL_CROP_STREAM)
+        window = [side + 2 * networks.MARGIN for side in crop_size]
+        return [stages.crop(x, at, window) for x in inputs]
+
+    def draw(step, update):
+        seeds = draw_seeds(step, update)
+        return (
+            draw_real(seeds),
+            draw_fake_inputs(seeds),
+            draw_reconstruction_inputs(seeds, step),
+            noise.uniform(seeds, noise.MIXING_STREAM, 1)[:, 0],
+        )
+
+    def update_critic(real_batch, fake_inputs, mixing):
+        fake = stage.generator(fake_inputs, training=True)
+        with tf.GradientTape() as tape:
+            on_real = losses.mean_score(critic(real_batch, training=True))
+            on_fake = losses.mean_score(critic(fake, training=True))
+            penalty = tf.zeros_like(on_real)
+            if config.network.critic_constraint == "gradient_penalty":
+                penalty = losses.gradient_penalty(
+                    lambda x: critic(x, training=True), real_batch, fake, mixing
+                )
+            loss = on_fake - on_real + training.gradient_penalty_weight * penalty
+            loss = tf.reduce_sum(loss) / global_batch
+        variables = critic.trainable_variables
+        critic_optimizer.apply_gradients(zip(tape.gradient(loss, variables), variables))
+        return tf.reduce_sum([on_real, on_fake, penalty], axis=1) / global_batch
+
+    def update_generator(real_batch, fake_inputs, reconstruction_inputs):
+        with tf.GradientTape() as tape:
+            fake = stage.generator(fake_inputs, training=True)
+            adversarial = -losses.mean_score(critic(fake, training=True))
+            reconstruction = losses.reconstruction(
+                stage.generator(reconstruction_inputs, training=True), real_batch
+            )
+            loss = adversarial + training.reconstruction_weight * reconstruction
+            loss = tf.reduce_sum(loss) / global_batch
+        variables = stage.generator.trainable_variables
+        generator_optimizer.apply_gradients(
+            zip(tape.gradient(loss, variables), variables)
+        )
+        return tf.reduce_sum([adversarial, reconstruction], axis=1) / global_batch
+
+    def on_replicas(function):
+        # A function of its own is traced once, however often a step repeats it.
+        return tf.function(lambda *args: strategy.run(function, args), autograph=False)
+
+    draw, update_critic, update_generator = map(
+        on_replicas, (draw, update_critic, update_generator)
+    )
+
+    @tf.function(jit_compile=config.runtime.xla or None)
+    def step_function(step):
+        for update in range(training.critic_updates):
+            real_batch, fake_inputs, reconstruction_inputs, mixing = draw(
+                step, tf.constant(update, tf.int64)
+            )
+            on_critic = update_critic(real_batch, fake_inputs, mixing)
+        # The reference code reuses the last critic update's fake for all updates of
+        # the generator; made anew from the same noise, it follows the weights.
+        for _ in range(training.generator_updates):
+            on_generator = update_generator(
+                real_batch, fake_inputs, reconstruction_inputs
+            )
+        return tf.concat(
+            [
+                strategy.reduce(tf.distribute.ReduceOp.SUM, terms, axis=None)
+                for terms in (on_critic, on_generator)
+            ],
+            axis=0,
+        )
+
+    return step_function
+
+
+def _previous_pool(
+    coarser: SinGAN, scale: int, config: Config
+) -> Optional[tf.Tensor]:
+    """Previous images drawn once, float32 [pool, H, W, C]; None draws afresh."""
+    count = config.training.previous_pool
+    if scale == 0 or count == 0:
+        return None
+    counter = _counter(scale, tf.constant(0, tf.int64), _POOL_DRAW)
+    seeds = noise.derive_seeds(config.training.seed, counter, count)
+    draw = tf.function(coarser.sample)
+    return tf.concat(
+        [bring_up(draw(seeds[i : i + 1]), coarser.sizes[scale]) for i in range(count)],
+        axis=0,
+    )
+
+
+def _reconstruction_seed(config: TrainingConfig, step) -> tf.Tensor:
+    """Seed of z* at a step of scale 0, by config.reconstruction_noise."""
+    drawn_at = step if config.reconstruction_noise == "redrawn" else 0
+    counter = _counter(0, tf.cast(drawn_at, tf.int64), _RECONSTRUCTION_DRAW)
+    return noise.derive_seeds(config.seed, counter, 1)[0]
+
+
+def _counter(scale: int, step: tf.Tensor, update: int) -> tf.Tensor:
+    """Numbers every draw of a run, int64; at most 256 draws a step."""
+    return (scale * 2**32 + step) * 2**8 + update
+
+
+def _finish_stage(
+    singan: SinGAN, players: Players, scale: int, config: TrainingConfig
+) -> None:
+    """Settles what a stage is from now on: averaged weights and z*."""
+    if config.moving_average:
+        variables = players.stage.generator.trainable_variables
+        players.generator_optimizer.assign_average_vars(variables)
+    if scale == 0:
+        seed = _reconstruction_seed(config, config.steps - 1)
+        singan.set_reconstruction_noise(seed)
+
+
+def _write_pictures(
+    singan: SinGAN, scale: int, seed: int, run_dir: pathlib.Path
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """Writes a fake and the reconstruction of a scale, and returns them."""
+    fake, reconstruction = singan.sample([seed]), singan.reconstruct()
+    folder = checkpoint.scale_dir(run_dir, scale)
+    images.write(folder / "fake.png", fake.numpy())
+    images.write(folder / "reconstruction.png", reconstruction.numpy())
+    return fake, reconstruction
+
+
+def _to_numpy(rows: list[tf.Tensor]) -> np.ndarray:
+    columns = len(checkpoint.LOSS_COLUMNS)
+    return np.array([row.numpy() for row in rows], np.float32).reshape(-1, columns)

@@ -1,0 +1,325 @@
+import dataclasses
+import json
+import math
+import subprocess
+import sys
+
+import pytest
+
+from singan_tf import config
+from singan_tf.errors import UsageError, UserError
+
+# The defaults of tamarott/SinGAN; what it does not have is off.
+REFERENCE = {
+    "pyramid": {
+        "min_size": 25,
+        "max_size": 250,
+        "scale_factor": 0.75,
+        "num_scales": 0,
+    },
+    "network": {
+        "channels": 3,
+        "width": 32,
+        "max_width": 128,
+        "width_doubling": 4,
+        "padding": "zeros",
+        "generator_normalization": "batch",
+        "critic_normalization": "batch",
+        "residual": True,
+        "critic_constraint": "gradient_penalty",
+    },
+    "training": {
+        "steps": 2000,
+        "critic_updates": 3,
+        "generator_updates": 3,
+        "global_batch_size": 0,
+        "critic_learning_rate": 0.0005,
+        "generator_learning_rate": 0.0005,
+        "beta1": 0.5,
+        "beta2": 0.999,
+        "learning_rate_schedule": "step",
+        "decay_at": 0.8,
+        "decay_factor": 0.1,
+        "gradient_penalty_weight": 0.1,
+        "reconstruction_weight": 10.0,
+        "noise_amplitude_weight": 0.1,
+        "reconstruction_noise": "redrawn",
+        "crop_size": 0,
+        "previous_pool": 0,
+        "moving_average": 0.0,
+        "mixed_precision": "none",
+        "seed": 0,
+    },
+}
+
+# A value other than the default for every setting.
+CHANGED = {
+    "min_size": 18,
+    "max_size": 300,
+    "scale_factor": 0.6,
+    "num_scales": 5,
+    "channels": 1,
+    "width": 16,
+    "max_width": 64,
+    "width_doubling": 0,
+    "padding": "noise",
+    "generator_normalization": "none",
+    "critic_normalization": "instance",
+    "residual": False,
+    "critic_constraint": "spectral",
+    "steps": 300,
+    "critic_updates": 1,
+    "generator_updates": 2,
+    "global_batch_size": 4,
+    "critic_learning_rate": 1e-3,
+    "generator_learning_rate": 2e-3,
+    "beta1": 0.0,
+    "beta2": 0.9,
+    "learning_rate_schedule": "cosine",
+    "decay_at": 0.5,
+    "decay_factor": 0.2,
+    "gradient_penalty_weight": 1.0,
+    "reconstruction_weight": 100,
+    "noise_amplitude_weight": 0.5,
+    "reconstruction_noise": "fixed",
+    "crop_size": 64,
+    "previous_pool": 8,
+    "moving_average": 0.99,
+    "mixed_precision": "bfloat16",
+    "seed": 7,
+    "strategy": "mirrored",
+    "xla": True,
+    "checkpoint_seconds": 0.0,
+    "log_steps": 1,
+}
+
+# Setting: just outside its range.
+OUTSIDE = {
+    "min_size": (7,),
+    "max_size": (7,),
+    "scale_factor": (0.0999, 0.951),
+    "num_scales": (-1, 65),
+    "channels": (0, 2, 4),
+    "width": (0, 1025),
+    "max_width": (0, 1025),
+    "width_doubling": (-1,),
+    "padding": ("", "same", "Zeros"),
+    "generator_normalization": ("layer",),
+    "critic_normalization": ("layer",),
+    "critic_constraint": ("clip",),
+    "steps": (0,),
+    "critic_updates": (0, 101),
+    "generator_updates": (0, 101),
+    "global_batch_size": (-1,),
+    "critic_learning_rate": (-1e-9,),
+    "generator_learning_rate": (-1e-9,),
+    "beta1": (-0.1, 1),
+    "beta2": (-0.1, 1),
+    "learning_rate_schedule": ("linear",),
+    "decay_at": (-0.1, 1.1),
+    "decay_factor": (-0.1, 1.1),
+    "gradient_penalty_weight": (-0.1,),
+    "reconstruction_weight": (-0.1,),
+    "noise_amplitude_weight": (-0.1,),
+    "reconstruction_noise": ("drawn",),
+    "crop_size": (-1, 1, 15),
+    "previous_pool": (-1, 1025),
+    "moving_average": (-0.1, 1, 1.1),
+    "mixed_precision": ("float16",),
+    "seed": (-1, 2**31),
+    "strategy": ("tpu",),
+    "checkpoint_seconds": (-1,),
+    "log_steps": (0,),
+}
+
+# Setting: the ends of its range.
+INSIDE = {
+    "min_size": (8,),
+    "max_size": (8,),
+    "scale_factor": (0.1, 0.95),
+    "num_scales": (0, 64),
+    "channels": (1, 3),
+    "width": (1, 128),
+    "max_width": (32, 1024),
+    "width_doubling": (0,),
+    "steps": (1,),
+    "critic_updates": (1, 100),
+    "generator_updates": (1, 100),
+    "critic_learning_rate": (0,),
+    "generator_learning_rate": (0,),
+    "beta1": (0, 0.9999),
+    "beta2": (0, 0.999999),
+    "decay_at": (0, 1),
+    "decay_factor": (0, 1),
+    "crop_size": (0, 16),
+    "previous_pool": (0, 1024),
+    "moving_average": (0, 0.9999),
+    "seed": (0, 2**31 - 1),
+    "checkpoint_seconds": (0,),
+    "log_steps": (1,),
+}
+
+BOOLEANS = {"residual", "xla"}
+
+
+def pairs(table):
+    return [(name, value) for name, values in table.items() for value in values]
+
+
+def refuse(values, *words):
+    """The values must be refused with one sentence that has the words."""
+    with pytest.raises(UsageError) as caught:
+        config.from_settings(values)
+    message = str(caught.value)
+    assert "\n" not in message and message.endswith(".")
+    for word in words:
+        assert word in message
+
+
+def names(kind=None):
+    return [f.name for f in config.settings() if kind in (None, f.type)]
+
+
+def test_defaults_are_the_reference_recipe():
+    stored = config.to_json(config.Config())
+    del stored["runtime"]
+    assert stored == REFERENCE
+
+
+def test_every_setting_has_a_flat_name_of_its_own_and_a_meaning():
+    fields = config.settings()
+    assert len({field.name for field in fields}) == len(fields)
+    assert all(field.metadata["help"].endswith(".") for field in fields)
+
+
+def test_the_tables_of_this_file_name_every_setting():
+    assert set(CHANGED) == set(names())
+    assert set(OUTSIDE) | BOOLEANS == set(names())
+
+
+@pytest.mark.parametrize("values", [{}, CHANGED], ids=["defaults", "changed"])
+def test_json_round_trip_keeps_every_setting(values):
+    original = config.from_settings(values)
+    text = json.dumps(config.to_json(original))
+    assert config.from_json(json.loads(text)) == original
+
+
+def test_from_settings_sets_every_setting():
+    stored = config.to_json(config.from_settings(CHANGED))
+    assert {k: v for part in stored.values() for k, v in part.items()} == CHANGED
+
+
+def test_stored_configurations_may_lack_settings():
+    stored = config.from_json({"training": {"steps": 7}})
+    assert stored == config.from_settings({"steps": 7})
+
+
+@pytest.mark.parametrize(
+    "data", [[], None, 3, "steps", {"training": 3}, {"training": [1]}, {"a": None}]
+)
+def test_stored_data_of_another_shape_is_refused(data):
+    with pytest.raises(UserError):
+        config.from_json(data)
+
+
+def test_stored_unknown_settings_are_refused():
+    with pytest.raises(UserError, match="stepz"):
+        config.from_json({"training": {"stepz": 3}})
+
+
+@pytest.mark.parametrize("name, value", pairs(OUTSIDE))
+def test_values_outside_the_range_are_refused_by_flag(name, value):
+    refuse({name: value}, f"--{name}={value}")
+
+
+@pytest.mark.parametrize("name, value", pairs(INSIDE))
+def test_ends_of_the_range_are_taken(name, value):
+    stored = config.to_json(config.from_settings({name: value}))
+    assert value in [part[name] for part in stored.values() if name in part]
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+@pytest.mark.parametrize("name", names(float))
+def test_floats_must_be_finite(name, value):
+    refuse({name: value}, f"--{name}=")
+
+
+@pytest.mark.parametrize("name", [f.name for f in config.settings() if f.type is float])
+def test_infinity_is_refused_for_a_reason_that_holds(name):
+    with pytest.raises(UsageError) as caught:
+        config.from_settings({name: math.inf})
+    assert "finite" in str(caught.value) or "at most" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "name, value",
+    [(name, value) for name in names(int) for value in (1.0, "1", True, None, [1])]
+    + [(name, value) for name in names(float) for value in ("1", True, None)]
+    + [(name, value) for name in names(str) for value in (1, None, True, b"zeros")]
+    + [(name, value) for name in names(bool) for value in (1, 0, "true", None)],
+)
+def test_values_of_another_type_are_refused_by_flag(name, value):
+    kinds = {field.name: field.type.__name__ for field in config.settings()}
+    refuse({name: value}, f"--{name}=", kinds[name])
+
+
+@pytest.mark.parametrize("name", names(float))
+def test_floats_take_integers(name):
+    if name != "scale_factor" and name != "moving_average":
+        value = 0
+        stored = config.to_json(config.from_settings({name: value}))
+        assert value in [part[name] for part in stored.values() if name in part]
+
+
+def test_width_above_its_cap_is_refused():
+    refuse({"width": 65, "max_width": 64}, "--width=65", "--max_width=64")
+    assert config.from_settings({"width": 64, "max_width": 64}).network.width == 64
+
+
+@pytest.mark.parametrize("unknown", [["stepz"], ["lr", "alpha"]])
+def test_unknown_names_are_refused_by_name(unknown):
+    refuse(dict.fromkeys(unknown, 1), *unknown)
+
+
+def test_configurations_cannot_be_changed():
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        config.Config().training.steps = 3
+
+
+def test_sections_check_themselves():
+    with pytest.raises(UsageError, match="--steps=0"):
+        dataclasses.replace(config.Config().training, steps=0)
+
+
+def test_no_difference_between_equal_configurations():
+    assert config.differences(config.Config(), config.Config()) == []
+
+
+def test_differences_say_what_was_and_what_would_be():
+    new = config.from_settings({"steps": 300, "padding": "noise", "min_size": 18})
+    assert sorted(config.differences(config.Config(), new)) == [
+        "--min_size: 25 -> 18",
+        "--padding: zeros -> noise",
+        "--steps: 2000 -> 300",
+    ]
+
+
+def test_differences_ignore_runtime_settings_alone():
+    runtime = {"strategy", "xla", "checkpoint_seconds", "log_steps"}
+    found = config.differences(config.Config(), config.from_settings(CHANGED))
+    named = {entry.split(":")[0].removeprefix("--") for entry in found}
+    assert named == set(CHANGED) - runtime
+
+
+def test_config_and_errors_import_the_standard_library_only():
+    script = (
+        "import sys\n"
+        "before = set(sys.modules)\n"
+        "import singan_tf.config, singan_tf.errors\n"
+        "new = {name.split('.')[0] for name in set(sys.modules) - before}\n"
+        "print(sorted(new - set(sys.stdlib_module_names) - {'singan_tf'}))"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    )
+    assert result.stdout.strip() == "[]"
