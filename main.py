@@ -13,6 +13,7 @@ if not (3, 9) <= sys.version_info[:2] <= (3, 11):
         "python3.11.".format(*sys.version_info[:2])
     )
 
+import contextlib
 import difflib
 import logging
 import os
@@ -114,17 +115,17 @@ def _train_opened(photograph, config, run_dir, sizes) -> None:
     tf.config.experimental.enable_op_determinism()
     monitor = Monitor(config, sizes, run_dir)
     try:
-        training.train(photograph, config, run_dir, monitor, _stop_on_signals())
+        with _signals_asked_about() as should_stop:
+            training.train(photograph, config, run_dir, monitor, should_stop)
     except training.Interrupted:
-        monitor.close()
         command = shlex.join(arg for arg in sys.argv if arg != "--overwrite")
-        print(f"\nStopped; everything is saved. Go on with: python {command}")
-        sys.exit(130)
+        raise KeyboardInterrupt(f"all is saved; go on with: python {command}") from None
     finally:
         monitor.close()
 
 
-def _stop_on_signals() -> Callable[[], bool]:
+@contextlib.contextmanager
+def _signals_asked_about():
     """Turns Ctrl-C and SIGTERM into a question to ask between two steps."""
     asked = []
 
@@ -134,9 +135,13 @@ def _stop_on_signals() -> Callable[[], bool]:
         asked.append(number)
         print("\nStopping after this step (again to stop at once).", file=sys.stderr)
 
-    signal.signal(signal.SIGINT, stop)
-    signal.signal(signal.SIGTERM, stop)
-    return lambda: bool(asked)
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    before = [signal.signal(number, stop) for number in numbers]
+    try:
+        yield lambda: bool(asked)
+    finally:
+        for number, handler in zip(numbers, before):
+            signal.signal(number, handler)
 
 
 def _define_train(values: flags.FlagValues) -> None:
@@ -176,9 +181,7 @@ def _define_demo(values: flags.FlagValues) -> None:
 
 def _define_sample(values: flags.FlagValues) -> None:
     _define_task(values)
-    flags.DEFINE_integer(
-        "num_samples", 50, "How many.", 1, 10**6, flag_values=values
-    )
+    flags.DEFINE_integer("num_samples", 50, "How many.", 1, 10**6, flag_values=values)
     flags.DEFINE_integer(
         "seed",
         0,
@@ -258,8 +261,8 @@ def _make_output_dir(output_dir: pathlib.Path) -> None:
         output_dir.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(
-            f"--output_dir={output_dir} cannot be made ({error.strerror}); name another "
-            "folder."
+            f"--output_dir={output_dir} cannot be made ({error.strerror}); name "
+            "another folder."
         ) from None
 
 
@@ -289,7 +292,9 @@ def _output_size(values: flags.FlagValues, sizes) -> tuple:
 
 
 def _print_commands() -> None:
-    print("Usage: python main.py COMMAND [--flagfile=configs/NAME.flags] [--flag ...]\n")
+    print(
+        "Usage: python main.py COMMAND [--flagfile=configs/NAME.flags] [--flag ...]\n"
+    )
     for name, command in COMMANDS.items():
         print(f"  {name:10}{command.run.__doc__.splitlines()[0]}")
     print("\npython main.py COMMAND --help shows a command's flags.")
@@ -297,7 +302,7 @@ def _print_commands() -> None:
 
 def _print_flags(name: str, values: flags.FlagValues) -> None:
     print(f"python main.py {name}: {COMMANDS[name].run.__doc__.splitlines()[0]}\n")
-    for flag in values.flags_by_module_dict()[sys.argv[0]]:
+    for flag in (values[flag_name] for flag_name in values):
         print(f"  --{flag.name}={flag.default}")
         print(textwrap.indent(textwrap.fill(flag.help, 74), "      "))
     print("  --flagfile=FILE\n      Reads flags from a file.")
@@ -327,15 +332,8 @@ def _parse(argv: list) -> tuple:
     return COMMANDS[name], values
 
 
-def main(argv: list) -> int:
-    """Runs one command.
-
-    Args:
-        argv: As sys.argv.
-
-    Returns:
-        The exit status: 0, 1 for bad input, 2 for bad usage, 130 after Ctrl-C.
-    """
+def _set_up_process() -> None:
+    """Shows the library's notices as plain lines, and hides TensorFlow's."""
     handler = logging.StreamHandler()
     handler.setFormatter(logging.Formatter("%(message)s"))
     logger = logging.getLogger("singan_tf")
@@ -345,6 +343,17 @@ def main(argv: list) -> int:
     # TensorFlow 2.15 reports its own duplicate CUDA plugins as errors at every
     # import; real errors arrive as exceptions.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+
+def main(argv: list) -> int:
+    """Runs one command.
+
+    Args:
+        argv: As sys.argv.
+
+    Returns:
+        The exit status: 0, 1 for bad input, 2 for bad usage, 130 after Ctrl-C.
+    """
     try:
         command, values = _parse(argv)
         if command:
@@ -352,11 +361,12 @@ def main(argv: list) -> int:
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2 if isinstance(error, UsageError) else 1
-    except KeyboardInterrupt:
-        print("\nStopped.", file=sys.stderr)
+    except KeyboardInterrupt as stop:
+        print(f"\nStopped: {stop}" if str(stop) else "\nStopped.", file=sys.stderr)
         return 130
     return 0
 
 
 if __name__ == "__main__":
+    _set_up_process()
     sys.exit(main(sys.argv))

@@ -224,7 +224,9 @@ def save(
     _write_losses(folder / "losses.csv", losses)
     name = f"step-{len(losses):06d}" + ("-finished" if finished else "")
     tf.train.Checkpoint(**objects).write(str(folder / name))
-    _write_json(folder / "state.json", ScaleState(len(losses), finished, name)._asdict())
+    _write_json(
+        folder / "state.json", ScaleState(len(losses), finished, name)._asdict()
+    )
     for entry in folder.glob("step-*"):
         if not re.fullmatch(re.escape(name) + r"\.(index|data-.*)", entry.name):
             shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
@@ -242,7 +244,7 @@ def restore(
     try:
         status = tf.train.Checkpoint(**objects).read(str(folder / state.checkpoint))
         status.assert_existing_objects_matched().expect_partial()
-    except (tf.errors.OpError, AssertionError, ValueError) as error:
+    except (tf.errors.OpError, AssertionError, IndexError, ValueError) as error:
         reason = str(error).splitlines()[0]
         raise _damaged(folder, f"{state.checkpoint} cannot be read: {reason}") from None
 

@@ -41,18 +41,14 @@ def _check(field: dataclasses.Field, value: Any) -> None:
         )
     choices = field.metadata["choices"]
     if choices and value not in choices:
-        raise UsageError(
-            f"--{field.name}={value} must be one of {', '.join(choices)}."
-        )
+        raise UsageError(f"--{field.name}={value} must be one of {', '.join(choices)}.")
+    if field.type is float and not math.isfinite(value):
+        raise UsageError(f"--{field.name}={value} must be finite.")
     low, high = field.metadata["low"], field.metadata["high"]
-    too_low = low is not None and value < low
-    too_high = high is not None and value > high
-    if too_low or too_high or (field.type is float and not math.isfinite(value)):
+    if (low is not None and value < low) or (high is not None and value > high):
         bounds = [f"at least {low}"] if low is not None else []
         bounds += [f"at most {high}"] if high is not None else []
-        raise UsageError(
-            f"--{field.name}={value} must be {' and '.join(bounds) or 'finite'}."
-        )
+        raise UsageError(f"--{field.name}={value} must be {' and '.join(bounds)}.")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -243,7 +239,9 @@ SECTIONS = {field.name: field.type for field in dataclasses.fields(Config)}
 
 def settings() -> list[dataclasses.Field]:
     """Returns every setting of every section, in order."""
-    return [field for section in SECTIONS.values() for field in dataclasses.fields(section)]
+    return [
+        field for section in SECTIONS.values() for field in dataclasses.fields(section)
+    ]
 
 
 def from_settings(values: dict[str, Any]) -> Config:
@@ -264,7 +262,11 @@ def from_settings(values: dict[str, Any]) -> Config:
     return Config(
         **{
             name: section(
-                **{f.name: values[f.name] for f in dataclasses.fields(section) if f.name in values}
+                **{
+                    f.name: values[f.name]
+                    for f in dataclasses.fields(section)
+                    if f.name in values
+                }
             )
             for name, section in SECTIONS.items()
         }
@@ -311,4 +313,3 @@ def differences(old: Config, new: Config) -> list[str]:
             if before[key] != after[key]
         ]
     return found
-

@@ -10,7 +10,6 @@ import logging
 import math
 import os
 import pathlib
-import secrets
 import warnings
 from collections.abc import Sequence
 from typing import BinaryIO
@@ -147,11 +146,12 @@ def write(path: str | os.PathLike[str], image: np.ndarray) -> None:
         )
     picture = _to_pillow(image)
     options = {"quality": 90} if kind == "JPEG" else {}
-    # Beside the target: os.replace is atomic only within one file system.
-    temporary = path.with_name(f".{secrets.token_hex(8)}.tmp")
+    # Beside the target: os.replace is atomic only within one file system. What a
+    # killed process left under this name, the next one replaces.
+    temporary = path.with_name(f".{path.name}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with temporary.open("xb") as file:
+        with temporary.open("wb") as file:
             picture.save(file, format=kind, **options)
         os.replace(temporary, path)
     except OSError as error:

@@ -5,11 +5,12 @@ pixels. Nothing is padded between layers: whoever calls pads the input once by
 `MARGIN`, which is what makes a crop compute exactly what the whole image does.
 """
 
+import importlib
 import warnings
 
 import tensorflow as tf
 
-from singan_tf.config import NetworkConfig
+from singan_tf.config import Config, NetworkConfig
 
 NUM_LAYERS = 5
 # Pixels that five valid 3x3 convolutions take off each side.
@@ -94,27 +95,38 @@ def scale_width(config: NetworkConfig, scale: int) -> int:
     return min(config.width * 2**doublings, config.max_width)
 
 
-def layer_seed(seed: int, scale: int, player: int) -> int:
-    """Seed of a network's first layer; the layers after it count on from there.
-
-    Args:
-        seed: The run's.
-        scale: The scale.
-        player: 0 for the generator, 1 for the critic.
-    """
-    return (seed * 64 + scale) * 64 + player * 32
+def build_generator(config: Config, scale: int) -> Generator:
+    """Creates the untrained generator of a scale, variables included."""
+    return _build(Generator, config, scale)
 
 
-def dtype_policy(mixed_precision: str) -> str:
-    """Keras dtype policy of the convolutions for a `mixed_precision` setting."""
-    return "float32" if mixed_precision == "none" else f"mixed_{mixed_precision}"
+def build_critic(config: Config, scale: int) -> Critic:
+    """Creates the untrained critic of a scale, variables included."""
+    return _build(Critic, config, scale)
 
 
-def build(network: tf.keras.Model, channels: int) -> None:
-    """Creates the variables of a generator or a critic."""
+def _build(kind, config: Config, scale: int) -> tf.keras.Model:
+    # A network of its own seed for each scale; its layers count on from there.
+    seed = (config.training.seed * 64 + scale) * 64 + (32 if kind is Critic else 0)
+    precision = config.training.mixed_precision
+    network = kind(
+        config.network,
+        scale_width(config.network, scale),
+        seed,
+        "float32" if precision == "none" else f"mixed_{precision}",
+    )
     side = 2 * MARGIN + 1
-    image = tf.zeros([1, side, side, channels])
-    network((image, image) if isinstance(network, Generator) else image)
+    image = tf.zeros([1, side, side, config.network.channels])
+    network((image, image) if kind is Generator else image)
+    for index, layer in enumerate(network.layers):
+        if type(layer).__name__ == "SpectralNormalization":
+            # tensorflow-addons' layer takes only images of the size it was built
+            # with, and starts its power iteration without a seed.
+            layer.input_spec = None
+            layer.u.assign(
+                tf.random.stateless_normal(layer.u.shape, [seed, index], alg="philox")
+            )
+    return network
 
 
 def pad(image: tf.Tensor, padding: str) -> tf.Tensor:
@@ -133,10 +145,15 @@ def pad(image: tf.Tensor, padding: str) -> tf.Tensor:
         return tf.pad(image, border, "REFLECT")
     if padding == "circular":
         image = tf.concat([image[:, -MARGIN:], image, image[:, :MARGIN]], axis=1)
-        return tf.concat(
-            [image[:, :, -MARGIN:], image, image[:, :, :MARGIN]], axis=2
-        )
+        return tf.concat([image[:, :, -MARGIN:], image, image[:, :, :MARGIN]], axis=2)
     return tf.pad(image, border)
+
+
+def tensorflow_addons():
+    """Imports tensorflow-addons where it is needed: it warns and takes a second."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return importlib.import_module("tensorflow_addons")
 
 
 def _layers(
@@ -176,7 +193,7 @@ def _convolution(outputs: int, seed: int, precision: str) -> tf.keras.layers.Lay
 def _normalization(kind: str, seed: int, precision: str) -> tf.keras.layers.Layer:
     gamma = tf.keras.initializers.RandomNormal(1.0, _WEIGHT_STDDEV, seed=seed)
     if kind == "instance":
-        return _addons().layers.InstanceNormalization(
+        return tensorflow_addons().layers.InstanceNormalization(
             epsilon=_BATCH_NORM_EPSILON, gamma_initializer=gamma, dtype=precision
         )
     return tf.keras.layers.BatchNormalization(
@@ -188,16 +205,9 @@ def _normalization(kind: str, seed: int, precision: str) -> tf.keras.layers.Laye
 
 
 def _spectral(layer: tf.keras.layers.Layer) -> tf.keras.layers.Layer:
-    return _addons().layers.SpectralNormalization(layer, dtype=layer.dtype_policy)
-
-
-def _addons():
-    """Imports tensorflow-addons where it is needed: it warns and takes a second."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        import tensorflow_addons
-
-    return tensorflow_addons
+    return tensorflow_addons().layers.SpectralNormalization(
+        layer, dtype=layer.dtype_policy
+    )
 
 
 def _apply(stack: list, x: tf.Tensor, training: bool) -> tf.Tensor:

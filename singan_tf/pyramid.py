@@ -9,7 +9,7 @@ from typing import NamedTuple
 import tensorflow as tf
 
 from singan_tf.config import PyramidConfig
-from singan_tf.errors import UserError
+from singan_tf.errors import UsageError, UserError
 from singan_tf.resize import resize
 
 # Sizes that are whole numbers on paper come out of floating point a hair above.
@@ -46,8 +46,8 @@ def plan_scales(height: int, width: int, config: PyramidConfig) -> Scales:
         longest side is above `config.max_size`.
 
     Raises:
-        UserError: if the photograph is too small or too narrow, or
-            `config.num_scales` is impossible for its size.
+        UserError: if the photograph is too small or too narrow.
+        UsageError: if `config.num_scales` is impossible for its size.
     """
     shrink = min(config.max_size / max(height, width), 1.0)
     finest = _shrunk((height, width), shrink)
@@ -69,19 +69,17 @@ def plan_scales(height: int, width: int, config: PyramidConfig) -> Scales:
         if all(a[0] < b[0] and a[1] < b[1] for a, b in zip(sizes, sizes[1:])):
             return Scales(sizes, factor)
         if config.num_scales:
-            raise UserError(
+            raise UsageError(
                 f"--num_scales={config.num_scales} is too many between "
                 f"--min_size={config.min_size} and a finest scale of "
                 f"{finest[1]}x{finest[0]} pixels: neighbouring scales would be equal."
             )
         last -= 1
     if min(finest) != config.min_size:
-        if config.num_scales:
-            raise UserError(
-                "--num_scales=1 needs --min_size to be the finest scale's shorter "
-                f"side, {min(finest)}."
-            )
-        raise AssertionError("a finest scale above min_size always fits two scales")
+        raise UsageError(
+            "--num_scales=1 needs --min_size to be the finest scale's shorter side, "
+            f"{min(finest)}."
+        )
     return Scales([finest], 1.0)
 
 

@@ -49,7 +49,7 @@ class SinGAN(tf.Module):
         Args:
             seeds: int64 [B], one for each sample.
             start_scale: Scales below it reproduce the photograph, so its layout
-                stays; an int, or int32 [B].
+                stays; an int, or an int32 tensor [B].
             height: Of the samples in pixels, at the finest trained scale; by
                 default the photograph's there.
             width: Likewise.
@@ -57,6 +57,9 @@ class SinGAN(tf.Module):
 
         Returns:
             float32 [B, height, width, C] in [-1, 1].
+
+        Raises:
+            ValueError: if an int start scale is out of range; tensors are not checked.
         """
         height, width = self._output_size(height, width)
         reconstructions = {}
@@ -83,13 +86,18 @@ class SinGAN(tf.Module):
 
         Args:
             image: float32 [B, H, W, C] in [-1, 1], at any size.
-            scale: The injection scale, at least 1; an int, or int32 [B].
+            scale: The injection scale, at least 1; an int, or an int32 tensor [B].
             seeds: int64 [B].
             noise_scale: As in `sample`.
 
         Returns:
             float32 [B, H, W, C] in [-1, 1].
+
+        Raises:
+            ValueError: if an int scale is out of range; tensors are not checked.
         """
+        if isinstance(scale, int) and scale < 1:
+            raise ValueError(f"scale {scale} takes no image: inject at 1 or above")
         height, width = image.shape[1], image.shape[2]
         height = tf.shape(image)[1] if height is None else height
         width = tf.shape(image)[2] if width is None else width
@@ -156,6 +164,8 @@ class SinGAN(tf.Module):
         batch = seeds.shape[0] or tf.shape(seeds)[0]
         noise_scale = tf.reshape(tf.cast(noise_scale, tf.float32), [-1, 1, 1, 1])
         fixed = isinstance(start, int)
+        if fixed and not 0 <= start < len(self.stages):
+            raise ValueError(f"scale {start} is not from 0 to {len(self.stages) - 1}")
         sizes = self._resized(height, width)
         image = None
         for scale in range(start if fixed else 0, len(self.stages)):

@@ -173,7 +173,9 @@ class ConvolutionalStage(tf.Module):
             window = slice(
                 index * rows, tf.minimum((index + 1) * rows, height) + 2 * MARGIN
             )
-            image = self.generator((noisy[:, window], padded[:, window]), training=False)
+            image = self.generator(
+                (noisy[:, window], padded[:, window]), training=False
+            )
             # TensorArray.concat joins along the first axis: rows go there.
             return index + 1, strips.write(index, tf.transpose(image, [1, 0, 2, 3]))
 
@@ -192,13 +194,7 @@ class ConvolutionalStage(tf.Module):
 def build_stage(config: Config, scale: int) -> ConvolutionalStage:
     """Creates the untrained stage of a scale, variables included."""
     network = config.network
-    generator = networks.Generator(
-        network,
-        networks.scale_width(network, scale),
-        networks.layer_seed(config.training.seed, scale, 0),
-        networks.dtype_policy(config.training.mixed_precision),
-    )
-    networks.build(generator, network.channels)
+    generator = networks.build_generator(config, scale)
     return ConvolutionalStage(
         generator,
         # One map for all colours at scale 0, as in the reference code.
@@ -223,8 +219,6 @@ def crop(images: tf.Tensor, corners: tf.Tensor, size) -> tf.Tensor:
     windows = []
     for i, corner in enumerate(tf.unstack(corners)):
         image = images[min(i, images.shape[0] - 1)]
-        window = image[
-            corner[0] : corner[0] + height, corner[1] : corner[1] + width
-        ]
+        window = image[corner[0] : corner[0] + height, corner[1] : corner[1] + width]
         windows.append(tf.ensure_shape(window, [height, width, images.shape[3]]))
     return tf.stack(windows)

@@ -8,7 +8,6 @@ update), so a resumed run draws what an uninterrupted one would.
 
 import pathlib
 import time
-import warnings
 from typing import Callable, NamedTuple, Optional
 
 import numpy as np
@@ -153,29 +152,26 @@ def train_scale(
         singan, coarser, players, scale, real, previous_reconstruction, config, strategy
     )
 
+    history, fresh = list(history), []
+
     def save(finished):
-        nonlocal history
-        history = np.concatenate([history, _to_numpy(fresh)])
+        history.extend(_finite_rows(fresh, scale))
         fresh.clear()
-        if not np.isfinite(history).all():
-            raise UserError(
-                f"Training diverged at scale {scale}: a loss is not a number; lower "
-                "--generator_learning_rate and --critic_learning_rate."
-            )
-        checkpoint.save(run_dir, scale, saved, history, finished)
+        losses_so_far = np.reshape(history, [-1, len(checkpoint.LOSS_COLUMNS)])
+        checkpoint.save(run_dir, scale, saved, losses_so_far, finished)
 
     monitor.start_scale(scale, len(history))
-    fresh = []
     last_saved = time.monotonic()
     for step in range(len(history), training.steps):
         fresh.append(step_function(tf.constant(step, tf.int64)))
         monitor.step(scale, step, fresh[-1])
-        if should_stop():
-            save(finished=False)
-            raise Interrupted()
-        if time.monotonic() - last_saved >= config.runtime.checkpoint_seconds:
+        stopping = should_stop()
+        if stopping or _seconds_since(last_saved) >= config.runtime.checkpoint_seconds:
             save(finished=False)
             last_saved = time.monotonic()
+        if stopping:
+            raise Interrupted()
+    save(finished=False)
     _finish_stage(singan, players, scale, training)
     pictures = _write_pictures(singan, scale, training.seed, run_dir)
     monitor.finish_scale(scale, real, *pictures)
@@ -218,13 +214,7 @@ def _make_players(config: Config, scale: int) -> Players:
     """Creates a scale's networks and fresh optimizers."""
     training = config.training
     stage = stages.build_stage(config, scale)
-    critic = networks.Critic(
-        config.network,
-        networks.scale_width(config.network, scale),
-        networks.layer_seed(training.seed, scale, 1),
-        networks.dtype_policy(training.mixed_precision),
-    )
-    networks.build(critic, config.network.channels)
+    critic = networks.build_critic(config, scale)
     generator_optimizer = _make_optimizer(
         training,
         training.generator_learning_rate,
@@ -243,36 +233,44 @@ def _make_players(config: Config, scale: int) -> Players:
 def _make_optimizer(
     config: TrainingConfig, learning_rate: float, updates: int, moving_average: float
 ) -> tf.keras.optimizers.Optimizer:
-    """Adam with a schedule over a scale's updates."""
-    total = config.steps * updates
-    if config.learning_rate_schedule == "step":
-        # A boundary belongs to the rate before it.
-        boundary = max(round(config.steps * config.decay_at) * updates - 1, 0)
-        schedule = tf.keras.optimizers.schedules.PiecewiseConstantDecay(
-            [boundary], [learning_rate, learning_rate * config.decay_factor]
-        )
-    elif config.learning_rate_schedule == "cosine":
-        schedule = tf.keras.optimizers.schedules.CosineDecay(
-            learning_rate, total, config.decay_factor
-        )
-    else:
-        schedule = learning_rate
+    """Adam for a scale; `updates` is how many there are in a step."""
+    schedule = learning_rate_schedule(config, learning_rate, updates)
     arguments = (schedule, config.beta1, config.beta2, _ADAM_EPSILON)
     if not moving_average:
         return tf.keras.optimizers.Adam(*arguments)
-    with warnings.catch_warnings():
-        # It announces its end of life at import.
-        warnings.simplefilter("ignore")
-        import tensorflow_addons
     # The wrapper accepts Keras' legacy optimizers only.
-    return tensorflow_addons.optimizers.MovingAverage(
+    return networks.tensorflow_addons().optimizers.MovingAverage(
         tf.keras.optimizers.legacy.Adam(*arguments), average_decay=moving_average
     )
 
 
-def _warm_start(
-    network: tf.keras.Model, below: Optional[tf.keras.Model]
-) -> None:
+def learning_rate_schedule(
+    config: TrainingConfig, learning_rate: float, updates: int
+) -> tf.keras.optimizers.schedules.LearningRateSchedule:
+    """The learning rate over the updates of a scale.
+
+    Args:
+        config: The kind of schedule, and the number of steps.
+        learning_rate: At the first update.
+        updates: In a step.
+
+    Returns:
+        A function of the number of updates done.
+    """
+    schedules = tf.keras.optimizers.schedules
+    if config.learning_rate_schedule == "cosine":
+        return schedules.CosineDecay(
+            learning_rate, config.steps * updates, config.decay_factor
+        )
+    decayed = config.decay_factor if config.learning_rate_schedule == "step" else 1.0
+    # A boundary belongs to the rate before it.
+    boundary = round(config.steps * config.decay_at) * updates - 1
+    return schedules.PiecewiseConstantDecay(
+        [boundary], [learning_rate, learning_rate * decayed]
+    )
+
+
+def _warm_start(network: tf.keras.Model, below: Optional[tf.keras.Model]) -> None:
     """Copies the weights of the scale below where the width is the same."""
     if below is None:
         return
@@ -436,9 +434,7 @@ def _make_step(
     return step_function
 
 
-def _previous_pool(
-    coarser: SinGAN, scale: int, config: Config
-) -> Optional[tf.Tensor]:
+def _previous_pool(coarser: SinGAN, scale: int, config: Config) -> Optional[tf.Tensor]:
     """Previous images drawn once, float32 [pool, H, W, C]; None draws afresh."""
     count = config.training.previous_pool
     if scale == 0 or count == 0:
@@ -487,6 +483,16 @@ def _write_pictures(
     return fake, reconstruction
 
 
-def _to_numpy(rows: list[tf.Tensor]) -> np.ndarray:
-    columns = len(checkpoint.LOSS_COLUMNS)
-    return np.array([row.numpy() for row in rows], np.float32).reshape(-1, columns)
+def _finite_rows(rows: list[tf.Tensor], scale: int) -> list[np.ndarray]:
+    """The losses of some steps; refuses to go on, and to save, after divergence."""
+    rows = [row.numpy() for row in rows]
+    if not np.isfinite(rows).all():
+        raise UserError(
+            f"Training diverged at scale {scale}: a loss is not a number; lower "
+            "--generator_learning_rate and --critic_learning_rate and pass --overwrite."
+        )
+    return rows
+
+
+def _seconds_since(moment: float) -> float:
+    return time.monotonic() - moment

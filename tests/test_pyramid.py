@@ -74,9 +74,10 @@ def check_sizes(scales, height, width, config):
         (186, 248, 9, 0.778, (25, 34), (186, 248)),
         (188, 250, 10, 0.799, (25, 34), (188, 250)),
         (250, 250, 11, 0.794, (25, 25), (250, 250)),
-        # Larger photographs are shrunk first; orientation changes nothing.
+        # Orientation changes nothing.
         (248, 186, 9, 0.778, (34, 25), (248, 186)),
-        (500, 500, 11, 0.794, (25, 25), (250, 250)),
+        # Larger photographs are shrunk: num_scales 12, scale2stop 3.
+        (500, 500, 10, 0.774, (25, 25), (250, 250)),
         # At and below the coarsest scale's size there is nothing to grow.
         (25, 25, 1, 1.0, (25, 25), (25, 25)),
         (25, 100, 1, 1.0, (25, 100), (25, 100)),

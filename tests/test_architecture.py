@@ -1,0 +1,153 @@
+"""The rules that DESIGN.md sets for who may import whom."""
+
+import ast
+import json
+import os
+import pathlib
+import subprocess
+import sys
+
+import pytest
+
+PACKAGE = pathlib.Path(__file__).parent.parent / "singan_tf"
+TOP_TO_BOTTOM = [
+    "studies",
+    "report",
+    "metrics",
+    "manipulation",
+    "training",
+    "monitor",
+    "checkpoint",
+    "singan",
+    "stages",
+    "losses",
+    "patch_losses",
+    "networks",
+    "noise",
+    "distribution",
+    "pyramid",
+    "resize",
+    "images",
+    "config",
+    "errors",
+]
+MODULES = sorted(path.stem for path in PACKAGE.glob("*.py") if path.stem != "__init__")
+
+
+def imported_names(path):
+    """Dotted names of every import statement in a file, functions included."""
+    names = []
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path.name}: import singan_tf by its name"
+            names += [f"{node.module}.{alias.name}" for alias in node.names]
+    return names
+
+
+def imported_modules(name):
+    """Modules of singan_tf that one of them imports."""
+    parts = [dotted.split(".") for dotted in imported_names(PACKAGE / f"{name}.py")]
+    found = {p[1] for p in parts if p[0] == "singan_tf" and len(p) > 1}
+    return found & set(MODULES)
+
+
+def run(script):
+    """What a fresh Python prints, as JSON."""
+    result = subprocess.run(
+        [sys.executable, "-c", script],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "2"},
+    )
+    return json.loads(result.stdout)
+
+
+def test_every_module_has_a_place():
+    assert set(MODULES) <= set(TOP_TO_BOTTOM)
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_imports_point_downwards(name):
+    above = TOP_TO_BOTTOM[: TOP_TO_BOTTOM.index(name) + 1]
+    assert imported_modules(name).isdisjoint(above)
+
+
+def test_the_package_itself_imports_none_of_its_modules():
+    assert imported_modules("__init__") == set()
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_only_main_knows_export_and_flags(name):
+    roots = {dotted.split(".")[0] for dotted in imported_names(PACKAGE / f"{name}.py")}
+    assert roots.isdisjoint({"absl", "export", "main"})
+
+
+@pytest.mark.parametrize("name", sorted({"losses", "patch_losses"} & set(MODULES)))
+def test_losses_know_callables_and_tensors_only(name):
+    with_networks = {"networks", "stages", "singan", "checkpoint", "training"}
+    assert imported_modules(name).isdisjoint(with_networks)
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_no_module_imports_everything_of_another(name):
+    names = imported_names(PACKAGE / f"{name}.py")
+    assert not any(dotted.endswith(".*") for dotted in names)
+
+
+@pytest.mark.parametrize("name", ["config", "pyramid", "losses", "images"])
+def test_what_needs_no_keras_reaches_no_keras(name):
+    """By the source: TensorFlow 2.15 loads all of Keras when it is imported."""
+    reached, waiting = set(), {name}
+    while waiting:
+        module = waiting.pop()
+        reached.add(module)
+        waiting |= imported_modules(module) - reached
+        path = PACKAGE / f"{module}.py"
+        roots = {dotted.split(".")[0] for dotted in imported_names(path)}
+        assert roots.isdisjoint({"keras", "tf_keras", "tensorflow_addons"})
+        nodes = ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        attributes = {node.attr for node in nodes if isinstance(node, ast.Attribute)}
+        assert "keras" not in attributes
+
+
+def test_imports_change_nothing_outside_their_modules():
+    script = f"""
+import importlib, json, logging, os, random, signal, warnings
+import numpy as np
+import tensorflow as tf
+import keras
+from absl import flags
+from tensorflow.python.eager import context
+
+def state():
+    return dict(
+        flags=sorted(flags.FLAGS),
+        environment=dict(os.environ),
+        folder=os.getcwd(),
+        warnings=len(warnings.filters),
+        log_levels=[logging.getLogger(n).level for n in ("", "absl", "tensorflow")],
+        log_handlers=len(logging.getLogger().handlers),
+        interrupt=str(signal.getsignal(signal.SIGINT)),
+        policy=keras.mixed_precision.global_policy().name,
+        random=hash(random.getstate()),
+        numpy_random=np.random.get_state()[1].tolist(),
+        tensorflow_seed=context.global_seed(),
+        devices_initialised=context.context()._initialized,
+        eager=tf.config.functions_run_eagerly(),
+    )
+
+before = state()
+changed = {{}}
+for name in {MODULES!r}:
+    importlib.import_module("singan_tf." + name)
+    after = state()
+    for key in before:
+        if before[key] != after[key]:
+            changed.setdefault(name, []).append(key)
+    before = after
+print(json.dumps(changed))
+"""
+    assert run(script) == {}

@@ -1,0 +1,269 @@
+import itertools
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from singan_tf import stages
+from singan_tf.stages import crop
+
+PADDINGS = ["zeros", "reflect", "circular", "noise"]
+NUMPY_MODES = {
+    "zeros": "constant",
+    "noise": "constant",
+    "reflect": "reflect",
+    "circular": "wrap",
+}
+HEIGHT, WIDTH = 14, 17
+SEEDS = tf.constant([4, 9, 9], tf.int64)
+PREVIOUS = tf.constant(
+    np.random.default_rng(0).uniform(-1, 1, (3, HEIGHT, WIDTH, 3)), tf.float32
+)
+# (height, width) of a crop and a corner in the image for each row.
+CROPS = [
+    pytest.param((HEIGHT, WIDTH), [[0, 0]] * 3, id="full"),
+    pytest.param((8, 9), [[0, 8], [6, 0], [3, 4]], id="borders"),
+    pytest.param((6, WIDTH), [[0, 0], [8, 0], [5, 0]], id="bands"),
+]
+
+
+def numpy_pad(array, mode):
+    return np.pad(array, [(0, 0), (5, 5), (5, 5), (0, 0)], mode)
+
+
+def numpy_crop(array, corners, size):
+    array = np.asarray(array)
+    return np.stack(
+        [
+            image[top : top + size[0], left : left + size[1]]
+            for image, (top, left) in zip(array, corners)
+        ]
+    )
+
+
+def crop_noise(stage, corners, size, in_graph=False):
+    """The noise of padded crops, as `padded_crop_inputs` adds it to zeros."""
+    stage.noise_amplitude.assign(1.0)
+    padded = tf.zeros([3, HEIGHT + 10, WIDTH + 10, 3])
+    call = stage.padded_crop_inputs
+    call = tf.function(call) if in_graph else call
+    noisy, previous = call(SEEDS, 2, padded, tf.constant(corners), size)
+    np.testing.assert_array_equal(previous, 0)
+    return noisy.numpy()
+
+
+def outside(corner, size):
+    """Which pixels of a padded crop lie outside the image."""
+    rows = np.arange(size[0] + 10) + corner[0] - 5
+    columns = np.arange(size[1] + 10) + corner[1] - 5
+    rows, columns = (rows < 0) | (rows >= HEIGHT), (columns < 0) | (columns >= WIDTH)
+    return rows[:, None] | columns[None]
+
+
+@pytest.mark.parametrize("padding", PADDINGS)
+@pytest.mark.parametrize("size, corners", CROPS)
+def test_without_noise_crop_inputs_are_crops_of_the_padded_previous(
+    make_stage, padding, size, corners
+):
+    stage = make_stage(padding=padding, amplitude=0.0)
+    padded = numpy_pad(PREVIOUS, NUMPY_MODES[padding])
+    window = (size[0] + 10, size[1] + 10)
+    expected = numpy_crop(padded, corners, window)
+    for actual in stage.padded_crop_inputs(
+        SEEDS, 2, tf.constant(padded), tf.constant(corners), size
+    ):
+        np.testing.assert_array_equal(actual, expected)
+
+
+@pytest.mark.parametrize("normalization", ["batch", "none"])
+@pytest.mark.parametrize("padding", PADDINGS)
+@pytest.mark.parametrize("size, corners", CROPS)
+def test_the_generator_computes_on_a_crop_what_it_does_on_the_whole(
+    make_stage, padding, size, corners, normalization
+):
+    stage = make_stage(padding=padding, generator_normalization=normalization)
+    noise_map = stage.noise(SEEDS, 2, HEIGHT, WIDTH)
+    whole = stage(noise_map, PREVIOUS)
+    assert whole.shape == PREVIOUS.shape
+    window = (size[0] + 10, size[1] + 10)
+    inputs = stage.padded_inputs(noise_map, PREVIOUS)
+    part = stage.generator(tuple(crop(x, tf.constant(corners), window) for x in inputs))
+    np.testing.assert_allclose(part, numpy_crop(whole, corners, size), atol=1e-5)
+
+
+@pytest.mark.parametrize("padding", PADDINGS)
+def test_padded_inputs_add_padded_noise_to_the_padded_previous(make_stage, padding):
+    stage = make_stage(padding=padding, amplitude=0.3)
+    noise_map = stage.noise(SEEDS, 2, HEIGHT, WIDTH)
+    mode = NUMPY_MODES[padding]
+    expected = noise_map if padding == "noise" else numpy_pad(noise_map, mode)
+    noisy, previous = stage.padded_inputs(noise_map, PREVIOUS)
+    np.testing.assert_array_equal(previous, numpy_pad(PREVIOUS, mode))
+    np.testing.assert_allclose(noisy - previous, 0.3 * expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("padding", ["zeros", "noise"])
+@pytest.mark.parametrize("scale, channels", [(0, 1), (1, 3)])
+def test_noise_has_one_channel_at_scale_0_and_a_margin_if_it_pads(
+    make_stage, padding, scale, channels
+):
+    stage = make_stage(scale, padding=padding)
+    extra = 10 if padding == "noise" else 0
+    shape = (3, HEIGHT + extra, WIDTH + extra, channels)
+    assert stage.noise(SEEDS, 0, HEIGHT, WIDTH).shape == shape
+
+
+@pytest.mark.parametrize("size, corners", CROPS)
+def test_the_noise_of_a_crop_is_zero_outside_the_image(make_stage, size, corners):
+    noise_map = crop_noise(make_stage(padding="zeros"), corners, size)
+    for row, corner in zip(noise_map, corners):
+        expected = np.repeat(outside(corner, size)[..., None], 3, -1)
+        np.testing.assert_array_equal(row == 0, expected)
+
+
+@pytest.mark.parametrize("size, corners", CROPS)
+def test_padding_noise_is_never_zero(make_stage, size, corners):
+    noise_map = crop_noise(make_stage(padding="noise"), corners, size)
+    assert np.all(noise_map != 0)
+
+
+@pytest.mark.parametrize("size, corners", CROPS)
+def test_the_noise_of_a_crop_is_mirrored_outside_the_image(make_stage, size, corners):
+    noise_map = crop_noise(make_stage(padding="reflect"), corners, size)
+    assert np.all(noise_map != 0)
+
+    def mirrored(position, side):
+        return abs(position) if position < side else 2 * (side - 1) - position
+
+    for row, (top, left) in zip(noise_map, corners):
+        for i, j in itertools.product(range(row.shape[0]), range(row.shape[1])):
+            source_i = mirrored(i + top - 5, HEIGHT) - top + 5
+            source_j = mirrored(j + left - 5, WIDTH) - left + 5
+            np.testing.assert_array_equal(row[i, j], row[source_i, source_j])
+
+
+@pytest.mark.parametrize("padding", ["zeros", "reflect", "circular"])
+def test_the_noise_of_a_full_frame_is_its_inside_padded(make_stage, padding):
+    stage = make_stage(padding=padding)
+    noise_map = crop_noise(stage, [[0, 0]] * 3, (HEIGHT, WIDTH))
+    inside = noise_map[:, 5:-5, 5:-5]
+    np.testing.assert_array_equal(noise_map, numpy_pad(inside, NUMPY_MODES[padding]))
+
+
+@pytest.mark.parametrize("size, corners", CROPS[1:])
+def test_the_noise_of_a_crop_wraps_around_where_both_ends_are_seen(
+    make_stage, size, corners
+):
+    noise_map = crop_noise(make_stage(padding="circular"), corners, size)
+    assert np.all(noise_map != 0)
+    for axis, (side, whole) in enumerate(zip(size, (HEIGHT, WIDTH))):
+        if side == whole:
+            rows = np.swapaxes(noise_map, 1, axis + 1)
+            np.testing.assert_array_equal(rows[:, :10], rows[:, whole:])
+
+
+@pytest.mark.parametrize("padding", PADDINGS)
+@pytest.mark.parametrize("size, corners", CROPS[:2])
+def test_crop_noise_is_the_same_in_a_graph(make_stage, padding, size, corners):
+    stage = make_stage(padding=padding)
+    eager = crop_noise(stage, corners, size)
+    graph = crop_noise(stage, corners, size, in_graph=True)
+    np.testing.assert_array_equal(graph, eager)
+
+
+@pytest.mark.parametrize("padding", PADDINGS)
+def test_crop_noise_inside_the_image_is_standard_normal(make_stage, padding):
+    stage = make_stage(padding=padding)
+    stage.noise_amplitude.assign(1.0)
+    padded = tf.zeros([2, 210, 110, 3])
+    corners = tf.constant([[0, 0], [20, 10]])
+    seeds = tf.constant([1, 2], tf.int64)
+    noisy, _ = stage.padded_crop_inputs(seeds, 1, padded, corners, (180, 90))
+    inside = noisy[:, 5:-5, 5:-5].numpy()
+    # 97,200 numbers: five standard errors.
+    assert inside.mean() == pytest.approx(0, abs=0.016)
+    assert inside.std() == pytest.approx(1, abs=0.012)
+    assert abs(np.corrcoef(inside[0].ravel(), inside[1].ravel())[0, 1]) < 0.024
+
+
+def test_rows_with_the_same_seed_and_corner_get_the_same_crop_noise(make_stage):
+    corners = [[0, 0], [2, 3], [2, 3]]
+    noise_map = crop_noise(make_stage(), corners, (6, 6))
+    np.testing.assert_array_equal(noise_map[1], noise_map[2])
+    assert np.any(noise_map[0] != noise_map[1])
+
+
+@pytest.mark.parametrize("padding", PADDINGS)
+@pytest.mark.parametrize("strip_pixels", [1, 40, 60, HEIGHT * WIDTH - 1])
+def test_strips_give_the_whole_image(make_stage, monkeypatch, padding, strip_pixels):
+    stage = make_stage(padding=padding)
+    noise_map = stage.noise(SEEDS, 2, HEIGHT, WIDTH)
+    whole = stage(noise_map, PREVIOUS)
+    monkeypatch.setattr(stages, "_STRIP_PIXELS", strip_pixels)
+    strips = stage(noise_map, PREVIOUS)
+    assert strips.shape == whole.shape
+    np.testing.assert_allclose(strips, whole, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("normalization", ["batch", "instance", "none"])
+@pytest.mark.parametrize("strip_pixels", [40, 2**18])
+def test_unknown_sizes_give_the_same_image(
+    make_stage, monkeypatch, normalization, strip_pixels
+):
+    stage = make_stage(generator_normalization=normalization)
+    noise_map = stage.noise(SEEDS, 2, HEIGHT, WIDTH)
+    whole = stage(noise_map, PREVIOUS)
+    monkeypatch.setattr(stages, "_STRIP_PIXELS", strip_pixels)
+    spec = tf.TensorSpec([None, None, None, 3])
+    graph = tf.function(stage.__call__, input_signature=[spec, spec])
+    np.testing.assert_allclose(graph(noise_map, PREVIOUS), whole, rtol=0, atol=1e-5)
+
+
+def test_instance_normalisation_sees_the_whole_image_however_large(
+    make_stage, monkeypatch
+):
+    stage = make_stage(generator_normalization="instance")
+    noise_map = stage.noise(SEEDS, 2, HEIGHT, WIDTH)
+    whole = stage.generator(stage.padded_inputs(noise_map, PREVIOUS))
+    monkeypatch.setattr(stages, "_STRIP_PIXELS", 40)
+    np.testing.assert_allclose(stage(noise_map, PREVIOUS), whole, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("padding", PADDINGS)
+def test_no_noise_is_zero_noise(make_stage, padding):
+    stage = make_stage(padding=padding)
+    zeros = 0 * stage.noise(SEEDS, 2, HEIGHT, WIDTH)
+    np.testing.assert_array_equal(stage(None, PREVIOUS), stage(zeros, PREVIOUS))
+
+
+def test_noise_acts_through_its_amplitude(make_stage):
+    stage = make_stage(amplitude=0.5)
+    noise_map = stage.noise(SEEDS, 2, HEIGHT, WIDTH)
+    strong = stage(noise_map, PREVIOUS)
+    stage.noise_amplitude.assign(0.25)
+    np.testing.assert_allclose(stage(2 * noise_map, PREVIOUS), strong, atol=1e-5)
+    assert np.abs(stage(noise_map, PREVIOUS) - strong).max() > 0.01
+
+
+def test_the_amplitude_is_saved_with_the_stage_but_not_trained(make_stage):
+    stage = make_stage()
+    assert any(v is stage.noise_amplitude for v in stage.variables)
+    assert all(v is not stage.noise_amplitude for v in stage.trainable_variables)
+    # Four layers of kernel, bias, gamma and beta, and a last one without the latter.
+    assert len(stage.trainable_variables) == 18
+
+
+@pytest.mark.parametrize(
+    "size, corners", [((4, 6), [[0, 0], [10, 11], [3, 5]]), ((14, 17), [[0, 0]] * 3)]
+)
+def test_crop_cuts_a_window_from_each_image(size, corners):
+    expected = numpy_crop(PREVIOUS, corners, size)
+    windows = crop(PREVIOUS, tf.constant(corners), size)
+    np.testing.assert_array_equal(windows, expected)
+    same = crop(PREVIOUS[:1], tf.constant(corners), size)
+    np.testing.assert_array_equal(same, numpy_crop([PREVIOUS[0]] * 3, corners, size))
+
+
+def test_crop_beyond_the_image_is_an_error():
+    with pytest.raises((ValueError, tf.errors.InvalidArgumentError)):
+        crop(PREVIOUS, tf.constant([[11, 0]] * 3), (4, 6))

@@ -1,0 +1,309 @@
+import csv
+import logging
+import pathlib
+import subprocess
+import sys
+import textwrap
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from singan_tf import checkpoint, config, images, monitor, pyramid, training
+from singan_tf.errors import UserError
+
+TINY = {
+    "min_size": 16,
+    "max_size": 24,
+    "num_scales": 2,
+    "steps": 4,
+    "width": 4,
+    "critic_updates": 1,
+    "generator_updates": 1,
+    "log_steps": 2,
+}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def deterministic():
+    tf.config.experimental.enable_op_determinism()
+
+
+@pytest.fixture(scope="module")
+def photograph():
+    coffee = images.read(images.resolve("coffee"))
+    return coffee[:, 100:124, 200:230]
+
+
+def train(photograph, run_dir, should_stop=lambda: False, **settings):
+    settings = config.from_settings({**TINY, **settings})
+    facts = checkpoint.Photograph("coffee.png", *photograph.shape[1:3], "0" * 64)
+    sizes = checkpoint.run_scales(settings, facts).sizes
+    with checkpoint.open_run(run_dir, settings, facts, overwrite=False):
+        watch = monitor.Monitor(settings, sizes, run_dir)
+        try:
+            return training.train(photograph, settings, run_dir, watch, should_stop)
+        finally:
+            watch.close()
+
+
+def stored(run_dir):
+    """Every tensor of every checkpoint of a run, and its loss tables."""
+    values = {}
+    for state in sorted(run_dir.glob("scales/*/state.json")):
+        scale = int(state.parent.name)
+        prefix = state.parent / checkpoint.read_state(run_dir, scale).checkpoint
+        reader = tf.train.load_checkpoint(str(prefix))
+        for name in reader.get_variable_to_shape_map():
+            if name != "_CHECKPOINTABLE_OBJECT_GRAPH":
+                values[scale, name] = reader.get_tensor(name)
+        values[scale, "losses"] = (state.parent / "losses.csv").read_text()
+    return values
+
+
+def assert_same_run(first, second):
+    first, second = stored(first), stored(second)
+    assert first.keys() == second.keys()
+    for name, value in first.items():
+        np.testing.assert_array_equal(value, second[name], err_msg=str(name))
+
+
+def weights(singan, scale=0):
+    return singan.stages[scale].generator.get_weights()
+
+
+def test_noise_amplitude_is_weight_times_rmse():
+    rng = np.random.default_rng(0)
+    real, reconstruction = rng.normal(size=[2, 1, 5, 6, 3]).astype(np.float32)
+    expected = 0.1 * np.sqrt(np.mean((real - reconstruction) ** 2))
+    found = training.noise_amplitude(real, reconstruction, 0.1)
+    np.testing.assert_allclose(found, expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("schedule", "rates"),
+    [
+        ("step", {0: 5e-4, 4799: 5e-4, 4800: 5e-5, 5999: 5e-5}),
+        ("constant", {0: 5e-4, 5999: 5e-4}),
+        # Half a cosine from 5e-4 to 5e-5 over 6000 updates.
+        ("cosine", {0: 5e-4, 3000: 2.75e-4, 6000: 5e-5}),
+    ],
+)
+def test_learning_rate_follows_its_schedule_over_updates(schedule, rates):
+    settings = config.TrainingConfig(learning_rate_schedule=schedule)
+    rate_at = training.learning_rate_schedule(settings, 5e-4, updates=3)
+    for update, rate in rates.items():
+        np.testing.assert_allclose(rate_at(update), rate, rtol=1e-5)
+
+
+def test_training_learns_to_reconstruct_the_photograph(photograph, tmp_path):
+    singan = train(
+        photograph, tmp_path, steps=150, width=16, reconstruction_noise="fixed"
+    )
+    error = singan.reconstruct() - pyramid.image_pyramid(photograph, singan.sizes)[-1]
+    # The best constant colour is off by the photograph's standard deviation.
+    assert np.sqrt(np.mean(error**2)) < 0.3 * np.std(photograph)
+
+
+def test_scales_of_the_same_width_start_from_the_scale_below(photograph, tmp_path):
+    rates = {"generator_learning_rate": 0.0, "critic_learning_rate": 0.0}
+    still = {**rates, "generator_normalization": "none", "steps": 1}
+    same = train(photograph, tmp_path / "same", **still)
+    for below, above in zip(weights(same, 0), weights(same, 1)):
+        np.testing.assert_array_equal(below, above)
+    wider = train(photograph, tmp_path / "wider", width_doubling=1, **still)
+    assert weights(wider, 1)[0].shape[-1] == 2 * weights(wider, 0)[0].shape[-1]
+    np.testing.assert_array_equal(weights(same, 0)[0], weights(wider, 0)[0])
+
+
+@pytest.mark.parametrize(("variant", "drawn_at"), [("redrawn", 3), ("fixed", 0)])
+def test_reconstruction_noise_is_the_last_draw_or_the_first(
+    photograph, tmp_path, variant, drawn_at
+):
+    scale = {"num_scales": 1, "min_size": 20}
+    kept = train(photograph, tmp_path / "a", reconstruction_noise=variant, **scale)
+    only = train(photograph, tmp_path / "b", steps=drawn_at + 1, **scale)
+    np.testing.assert_array_equal(kept.reconstruction_noise, only.reconstruction_noise)
+    other = train(photograph, tmp_path / "c", steps=2, **scale)
+    assert (kept.reconstruction_noise != other.reconstruction_noise).numpy().any()
+
+
+def test_the_moving_average_is_that_of_the_weights_after_each_step(
+    photograph, tmp_path
+):
+    decay = 0.7
+    one_scale = {"num_scales": 1, "min_size": 20, "learning_rate_schedule": "constant"}
+    # Before batch norm a bias has only rounding errors for a gradient, and Adam
+    # magnifies them.
+    one_scale["generator_normalization"] = "none"
+    after = [
+        weights(train(photograph, tmp_path / str(n), steps=n, **one_scale))
+        for n in (1, 2, 3)
+    ]
+    settings = config.from_settings({**TINY, **one_scale})
+    average = training._make_players(settings, 0).stage.generator.get_weights()
+    for step in after:
+        average = [decay * a + (1 - decay) * w for a, w in zip(average, step)]
+    averaged = train(
+        photograph, tmp_path / "averaged", steps=3, moving_average=decay, **one_scale
+    )
+    trainable = averaged.stages[0].generator.trainable_variables
+    names = [v.name for v in averaged.stages[0].generator.variables]
+    for variable in trainable:
+        expected = average[names.index(variable.name)]
+        np.testing.assert_allclose(variable, expected, atol=1e-5)
+
+
+def test_a_step_is_the_recipe_written_out(photograph, tmp_path):
+    """One step at scale 0 against plain NumPy Adam on the written-out losses."""
+    settings = {"critic_updates": 2, "generator_updates": 2, "num_scales": 1}
+    settings.update(min_size=20, steps=1, gradient_penalty_weight=0.3)
+    settings.update(generator_normalization="none", critic_normalization="none")
+    trained = train(photograph, tmp_path, **settings)
+    full = config.from_settings({**TINY, **settings})
+    stage, critic, _, _ = training._make_players(full, 0)
+    size = trained.sizes[0]
+    real = pyramid.image_pyramid(photograph, [size])[0]
+    zeros = tf.zeros([1, size[0] + 10, size[1] + 10, 3])
+
+    def padded(noise_map):
+        return tf.pad(noise_map, [[0, 0], [5, 5], [5, 5], [0, 0]]) + zeros
+
+    def adam(variables, gradients, moments, count):
+        for variable, gradient, (m, v) in zip(variables, gradients, moments):
+            m += 0.5 * (gradient.numpy() - m)
+            v += 0.001 * (gradient.numpy() ** 2 - v)
+            # The efficient form at the end of section 2 of Kingma and Ba (2015).
+            rate = 5e-4 * np.sqrt(1 - 0.999**count) / (1 - 0.5**count)
+            variable.assign_sub(rate * m / (np.sqrt(v) + 1e-8))
+
+    def zero_moments(variables):
+        return [[np.zeros(v.shape, np.float32) for _ in "mv"] for v in variables]
+
+    moments = zero_moments(critic.trainable_variables)
+    for update in range(2):
+        seeds = training.noise.derive_seeds(0, update, 1)
+        noise_map = padded(stage.noise(seeds, 0, *size))
+        fake = stage.generator((noise_map, zeros))
+        mixing = training.noise.uniform(seeds, training.noise.MIXING_STREAM, 1)[0, 0]
+        with tf.GradientTape() as tape:
+            with tf.GradientTape() as inner:
+                mixed = mixing * real + (1 - mixing) * fake
+                inner.watch(mixed)
+                total = tf.reduce_sum(critic(mixed))
+            gradient = inner.gradient(total, mixed)
+            penalty = tf.reduce_mean((tf.norm(gradient, axis=-1) - 1) ** 2)
+            loss = tf.reduce_mean(critic(fake)) - tf.reduce_mean(critic(real))
+            loss += 0.3 * penalty
+        gradients = tape.gradient(loss, critic.trainable_variables)
+        adam(critic.trainable_variables, gradients, moments, update + 1)
+    moments = zero_moments(stage.generator.trainable_variables)
+    star = padded(trained.reconstruction_noise)
+    for update in range(2):
+        with tf.GradientTape() as tape:
+            fake = stage.generator((noise_map, zeros))
+            error = stage.generator((star, zeros)) - real
+            loss = 10 * tf.reduce_mean(error**2) - tf.reduce_mean(critic(fake))
+        gradients = tape.gradient(loss, stage.generator.trainable_variables)
+        adam(stage.generator.trainable_variables, gradients, moments, update + 1)
+    for found, expected in zip(weights(trained), stage.generator.get_weights()):
+        np.testing.assert_allclose(found, expected, atol=2e-6)
+    with open(tmp_path / "scales/00/losses.csv") as file:
+        row = {
+            name: float(value) for name, value in list(csv.DictReader(file))[0].items()
+        }
+    assert row["gradient_penalty"] == pytest.approx(float(penalty), rel=1e-3)
+    assert row["reconstruction"] == pytest.approx(
+        float(tf.reduce_mean(error**2)), rel=1e-4
+    )
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"crop_size": 16, "previous_pool": 3, "channels": 1},
+        {"crop_size": 16, "padding": "reflect", "global_batch_size": 2},
+        {"padding": "noise", "moving_average": 0.5, "learning_rate_schedule": "cosine"},
+        {
+            "padding": "circular",
+            "residual": False,
+            "generator_normalization": "instance",
+            "critic_normalization": "instance",
+        },
+        {"critic_constraint": "spectral", "critic_normalization": "none"},
+        {"mixed_precision": "bfloat16"},
+    ],
+    ids=str,
+)
+def test_every_variant_trains_resumes_exactly_and_loads(photograph, tmp_path, settings):
+    photograph = photograph[..., : settings.get("channels", 3)]
+    trained = train(photograph, tmp_path / "whole", **settings)
+    stops = iter([False, True])
+    with pytest.raises(training.Interrupted):
+        train(photograph, tmp_path / "cut", lambda: next(stops), **settings)
+    train(photograph, tmp_path / "cut", **settings)
+    assert_same_run(tmp_path / "whole", tmp_path / "cut")
+    loaded, _ = checkpoint.load(tmp_path / "cut")
+    sample = trained.sample([7])
+    assert np.isfinite(sample).all()
+    np.testing.assert_array_equal(loaded.sample([7]), sample)
+    np.testing.assert_array_equal(loaded.reconstruct(), trained.reconstruct())
+
+
+def test_two_devices_compute_what_one_does_with_the_same_batch(tmp_path):
+    """MirroredStrategy needs logical devices, which a fresh process can make."""
+    code = textwrap.dedent(
+        """
+        import pathlib, sys
+        import numpy as np, tensorflow as tf
+        cpu = tf.config.list_physical_devices("CPU")[0]
+        tf.config.set_logical_device_configuration(
+            cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+        sys.path.insert(0, "tests")
+        from test_training import train, weights
+        from singan_tf import images
+        photograph = images.read(images.resolve("coffee"))[:, 100:124, 200:230]
+        folder = pathlib.Path(sys.argv[1])
+        settings = dict(global_batch_size=4, steps=5, generator_normalization="none",
+                        critic_normalization="none")
+        one = train(photograph, folder / "1", strategy="one_device", **settings)
+        two = train(photograph, folder / "2", strategy="mirrored", **settings)
+        for scale in range(2):
+            for a, b in zip(weights(one, scale), weights(two, scale)):
+                np.testing.assert_allclose(a, b, atol=1e-4)
+        """
+    )
+    process = subprocess.run(
+        [sys.executable, "-c", code, tmp_path],
+        cwd=pathlib.Path(__file__).parent.parent,
+        capture_output=True,
+        text=True,
+    )
+    assert process.returncode == 0, process.stderr[-3000:]
+
+
+def test_divergence_is_one_sentence(photograph, tmp_path):
+    with pytest.raises(UserError, match="diverged at scale 0.*learning_rate"):
+        train(photograph, tmp_path, critic_learning_rate=1e30, steps=8)
+
+
+def test_plain_lines_tell_scale_step_losses_and_time_left(
+    photograph, tmp_path, caplog, monkeypatch
+):
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: False)
+    with caplog.at_level(logging.INFO, "singan_tf"):
+        train(photograph, tmp_path)
+    lines = [record.message for record in caplog.records]
+    assert any("scale 1 step 4/4" in line and "left" in line for line in lines)
+    assert any("gradient_penalty" in line for line in lines)
+
+
+def test_tensorboard_has_the_losses_and_images_of_each_scale(photograph, tmp_path):
+    train(photograph, tmp_path)
+    found = set()
+    for file in tmp_path.glob("events/*"):
+        for event in tf.compat.v1.train.summary_iterator(str(file)):
+            found |= {value.tag for value in event.summary.value}
+    for scale in ("scale_00", "scale_01"):
+        assert {f"{scale}/{name}" for name in checkpoint.LOSS_COLUMNS} <= found
+        assert {f"{scale}/{name}" for name in ("real", "fake")} <= found
