@@ -56,6 +56,8 @@ def demo(values: flags.FlagValues) -> None:
 def sample(values: flags.FlagValues) -> None:
     """Make new images of any size from a trained run."""
     run_dir, output_dir = _task_folders(values, "sample")
+    import tqdm
+
     from singan_tf import checkpoint, images
 
     singan, _ = checkpoint.load(run_dir)
@@ -69,7 +71,7 @@ def sample(values: flags.FlagValues) -> None:
     _make_output_dir(output_dir)
     sheet = [images.read(run_dir / "pyramid" / f"{last:02d}.png", singan.channels)]
     captions = ["photograph"]
-    for index in range(values.num_samples):
+    for index in tqdm.trange(values.num_samples, unit="sample", disable=None):
         seed = values.seed + index
         image = singan.sample([seed], values.start_scale, height, width).numpy()
         images.write(output_dir / f"seed_{seed:06d}.png", image)
@@ -98,10 +100,11 @@ def _train(
     lock = checkpoint.open_run(run_dir, config, facts, overwrite)
     with lock:
         if checkpoint.is_finished(run_dir, len(sizes)):
-            print(f"The run in {run_dir} is finished: {run_dir / 'samples.png'}")
+            print(f"The run in {run_dir} is finished.")
         else:
             _train_opened(photograph, config, run_dir, sizes)
-            print(f"Wrote {run_dir}, samples in {run_dir / 'samples.png'}")
+            print(f"Wrote {run_dir}")
+    print(f"Samples: {run_dir / checkpoint.SAMPLES_NAME}")
     print(f"More samples: python main.py sample --run_dir={shlex.quote(str(run_dir))}")
 
 
@@ -361,6 +364,9 @@ def main(argv: list) -> int:
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2 if isinstance(error, UsageError) else 1
+    except OSError as error:
+        print(f"error: {error}; free some space or change the place.", file=sys.stderr)
+        return 1
     except KeyboardInterrupt as stop:
         print(f"\nStopped: {stop}" if str(stop) else "\nStopped.", file=sys.stderr)
         return 130

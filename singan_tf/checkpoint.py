@@ -27,6 +27,9 @@ from singan_tf.errors import UserError
 from singan_tf.pyramid import Scales, plan_scales
 from singan_tf.singan import SinGAN
 
+# The contact sheet of samples, the last file that a run writes.
+SAMPLES_NAME = "samples.png"
+
 LOSS_COLUMNS = (
     "critic_real",
     "critic_fake",
@@ -198,9 +201,10 @@ def read_state(run_dir: pathlib.Path, scale: int) -> Optional[ScaleState]:
 
 
 def is_finished(run_dir: pathlib.Path, num_scales: int) -> bool:
-    """Whether every scale is."""
+    """Whether every scale is, and the contact sheet that ends a run is there."""
     states = (read_state(run_dir, scale) for scale in range(num_scales))
-    return all(state is not None and state.finished for state in states)
+    scales_finished = all(state is not None and state.finished for state in states)
+    return scales_finished and (run_dir / SAMPLES_NAME).exists()
 
 
 def save(

@@ -36,6 +36,13 @@ class SinGAN(tf.Module):
         self.stages = []
         self.reconstruction_noise = None
 
+    def coarsest(self, count: int) -> "SinGAN":
+        """The pyramid of the coarsest `count` stages, which it shares."""
+        part = SinGAN(self.sizes, self.channels)
+        part.stages = self.stages[:count]
+        part.reconstruction_noise = self.reconstruction_noise
+        return part
+
     def sample(
         self,
         seeds: tf.Tensor,

@@ -6,6 +6,7 @@ whole recipe of the paper. Every random number is derived from (seed, scale, ste
 update), so a resumed run draws what an uninterrupted one would.
 """
 
+import logging
 import pathlib
 import time
 from typing import Callable, NamedTuple, Optional
@@ -28,6 +29,8 @@ from singan_tf.errors import UserError
 from singan_tf.monitor import Monitor
 from singan_tf.singan import SinGAN, bring_up
 
+logger = logging.getLogger(__name__)
+
 _SHEET_SAMPLES = 11
 # Adam's in PyTorch, which the recipe was tuned with; Keras' own is 1e-7.
 _ADAM_EPSILON = 1e-8
@@ -47,6 +50,24 @@ class Players(NamedTuple):
     critic: networks.Critic
     generator_optimizer: tf.keras.optimizers.Optimizer
     critic_optimizer: tf.keras.optimizers.Optimizer
+
+
+class Run(NamedTuple):
+    """What stays the same from scale to scale.
+
+    Attributes:
+        config: Every setting.
+        strategy: Where variables live and steps run.
+        folder: The run folder.
+        monitor: Shows the progress.
+        should_stop: Asked after every step.
+    """
+
+    config: Config
+    strategy: tf.distribute.Strategy
+    folder: pathlib.Path
+    monitor: Monitor
+    should_stop: Callable[[], bool]
 
 
 def train(
@@ -78,55 +99,46 @@ def train(
     reals = pyramid.image_pyramid(tf.constant(photograph), sizes)
     checkpoint.write_pyramid(run_dir, reals)
     strategy = distribution.make_strategy(config.runtime.strategy)
+    run = Run(config, strategy, run_dir, monitor, should_stop)
     singan = SinGAN(sizes, config.network.channels)
     critic = None
     for scale, real in enumerate(reals):
-        critic = train_scale(
-            singan, scale, real, critic, config, strategy, run_dir, monitor, should_stop
-        )
+        critic = train_scale(run, singan, scale, real, critic)
     write_samples(singan, reals[-1], config.training.seed, run_dir)
     return singan
 
 
 def train_scale(
+    run: Run,
     singan: SinGAN,
     scale: int,
     real: tf.Tensor,
     critic_below: Optional[networks.Critic],
-    config: Config,
-    strategy: tf.distribute.Strategy,
-    run_dir: pathlib.Path,
-    monitor: Monitor,
-    should_stop: Callable[[], bool],
 ) -> networks.Critic:
     """Trains the stage of one scale and appends it to the pyramid.
 
     Args:
+        run: What stays the same from scale to scale.
         singan: The stages of the coarser scales.
         scale: The scale to train.
         real: The photograph there, float32 [1, H, W, C] in [-1, 1].
         critic_below: Of the coarser scale, to start from; None at scale 0.
-        config: Of the run.
-        strategy: Where the variables live.
-        run_dir: The run folder.
-        monitor: Shows the progress.
-        should_stop: Asked after every step.
 
     Returns:
         The scale's critic.
 
     Raises:
-        Interrupted: if `should_stop` said so.
+        Interrupted: if the run was asked to stop.
         UserError: if the run folder is damaged or training diverges.
     """
-    training = config.training
-    stage_below = singan.stages[-1] if singan.stages else None
-    previous_reconstruction = _previous_reconstruction(singan, scale)
-    with strategy.scope():
-        players = _make_players(config, scale)
-        _warm_start(players.stage.generator, stage_below and stage_below.generator)
-        _warm_start(players.critic, critic_below)
+    training = run.config.training
+    coarser = singan.coarsest(scale)
+    previous_reconstruction = _previous_reconstruction(coarser, scale)
+    with run.strategy.scope():
+        players = _make_players(run.config, scale)
         if scale > 0:
+            _warm_start(players.stage.generator, singan.stages[-1].generator)
+            _warm_start(players.critic, critic_below)
             players.stage.noise_amplitude.assign(
                 noise_amplitude(
                     real, previous_reconstruction, training.noise_amplitude_weight
@@ -135,46 +147,40 @@ def train_scale(
         singan.stages.append(players.stage)
         if scale == 0:
             singan.set_reconstruction_noise(_reconstruction_seed(training, 0))
+
     saved = {**players._asdict(), **checkpoint.model_objects(singan, scale)}
-    history = np.zeros([0, len(checkpoint.LOSS_COLUMNS)], np.float32)
-    state = checkpoint.read_state(run_dir, scale)
+    history, fresh = [], []
+    state = checkpoint.read_state(run.folder, scale)
     if state is not None:
-        checkpoint.restore(run_dir, scale, state, saved)
+        checkpoint.restore(run.folder, scale, state, saved)
         if state.finished:
             return players.critic
-        history = checkpoint.read_losses(run_dir, scale, state)
-
-    # The pyramid below, without the stage that trains: its variables are frozen.
-    coarser = SinGAN(singan.sizes, singan.channels)
-    coarser.stages = singan.stages[:scale]
-    coarser.reconstruction_noise = singan.reconstruction_noise
-    step_function = _make_step(
-        singan, coarser, players, scale, real, previous_reconstruction, config, strategy
-    )
-
-    history, fresh = list(history), []
+        history.extend(checkpoint.read_losses(run.folder, scale, state))
 
     def save(finished):
         history.extend(_finite_rows(fresh, scale))
         fresh.clear()
-        losses_so_far = np.reshape(history, [-1, len(checkpoint.LOSS_COLUMNS)])
-        checkpoint.save(run_dir, scale, saved, losses_so_far, finished)
+        checkpoint.save(run.folder, scale, saved, np.stack(history), finished)
 
-    monitor.start_scale(scale, len(history))
+    step_function = _make_step(
+        run, singan, coarser, players, real, previous_reconstruction
+    )
+    run.monitor.start_scale(scale, len(history))
     last_saved = time.monotonic()
     for step in range(len(history), training.steps):
         fresh.append(step_function(tf.constant(step, tf.int64)))
-        monitor.step(scale, step, fresh[-1])
-        stopping = should_stop()
-        if stopping or _seconds_since(last_saved) >= config.runtime.checkpoint_seconds:
+        run.monitor.step(scale, step, fresh[-1])
+        stopping = run.should_stop()
+        since = time.monotonic() - last_saved
+        if stopping or since >= run.config.runtime.checkpoint_seconds:
             save(finished=False)
             last_saved = time.monotonic()
         if stopping:
             raise Interrupted()
     save(finished=False)
     _finish_stage(singan, players, scale, training)
-    pictures = _write_pictures(singan, scale, training.seed, run_dir)
-    monitor.finish_scale(scale, real, *pictures)
+    pictures = _write_pictures(singan, scale, training.seed, run.folder)
+    run.monitor.finish_scale(scale, real, *pictures)
     save(finished=True)
     return players.critic
 
@@ -202,12 +208,15 @@ def noise_amplitude(
 def write_samples(
     singan: SinGAN, real: tf.Tensor, seed: int, run_dir: pathlib.Path
 ) -> None:
-    """Leaves a contact sheet, samples.png: the photograph, then random samples."""
+    """Leaves a contact sheet: the photograph, then random samples."""
+    logger.info("Drawing %d samples.", _SHEET_SAMPLES)
     sheet, captions = [real.numpy()], ["photograph"]
     for index in range(_SHEET_SAMPLES):
         sheet.append(singan.sample([seed + index]).numpy())
         captions.append(f"seed {seed + index}")
-    images.write(run_dir / "samples.png", images.contact_sheet(sheet, captions))
+    images.write(
+        run_dir / checkpoint.SAMPLES_NAME, images.contact_sheet(sheet, captions)
+    )
 
 
 def _make_players(config: Config, scale: int) -> Players:
@@ -270,40 +279,46 @@ def learning_rate_schedule(
     )
 
 
-def _warm_start(network: tf.keras.Model, below: Optional[tf.keras.Model]) -> None:
+def _warm_start(network: tf.keras.Model, below: tf.keras.Model) -> None:
     """Copies the weights of the scale below where the width is the same."""
-    if below is None:
-        return
     ours, theirs = network.get_weights(), below.get_weights()
     if [w.shape for w in ours] == [w.shape for w in theirs]:
         network.set_weights(theirs)
 
 
-def _previous_reconstruction(singan: SinGAN, scale: int) -> tf.Tensor:
+def _previous_reconstruction(coarser: SinGAN, scale: int) -> tf.Tensor:
     """The coarser reconstruction at this scale; zeros at scale 0."""
-    size = singan.sizes[scale]
+    size = coarser.sizes[scale]
     if scale == 0:
-        return tf.zeros([1, *size, singan.channels])
-    return bring_up(singan.reconstruct(), size)
+        return tf.zeros([1, *size, coarser.channels])
+    return bring_up(coarser.reconstruct(), size)
 
 
 def _make_step(
+    run: Run,
     singan: SinGAN,
     coarser: SinGAN,
     players: Players,
-    scale: int,
     real: tf.Tensor,
     previous_reconstruction: tf.Tensor,
-    config: Config,
-    strategy: tf.distribute.Strategy,
 ) -> Callable[[tf.Tensor], tf.Tensor]:
-    """Builds the training step of a scale.
+    """Builds the training step of the finest scale that the pyramid has so far.
+
+    Args:
+        run: What stays the same from scale to scale.
+        singan: The pyramid up to this scale.
+        coarser: The pyramid below it, which stays as it is.
+        players: What the step trains.
+        real: The photograph, float32 [1, H, W, C] in [-1, 1].
+        previous_reconstruction: The coarser reconstruction here, same shape.
 
     Returns:
         A function of the step's number, int64, that updates the players and
         returns the losses, float32 [len(checkpoint.LOSS_COLUMNS)].
     """
+    config, strategy = run.config, run.strategy
     training = config.training
+    scale = len(coarser.stages)
     stage, critic, generator_optimizer, critic_optimizer = players
     local_batch = distribution.local_batch_size(strategy, training.global_batch_size)
     global_batch = local_batch * strategy.num_replicas_in_sync
@@ -441,6 +456,7 @@ def _previous_pool(coarser: SinGAN, scale: int, config: Config) -> Optional[tf.T
         return None
     counter = _counter(scale, tf.constant(0, tf.int64), _POOL_DRAW)
     seeds = noise.derive_seeds(config.training.seed, counter, count)
+    logger.info("Drawing %d previous images for scale %d.", count, scale)
     draw = tf.function(coarser.sample)
     return tf.concat(
         [bring_up(draw(seeds[i : i + 1]), coarser.sizes[scale]) for i in range(count)],
@@ -492,7 +508,3 @@ def _finite_rows(rows: list[tf.Tensor], scale: int) -> list[np.ndarray]:
             "--generator_learning_rate and --critic_learning_rate and pass --overwrite."
         )
     return rows
-
-
-def _seconds_since(moment: float) -> float:
-    return time.monotonic() - moment

@@ -118,6 +118,8 @@ def test_a_run_comes_back_as_it_was_saved(tmp_path):
     assert settings == CONFIG
     np.testing.assert_array_equal(loaded.sample([3, 4]), singan.sample([3, 4]))
     np.testing.assert_array_equal(loaded.reconstruct(), singan.reconstruct())
+    assert not checkpoint.is_finished(tmp_path, 2)
+    (tmp_path / "samples.png").touch()
     assert checkpoint.is_finished(tmp_path, 2)
     state = checkpoint.read_state(tmp_path, 1)
     assert state.step == 4 and state.finished

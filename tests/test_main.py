@@ -2,6 +2,7 @@ import fcntl
 import os
 import pathlib
 import re
+import shutil
 import signal
 import struct
 import subprocess
@@ -49,6 +50,10 @@ def finished(tmp_path_factory, photograph):
     )
     assert status == 0
     return run_dir
+
+
+def copied(folder, target):
+    return pathlib.Path(shutil.copytree(folder, target))
 
 
 def contents(folder):
@@ -225,6 +230,19 @@ def test_a_run_folder_of_another_run_is_refused(
     assert contents(finished) == before
 
 
+def test_a_run_killed_before_its_contact_sheet_still_gets_it(
+    capsys, tmp_path, finished, photograph
+):
+    run_dir = copied(finished, tmp_path / "run")
+    (run_dir / "samples.png").unlink()
+    status, _, _ = run(
+        capsys, "train", f"--image={photograph}", f"--run_dir={run_dir}", SMOKE
+    )
+    assert status == 0
+    sheet = (run_dir / "samples.png").read_bytes()
+    assert sheet == (finished / "samples.png").read_bytes()
+
+
 def test_overwrite_replaces_a_run(capsys, tmp_path, photograph):
     command = ["train", f"--image={photograph}", f"--run_dir={tmp_path}", SMOKE]
     run(capsys, *command, "--steps=1", "--num_scales=3")
@@ -348,10 +366,7 @@ def test_an_output_folder_with_files_is_kept_unless_overwrite(
     ],
 )
 def test_a_damaged_run_is_one_sentence(capsys, tmp_path, finished, damage):
-    run_dir = tmp_path / "damaged"
-    for path, data in contents(finished).items():
-        (run_dir / path).parent.mkdir(parents=True, exist_ok=True)
-        (run_dir / path).write_bytes(data)
+    run_dir = copied(finished, tmp_path / "damaged")
     damage(run_dir)
     status, _, error = run(
         capsys, "sample", f"--run_dir={run_dir}", f"--output_dir={tmp_path / 'out'}"

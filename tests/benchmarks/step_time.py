@@ -85,24 +85,22 @@ def measure(scale: int, height: int, width: int, steps: int) -> dict:
     from singan_tf import config, distribution, singan, training
 
     before = convolution_rate()
-    settings = config.Config()
-    model = singan.SinGAN([(height, width)], 3)
     strategy = distribution.make_strategy("one_device")
+    run = training.Run(config.Config(), strategy, None, None, None)
+    model = singan.SinGAN([(height, width)], 3)
     with strategy.scope():
-        players = training._make_players(settings, scale)
+        players = training._make_players(run.config, scale)
     model.stages.append(players.stage)
     real = tf.random.stateless_uniform([1, height, width, 3], [1, 2], -1, 1)
-    coarser = singan.SinGAN([(height, width)], 3)
-    step = training._make_step(
-        model, coarser, players, 0, real, tf.zeros_like(real), settings, strategy
-    )
+    previous = tf.zeros_like(real)
+    step = training._make_step(run, model, model.coarsest(0), players, real, previous)
     count = iter(range(10**6))
 
-    def run():
+    def one_step():
         return step(tf.constant(next(count), tf.int64)).numpy()
 
-    run(), run()
-    seconds = seconds_of(run, steps)
+    one_step(), one_step()
+    seconds = seconds_of(one_step, steps)
     after = convolution_rate()
     channels = min(32 * 2 ** (scale // 4), 128)
     rate = step_flops(height, width, channels) / statistics.median(seconds)
