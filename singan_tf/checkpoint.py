@@ -222,12 +222,22 @@ def save(
         objects: What a tf.train.Checkpoint holds, by name.
         losses: One row for each step so far, float32 [steps, len(LOSS_COLUMNS)].
         finished: Whether the scale is.
+
+    Raises:
+        UserError: if the folder cannot be written; the last state stays valid.
     """
     folder = scale_dir(run_dir, scale)
     folder.mkdir(parents=True, exist_ok=True)
     _write_losses(folder / "losses.csv", losses)
     name = f"step-{len(losses):06d}" + ("-finished" if finished else "")
-    tf.train.Checkpoint(**objects).write(str(folder / name))
+    try:
+        tf.train.Checkpoint(**objects).write(str(folder / name))
+    except tf.errors.OpError as error:
+        reason = "no space left" if "No space left" in error.message else error.message
+        raise UserError(
+            f"{folder} cannot be written ({reason}); free some space and run the same "
+            "command again: it goes on from the last checkpoint."
+        ) from None
     _write_json(
         folder / "state.json", ScaleState(len(losses), finished, name)._asdict()
     )

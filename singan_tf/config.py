@@ -186,6 +186,11 @@ class TrainingConfig(_Section):
         "bfloat16 computes convolutions in 16 bits; losses and weights stay in 32.",
         choices=("none", "bfloat16"),
     )
+    xla: bool = _setting(
+        False,
+        "Compile the training step with XLA, which draws other random numbers; on "
+        "CPUs it is slower.",
+    )
     seed: int = _setting(0, "Seed of every random number.", 0, 2**31 - 1)
 
     def __post_init__(self):
@@ -212,9 +217,6 @@ class RuntimeConfig(_Section):
         "auto",
         "auto: every GPU when there are several, else one device.",
         choices=("auto", "one_device", "mirrored"),
-    )
-    xla: bool = _setting(
-        False, "Compile the training step with XLA; on CPUs this is slower."
     )
     checkpoint_seconds: float = _setting(
         60.0, "Save at most so often within a scale; 0 saves after every step.", 0

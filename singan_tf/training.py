@@ -92,7 +92,7 @@ def train(
     Raises:
         Interrupted: if `should_stop` said so; the run can be resumed.
         UserError: if the photograph does not fit the settings, the run folder is
-            damaged, or training diverges.
+            damaged or cannot be written, memory is short, or training diverges.
     """
     height, width = photograph.shape[1:3]
     sizes = pyramid.plan_scales(height, width, config.pyramid).sizes
@@ -102,9 +102,15 @@ def train(
     run = Run(config, strategy, run_dir, monitor, should_stop)
     singan = SinGAN(sizes, config.network.channels)
     critic = None
-    for scale, real in enumerate(reals):
-        critic = train_scale(run, singan, scale, real, critic)
-    write_samples(singan, reals[-1], config.training.seed, run_dir)
+    try:
+        for scale, real in enumerate(reals):
+            critic = train_scale(run, singan, scale, real, critic)
+        write_samples(singan, reals[-1], config.training.seed, run_dir)
+    except tf.errors.ResourceExhaustedError:
+        raise UserError(
+            "There is not enough memory; train on crops (--crop_size=128 "
+            "--previous_pool=8), or with a smaller --max_size or --max_width."
+        ) from None
     return singan
 
 
@@ -425,7 +431,7 @@ def _make_step(
         on_replicas, (draw, update_critic, update_generator)
     )
 
-    @tf.function(jit_compile=config.runtime.xla or None)
+    @tf.function(jit_compile=training.xla or None)
     def step_function(step):
         for update in range(training.critic_updates):
             real_batch, fake_inputs, reconstruction_inputs, mixing = draw(

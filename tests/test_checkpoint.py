@@ -152,6 +152,20 @@ def test_losses_beyond_the_state_are_dropped_and_missing_ones_are_damage(tmp_pat
         checkpoint.read_losses(tmp_path, 0, state)
 
 
+def test_a_full_disk_is_one_sentence_and_keeps_the_last_state(tmp_path, monkeypatch):
+    singan = saved_run(tmp_path)
+    before = checkpoint.read_state(tmp_path, 0)
+
+    def full(self, path):
+        raise tf.errors.ResourceExhaustedError(None, None, f"{path}; No space left on")
+
+    monkeypatch.setattr(tf.train.Checkpoint, "write", full)
+    with pytest.raises(UserError, match=r"\(no space left\); free some space"):
+        objects = checkpoint.model_objects(singan, 0)
+        checkpoint.save(tmp_path, 0, objects, np.zeros([9, 5], np.float32), True)
+    assert checkpoint.read_state(tmp_path, 0) == before
+
+
 def test_a_checkpoint_of_other_networks_is_damage(tmp_path):
     saved_run(tmp_path)
     wider = config.from_settings({**TINY, "width": 8})

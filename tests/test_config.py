@@ -48,6 +48,7 @@ REFERENCE = {
         "previous_pool": 0,
         "moving_average": 0.0,
         "mixed_precision": "none",
+        "xla": False,
         "seed": 0,
     },
 }
@@ -297,7 +298,7 @@ def test_differences_say_what_was_and_what_would_be():
 
 
 def test_differences_ignore_runtime_settings_alone():
-    runtime = {"strategy", "xla", "checkpoint_seconds", "log_steps"}
+    runtime = {"strategy", "checkpoint_seconds", "log_steps"}
     found = config.differences(config.Config(), config.from_settings(CHANGED))
     named = {entry.split(":")[0].removeprefix("--") for entry in found}
     assert named == set(CHANGED) - runtime

@@ -1,3 +1,4 @@
+import dataclasses
 import fcntl
 import os
 import pathlib
@@ -13,10 +14,11 @@ import zlib
 
 import numpy as np
 import pytest
+from absl import flags
 from PIL import Image
 
 import main
-from singan_tf import images
+from singan_tf import config, images
 
 ROOT = pathlib.Path(main.__file__).parent
 SMOKE = f"--flagfile={ROOT / 'configs' / 'smoke.flags'}"
@@ -104,6 +106,22 @@ def test_bad_usage_is_one_sentence_and_status_2(capsys, tmp_path, arguments, par
     assert status == 2
     assert part in sentence(error)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_paper_flags_write_out_every_setting_of_the_reference_recipe():
+    text = (ROOT / "configs" / "paper.flags").read_text()
+    lines = [line for line in text.splitlines() if line.startswith("--")]
+    names = {re.match(r"--(no(?=xla))?(\w+)", line)[2] for line in lines}
+    runtime = {field.name for field in dataclasses.fields(config.RuntimeConfig)}
+    assert names == {field.name for field in config.settings()} - runtime
+    values = flags.FlagValues()
+    main.COMMANDS["train"].define(values)
+    values(["main.py", *lines])
+    recipe = config.from_settings({name: values[name].value for name in names})
+    # One sample an update, also where there are several devices.
+    assert config.differences(config.Config(), recipe) == [
+        "--global_batch_size: 0 -> 1"
+    ]
 
 
 def png_header(width, height):

@@ -282,6 +282,28 @@ def test_two_devices_compute_what_one_does_with_the_same_batch(tmp_path):
     assert process.returncode == 0, process.stderr[-3000:]
 
 
+def test_xla_computes_the_same_losses_but_for_its_other_noise(photograph, tmp_path):
+    scale = {"num_scales": 1, "min_size": 20, "steps": 1, "width": 2}
+    for run, xla in (("plain", False), ("xla", True)):
+        train(photograph, tmp_path / run, xla=xla, **scale)
+    found, expected = (
+        np.loadtxt(tmp_path / run / "scales/00/losses.csv", delimiter=",", skiprows=1)
+        for run in ("xla", "plain")
+    )
+    # The critic's score of the photograph has no noise in it.
+    np.testing.assert_allclose(found[1], expected[1], rtol=1e-4)
+    np.testing.assert_allclose(found, expected, rtol=0.1, atol=5e-3)
+
+
+def test_too_little_memory_is_one_sentence(photograph, tmp_path, monkeypatch):
+    def exhausted(*arguments, **options):
+        raise tf.errors.ResourceExhaustedError(None, None, "OOM")
+
+    monkeypatch.setattr(tf.random, "stateless_normal", exhausted)
+    with pytest.raises(UserError, match="not enough memory; train on crops"):
+        train(photograph, tmp_path)
+
+
 def test_divergence_is_one_sentence(photograph, tmp_path):
     with pytest.raises(UserError, match="diverged at scale 0.*learning_rate"):
         train(photograph, tmp_path, critic_learning_rate=1e30, steps=8)
