@@ -104,7 +104,7 @@ def open_run(
     if overwrite:
         _clear(run_dir)
     if not path.exists():
-        _write_json(
+        write_json(
             path,
             {
                 "version": singan_tf.__version__,
@@ -228,7 +228,7 @@ def save(
     _write_losses(folder / "losses.csv", losses)
     name = f"step-{len(losses):06d}" + ("-finished" if finished else "")
     tf.train.Checkpoint(**objects).write(str(folder / name))
-    _write_json(
+    write_json(
         folder / "state.json", ScaleState(len(losses), finished, name)._asdict()
     )
     for entry in folder.glob("step-*"):
@@ -331,7 +331,8 @@ def _write_losses(path: pathlib.Path, losses: np.ndarray) -> None:
     _write_text(path, text.getvalue())
 
 
-def _write_json(path: pathlib.Path, data: dict[str, Any]) -> None:
+def write_json(path: pathlib.Path, data: dict[str, Any]) -> None:
+    """Writes a JSON file whole."""
     _write_text(path, json.dumps(data, indent=2) + "\n")
 
 
