@@ -228,9 +228,7 @@ def save(
     _write_losses(folder / "losses.csv", losses)
     name = f"step-{len(losses):06d}" + ("-finished" if finished else "")
     tf.train.Checkpoint(**objects).write(str(folder / name))
-    write_json(
-        folder / "state.json", ScaleState(len(losses), finished, name)._asdict()
-    )
+    write_json(folder / "state.json", ScaleState(len(losses), finished, name)._asdict())
     for entry in folder.glob("step-*"):
         if not re.fullmatch(re.escape(name) + r"\.(index|data-.*)", entry.name):
             shutil.rmtree(entry) if entry.is_dir() else entry.unlink()

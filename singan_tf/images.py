@@ -186,9 +186,7 @@ def write_animation(
         )
 
 
-def _write_mp4(
-    path: pathlib.Path, pictures: Sequence[Image.Image], fps: float
-) -> None:
+def _write_mp4(path: pathlib.Path, pictures: Sequence[Image.Image], fps: float) -> None:
     import imageio_ffmpeg
 
     encoder = imageio_ffmpeg.write_frames(

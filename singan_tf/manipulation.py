@@ -258,9 +258,7 @@ def find_palette(image: np.ndarray, count: int) -> np.ndarray:
     return palette.astype(np.float32)
 
 
-def _deviations(
-    singan: SinGAN, walk: Walk, scales: range
-) -> Iterator[list[tf.Tensor]]:
+def _deviations(singan: SinGAN, walk: Walk, scales: range) -> Iterator[list[tf.Tensor]]:
     """Noise minus z* of each of the scales, frame by frame."""
 
     def draw(frame, scale):

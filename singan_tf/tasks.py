@@ -216,24 +216,64 @@ def injection_scales(task: Task, text: str) -> list[int]:
     )
 
 
-def similarity(image: np.ndarray, reference: np.ndarray) -> dict[str, float]:
-    """PSNR in decibels (None if equal) and SSIM, by scikit-image.
+def check_area(size: tuple[int, int], flag: str) -> None:
+    """Refuses to make an image that could not be read again.
 
     Args:
-        image: float32 [1, H, W, C] in [-1, 1].
+        size: (height, width) of the result.
+        flag: What asked for it, such as "--factor=16".
+
+    Raises:
+        UserError: if it has too many pixels.
+    """
+    if size[0] * size[1] > images.MAX_PIXELS:
+        raise UserError(
+            f"{flag} makes {_text(size)} pixels, but the most is "
+            f"{images.MAX_PIXELS // 10**6} megapixels; ask for less."
+        )
+
+
+def read_reference(task: Task, name: str, size: tuple[int, int]) -> np.ndarray:
+    """Reads what a result is compared with.
+
+    Args:
+        task: The opened task.
+        name: A path, or the name of a photograph that scikit-image carries.
+        size: (height, width) of the result.
+
+    Returns:
+        float32 [1, height, width, C] in [-1, 1].
+
+    Raises:
+        UserError: if it cannot be read, or has another size.
+    """
+    path = images.resolve(name)
+    reference = images.read(path, task.singan.channels)
+    if reference.shape[1:3] != tuple(size):
+        raise UserError(
+            f"--reference={path} is {_text(reference.shape[1:3])} pixels, but the "
+            f"result is {_text(size)}; crop it, or change --factor."
+        )
+    return reference
+
+
+def enlarge(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Bicubic interpolation to (height, width), what super-resolution must beat."""
+    return bring_up(tf.constant(image), size).numpy()
+
+
+def similarity(image: np.ndarray, reference: np.ndarray) -> dict[str, float]:
+    """PSNR in decibels and SSIM, by scikit-image.
+
+    Args:
+        image: float32 [1, H, W, C] in [-1, 1], not equal to the reference.
         reference: Likewise, with sides of at least 7.
     """
-    equal = np.array_equal(image, reference)
-    return {
-        "psnr": None
-        if equal
-        else float(metrics.peak_signal_noise_ratio(reference, image, data_range=2)),
-        "ssim": float(
-            metrics.structural_similarity(
-                reference[0], image[0], data_range=2, channel_axis=-1
-            )
-        ),
-    }
+    psnr = metrics.peak_signal_noise_ratio(reference, image, data_range=2)
+    ssim = metrics.structural_similarity(
+        reference[0], image[0], data_range=2, channel_axis=-1
+    )
+    return {"psnr": float(psnr), "ssim": float(ssim)}
 
 
 def detail(image: np.ndarray, side: int = 128) -> np.ndarray:
