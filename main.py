@@ -20,6 +20,7 @@ import logging
 import os
 import pathlib
 import shlex
+import shutil
 import signal
 import textwrap
 from typing import Callable, NamedTuple
@@ -34,6 +35,7 @@ _HERE = pathlib.Path(__file__).resolve().parent
 _DEMO_IMAGE = "hubble_deep_field"
 _SHEET_SAMPLES = 49
 _SHEET_FRAMES = 11
+_PAINT_COLOURS = 5
 
 
 def train(values: flags.FlagValues) -> None:
@@ -123,11 +125,18 @@ def paint(values: flags.FlagValues) -> None:
     from singan_tf import tasks
 
     scales = tasks.injection_scales(task, values.injection_scale)
+    if values.quantize and len(scales) > 1:
+        raise UsageError(
+            "--quantize trains one scale again: name it by --injection_scale, after a "
+            "look at the strip of all without --quantize."
+        )
     painting = tasks.read_input(task, values.input, values.keep_size)
     _make_output_dir(task.output_dir)
     task.write("input.png", painting)
     cells = {"photograph": task.photograph, "painting": painting}
     cells.update(_redrawn(values, task, painting, scales))
+    if values.quantize:
+        cells.update(_paint_quantized(values, task, painting, scales[0]))
     _finish_task(values, task, "paint", cells)
 
 
@@ -231,8 +240,37 @@ def _blend_in(values: flags.FlagValues, command: str) -> None:
     _finish_task(values, task, command, cells)
 
 
+def _paint_quantized(values: flags.FlagValues, task, painting, scale: int) -> dict:
+    """Paints with a stage that was trained on few colours; captions the results."""
+    import tensorflow as tf
+
+    from singan_tf import distribution, manipulation, stages, training
+    from singan_tf.monitor import Monitor
+
+    # The same stage from the same command.
+    tf.config.experimental.enable_op_determinism()
+    photograph = manipulation.entering(task.singan, task.photograph, scale)
+    palette = manipulation.find_palette(photograph, _PAINT_COLOURS)
+    folder = task.output_dir / "quantized"
+    # Left by an earlier call, perhaps with another run.
+    shutil.rmtree(folder, ignore_errors=True)
+    monitor = Monitor(task.config, task.singan.sizes[: scale + 1], folder)
+    strategy = distribution.make_strategy(task.config.runtime.strategy)
+    run = training.Run(task.config, strategy, folder, monitor, lambda: False)
+    try:
+        singan = training.retrain_scale(run, task.singan, task.run_dir, scale, palette)
+    finally:
+        monitor.close()
+    blots = manipulation.entering(task.singan, painting, scale)
+    blots = stages.nearest_colours(tf.constant(blots), palette).numpy()
+    result = manipulation.redraw(singan, painting, scale, values.seed)
+    task.write("input_quantized.png", blots)
+    task.write(f"scale_{scale:02d}_quantized.png", result)
+    return {"painting, quantized": blots, f"scale {scale:02d}, quantized": result}
+
+
 def _redrawn(values: flags.FlagValues, task, image, scales: list) -> dict:
-    """Redraws an image from each scale, keeps the results, and captions them."""
+    """Redraws an image from each scale; keeps and captions the results."""
     from singan_tf import manipulation
 
     redrawn = {}
@@ -399,6 +437,13 @@ def _define_super_resolve(values: flags.FlagValues) -> None:
 
 def _define_paint(values: flags.FlagValues) -> None:
     _define_redraw(values, "The painting: blots of colour in the layout to make.")
+    flags.DEFINE_boolean(
+        "quantize",
+        False,
+        f"Map the painting to the photograph's {_PAINT_COLOURS} main colours, and "
+        "train the injection scale again on images in them, beside the run's own.",
+        flag_values=values,
+    )
 
 
 def _define_harmonize(values: flags.FlagValues) -> None:

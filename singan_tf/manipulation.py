@@ -14,7 +14,7 @@ import tensorflow as tf
 from scipy.cluster import vq
 from skimage import filters, measure, morphology
 
-from singan_tf import noise
+from singan_tf import noise, pyramid
 from singan_tf.singan import SinGAN, bring_up
 
 # A blur reaches so many sigmas, then is exactly zero.
@@ -240,6 +240,23 @@ def frame_differences(frames: list[np.ndarray], loop: bool) -> np.ndarray:
     return np.array(
         [np.abs(a.astype(float) - b).mean() for a, b in zip(frames, following)]
     )
+
+
+def entering(singan: SinGAN, image: np.ndarray, injection_scale: int) -> np.ndarray:
+    """An image as it enters at a scale: as blurred as what comes from below.
+
+    Args:
+        singan: The trained pyramid.
+        image: float32 [1, H, W, C] in [-1, 1].
+        injection_scale: At least 1.
+
+    Returns:
+        float32 [1, h, w, C] in [-1, 1], (h, w) the size of that scale when the
+        finest is (H, W).
+    """
+    sizes = pyramid.resized_scales(singan.sizes, *image.shape[1:3])
+    small = bring_up(tf.constant(image), sizes[injection_scale - 1])
+    return bring_up(small, sizes[injection_scale]).numpy()
 
 
 def find_palette(image: np.ndarray, count: int) -> np.ndarray:
