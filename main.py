@@ -188,15 +188,16 @@ def animate(values: flags.FlagValues) -> None:
     for index in range(0, walk.frames, -(-walk.frames // _SHEET_FRAMES)):
         cells[f"frame {index}"] = frames[index]
     differences = manipulation.frame_differences(frames, walk.loop)
-    results = {
-        "mean_difference": float(differences.mean()),
-        "largest_over_median": float(differences.max() / np.median(differences)),
-    }
+    mean, median = float(differences.mean()), float(np.median(differences))
+    largest = float(differences.max()) / median if median else None
     print(
-        f"{walk.frames} frames; from one to the next {differences.mean():.2f} of 255 "
-        f"levels on average, at most {results['largest_over_median']:.2f} times the "
-        "median."
+        f"{walk.frames} frames; from one to the next {mean:.2f} of 255 levels on "
+        f"average, at most {largest:.2f} times the median."
+        if largest
+        else f"{walk.frames} frames that hardly move; choose a lower --start_scale or "
+        "--alpha."
     )
+    results = {"mean_difference": mean, "largest_over_median": largest}
     _finish_task(values, task, "animate", cells, results)
 
 

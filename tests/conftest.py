@@ -1,7 +1,10 @@
 import numpy as np
 import pytest
+from helpers import SMOKE
+from PIL import Image
 
-from singan_tf import config
+import main
+from singan_tf import config, images
 from singan_tf.stages import build_stage
 
 
@@ -26,3 +29,21 @@ def make_stage():
         return stage
 
     return make
+
+
+@pytest.fixture(scope="session")
+def photograph(tmp_path_factory):
+    path = tmp_path_factory.mktemp("photographs") / "rocket.png"
+    Image.open(images.resolve("rocket")).resize((60, 40)).save(path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory, photograph):
+    """A finished run; never write into it."""
+    run_dir = tmp_path_factory.mktemp("runs") / "rocket"
+    status = main.main(
+        ["main.py", "train", f"--image={photograph}", f"--run_dir={run_dir}", SMOKE]
+    )
+    assert status == 0
+    return run_dir
