@@ -662,17 +662,21 @@ def _output_size(values: flags.FlagValues, sizes) -> tuple:
         height = round(full_height * width / full_width) if width else full_height
     if width is None:
         width = round(full_width * height / full_height)
-    for name, side, full, coarsest in (
-        ("height", height, full_height, sizes[0][0]),
-        ("width", width, full_width, sizes[0][1]),
+    for name, multiple, side, full, coarsest in (
+        ("height", "scale_v", height, full_height, sizes[0][0]),
+        ("width", "scale_h", width, full_width, sizes[0][1]),
     ):
         least = tasks.least_side(full, coarsest)
         if side < least:
-            raise UsageError(f"--{name}={side} must be at least {least} for this run.")
+            raise UsageError(
+                f"--{name}={side} must be at least {least} for this run (--{multiple} "
+                f"at least {least / full:.2g})."
+            )
     if height * width > images.MAX_PIXELS:
         raise UsageError(
             f"--height={height} x --width={width} must be at most "
-            f"{images.MAX_PIXELS // 10**6} megapixels."
+            f"{images.MAX_PIXELS // 10**6} megapixels; choose a smaller size, or a "
+            "smaller --scale_v or --scale_h."
         )
     return height, width
 

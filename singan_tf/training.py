@@ -193,7 +193,7 @@ def retrain_scale(
     singan: SinGAN,
     run_dir: pathlib.Path,
     scale: int,
-    palette: np.ndarray,
+    palette: Optional[np.ndarray],
 ) -> SinGAN:
     """Trains one scale of a finished run again, on previous images of few colours.
 
@@ -202,7 +202,7 @@ def retrain_scale(
         singan: The run's pyramid, which stays as it is.
         run_dir: The finished run, which stays as it is.
         scale: At least 1.
-        palette: The colours, float32 [K, C].
+        palette: The colours, float32 [K, C]; None for all, which repeats the run.
 
     Returns:
         The pyramid with the new stage in place of that scale's.
@@ -254,7 +254,9 @@ def write_samples(
     )
 
 
-def _make_players(config: Config, scale: int, palette: Optional[np.ndarray]) -> Players:
+def _make_players(
+    config: Config, scale: int, palette: Optional[np.ndarray] = None
+) -> Players:
     """Creates a scale's networks and fresh optimizers."""
     training = config.training
     stage = stages.build_stage(config, scale, palette)

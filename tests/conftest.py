@@ -12,9 +12,9 @@ from singan_tf.stages import build_stage
 def make_stage():
     """Builds stages that look trained: fresh weights hardly change their input."""
 
-    def make(scale=1, amplitude=0.3, **settings):
+    def make(scale=1, amplitude=0.3, palette=None, **settings):
         settings = {"width": 8, "width_doubling": 0, **settings}
-        stage = build_stage(config.from_settings(settings), scale)
+        stage = build_stage(config.from_settings(settings), scale, palette)
         rng = np.random.default_rng(scale)
         for variable in stage.generator.variables:
             shape = variable.shape
