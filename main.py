@@ -15,7 +15,6 @@ if not (3, 9) <= sys.version_info[:2] <= (3, 11):
 
 import contextlib
 import difflib
-import importlib.util
 import logging
 import os
 import pathlib
@@ -111,9 +110,9 @@ def super_resolve(values: flags.FlagValues) -> None:
         cells["reference, middle"] = tasks.detail(reference)
         for name, made in (("super_resolved", result), ("bicubic", bicubic)):
             results[name] = tasks.similarity(made, reference)
-            print(
-                "{}: PSNR {psnr:.2f} dB, SSIM {ssim:.3f}".format(name, **results[name])
-            )
+            psnr, ssim = results[name]["psnr"], results[name]["ssim"]
+            distance = "equal" if psnr is None else f"PSNR {psnr:.2f} dB"
+            print(f"{name}: {distance}, SSIM {ssim:.3f}")
     print(f"{size[1]}x{size[0]} pixels from {image.shape[2]}x{image.shape[1]}.")
     _finish_task(values, task, "super_resolve", cells, results)
 
@@ -174,7 +173,7 @@ def animate(values: flags.FlagValues) -> None:
     progress = tqdm.tqdm(moving, total=walk.frames, unit="frame", disable=None)
     frames = [images.to_uint8(frame[0]) for frame in progress]
     suffixes = ["webp", "gif"]
-    if importlib.util.find_spec("imageio_ffmpeg"):
+    if images.can_write_films():
         suffixes.append("mp4")
     else:
         task.note(
@@ -594,6 +593,7 @@ def _finish_task(
     """Leaves the contact sheet and call.json, and says where."""
     sheet = task.write_sheet(cells)
     arguments = {name: values[name].value for name in values}
+    arguments["output_dir"] = str(task.output_dir)
     task.write_call(command, arguments, results or {})
     print(f"Wrote {task.output_dir}; see {sheet}")
 

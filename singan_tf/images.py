@@ -186,6 +186,17 @@ def write_animation(
         )
 
 
+def can_write_films() -> bool:
+    """Whether `write_animation` can write .mp4: imageio-ffmpeg and its encoder."""
+    try:
+        import imageio_ffmpeg
+
+        imageio_ffmpeg.get_ffmpeg_exe()
+    except (ImportError, RuntimeError):
+        return False
+    return True
+
+
 def _write_mp4(path: pathlib.Path, pictures: Sequence[Image.Image], fps: float) -> None:
     import imageio_ffmpeg
 

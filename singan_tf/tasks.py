@@ -7,7 +7,7 @@ empty) is a note: printed, and kept in call.json.
 """
 
 import pathlib
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Optional
 
 import numpy as np
 import tensorflow as tf
@@ -262,18 +262,20 @@ def enlarge(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     return bring_up(tf.constant(image), size).numpy()
 
 
-def similarity(image: np.ndarray, reference: np.ndarray) -> dict[str, float]:
-    """PSNR in decibels and SSIM, by scikit-image.
+def similarity(image: np.ndarray, reference: np.ndarray) -> dict[str, Optional[float]]:
+    """PSNR in decibels, None if the two are equal, and SSIM, by scikit-image.
 
     Args:
-        image: float32 [1, H, W, C] in [-1, 1], not equal to the reference.
+        image: float32 [1, H, W, C] in [-1, 1].
         reference: Likewise, with sides of at least 7.
     """
-    psnr = metrics.peak_signal_noise_ratio(reference, image, data_range=2)
+    psnr = None
+    if not np.array_equal(image, reference):
+        psnr = float(metrics.peak_signal_noise_ratio(reference, image, data_range=2))
     ssim = metrics.structural_similarity(
         reference[0], image[0], data_range=2, channel_axis=-1
     )
-    return {"psnr": float(psnr), "ssim": float(ssim)}
+    return {"psnr": psnr, "ssim": float(ssim)}
 
 
 def detail(image: np.ndarray, side: int = 128) -> np.ndarray:

@@ -1,6 +1,7 @@
 import hashlib
 import json
 import math
+import sys
 
 import numpy as np
 import pytest
@@ -129,6 +130,7 @@ def test_a_task_leaves_results_sheet_and_call_and_the_run_as_it_was(
     assert written["version"] == singan_tf.__version__
     assert written["arguments"]["run_dir"] == str(finished)
     assert written["arguments"]["seed"] == 0
+    assert written["arguments"]["output_dir"] == str(output)
     config = (finished / "config.json").read_bytes()
     assert written["run"] == {
         "name": "rocket",
@@ -386,6 +388,17 @@ def test_super_resolution_is_measured_beside_bicubic(capsys, tmp_path, finished)
     assert np.abs(difference).mean() < 1
 
 
+def test_an_image_like_its_reference_is_called_equal(capsys, tmp_path, finished):
+    reference = finished / "pyramid" / "02.png"
+    arguments = [f"--run_dir={finished}", f"--reference={reference}", "--factor=1"]
+    status, out, _ = run(
+        capsys, "super_resolve", *arguments, f"--output_dir={tmp_path}"
+    )
+    assert status == 0
+    assert "bicubic: equal, SSIM 1.000" in out
+    assert call(tmp_path)["results"]["bicubic"] == {"psnr": None, "ssim": 1.0}
+
+
 def test_super_resolution_enlarges_another_image_from_its_own_size(
     capsys, tmp_path, finished, inputs
 ):
@@ -438,12 +451,7 @@ def test_an_animation_that_stands_still_says_so(capsys, tmp_path, finished):
 def test_without_a_codec_the_missing_film_is_one_sentence(
     capsys, tmp_path, finished, monkeypatch
 ):
-    find = main.importlib.util.find_spec
-    monkeypatch.setattr(
-        main.importlib.util,
-        "find_spec",
-        lambda name: None if name == "imageio_ffmpeg" else find(name),
-    )
+    monkeypatch.setitem(sys.modules, "imageio_ffmpeg", None)
     arguments = [f"--run_dir={finished}", "--frames=2", f"--output_dir={tmp_path}"]
     status, out, _ = run(capsys, "animate", *arguments)
     assert status == 0
