@@ -6,7 +6,7 @@ import sys
 import numpy as np
 import pytest
 import tensorflow as tf
-from helpers import SMOKE, contents, copied, run, sentence
+from helpers import ROOT, SMOKE, contents, copied, run, sentence
 from PIL import Image
 
 import main
@@ -567,3 +567,24 @@ def test_a_run_of_one_scale_takes_no_image(finished):
     task = tasks.Task(finished, finished, singan, config, [])
     with pytest.raises(singan_tf.errors.UserError, match="one scale"):
         tasks.injection_scales(task, "all")
+
+
+@pytest.mark.parametrize(
+    ("preset", "section", "setting"),
+    [
+        ("super_resolution", "training", {"reconstruction_weight": 100.0}),
+        ("animation", "network", {"padding": "noise"}),
+    ],
+)
+def test_a_preset_combines_with_another(
+    capsys, tmp_path, photograph, preset, section, setting
+):
+    run_dir = tmp_path / "run"
+    flags = [f"--flagfile={ROOT / 'configs' / preset}.flags", "--num_scales=2"]
+    arguments = [f"--image={photograph}", f"--run_dir={run_dir}", SMOKE, *flags]
+    status, _, error = run(capsys, "train", *arguments, "--steps=1")
+    assert status == 0, error
+    config = json.loads((run_dir / "config.json").read_text())["config"]
+    assert setting.items() <= config[section].items()
+    command = ["animate", f"--run_dir={run_dir}", f"--output_dir={tmp_path / 'out'}"]
+    assert run(capsys, *command, "--frames=3", "--loop")[0] == 0
