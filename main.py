@@ -19,10 +19,12 @@ import logging
 import os
 import pathlib
 import shlex
+import shutil
 import signal
 import textwrap
 from typing import Callable, NamedTuple
 
+import numpy as np
 from absl import flags
 
 from singan_tf import config as config_lib
@@ -31,6 +33,8 @@ from singan_tf.errors import UsageError, UserError
 _HERE = pathlib.Path(__file__).resolve().parent
 _DEMO_IMAGE = "hubble_deep_field"
 _SHEET_SAMPLES = 49
+_SHEET_FRAMES = 11
+_PAINT_COLOURS = 5
 
 
 def train(values: flags.FlagValues) -> None:
@@ -55,32 +59,226 @@ def demo(values: flags.FlagValues) -> None:
 
 def sample(values: flags.FlagValues) -> None:
     """Make new images of any size from a trained run."""
-    run_dir, output_dir = _task_folders(values, "sample")
+    task = _open_task(values, "sample")
     import tqdm
 
-    from singan_tf import checkpoint, images
-
-    singan, _ = checkpoint.load(run_dir)
-    last = len(singan.sizes) - 1
-    if values.start_scale > last:
-        raise UsageError(
-            f"--start_scale={values.start_scale} must be from 0 to {last}, the scales "
-            f"of the run in {run_dir}."
-        )
-    height, width = _output_size(values, singan.sizes)
-    _make_output_dir(output_dir)
-    sheet = [images.read(run_dir / "pyramid" / f"{last:02d}.png", singan.channels)]
-    captions = ["photograph"]
+    _check_start_scale(values, task)
+    height, width = _output_size(values, task.singan.sizes)
+    _make_output_dir(task.output_dir)
+    cells = {"photograph": task.photograph}
     for index in tqdm.trange(values.num_samples, unit="sample", disable=None):
         seed = values.seed + index
-        image = singan.sample([seed], values.start_scale, height, width).numpy()
-        images.write(output_dir / f"seed_{seed:06d}.png", image)
+        image = task.singan.sample(
+            [seed], values.start_scale, height, width, values.noise_scale
+        ).numpy()
+        task.write(f"seed_{seed:06d}.png", image)
         if index < _SHEET_SAMPLES:
-            sheet.append(image)
-            captions.append(f"seed {seed}")
-    path = output_dir / "contact_sheet.png"
-    images.write(path, images.contact_sheet(sheet, captions))
-    print(f"Wrote {values.num_samples} samples of {width}x{height} and {path}")
+            cells[f"seed {seed}"] = image
+    print(f"{values.num_samples} samples of {width}x{height} pixels.")
+    _finish_task(values, task, "sample", cells)
+
+
+def super_resolve(values: flags.FlagValues) -> None:
+    """Enlarge an image, with details in the photograph's texture."""
+    if not 1 <= values.factor <= 16:
+        raise UserError(f"--factor={values.factor:g} must be from 1 to 16.")
+    task = _open_task(values, "super_resolve")
+    from singan_tf import manipulation, tasks
+
+    image = task.photograph
+    if values.input:
+        image = tasks.read_input(task, values.input, keep_size=True)
+    size = manipulation.super_resolution_sizes(*image.shape[1:3], values.factor)[-1]
+    tasks.check_area(size, f"--factor={values.factor:g}")
+    reference = None
+    if values.reference:
+        reference = tasks.read_reference(task, values.reference, size)
+    _make_output_dir(task.output_dir)
+    result = manipulation.super_resolve(task.singan, image, values.factor, values.seed)
+    bicubic = tasks.enlarge(image, size)
+    task.write("super_resolved.png", result)
+    task.write("bicubic.png", bicubic)
+    cells = {
+        "input": image,
+        "bicubic": bicubic,
+        "super-resolved": result,
+        "bicubic, middle": tasks.detail(bicubic),
+        "super-resolved, middle": tasks.detail(result),
+    }
+    results = {}
+    if reference is not None:
+        cells["reference, middle"] = tasks.detail(reference)
+        for name, made in (("super_resolved", result), ("bicubic", bicubic)):
+            results[name] = tasks.similarity(made, reference)
+            psnr, ssim = results[name]["psnr"], results[name]["ssim"]
+            distance = "equal" if psnr is None else f"PSNR {psnr:.2f} dB"
+            print(f"{name}: {distance}, SSIM {ssim:.3f}")
+    print(f"{size[1]}x{size[0]} pixels from {image.shape[2]}x{image.shape[1]}.")
+    _finish_task(values, task, "super_resolve", cells, results)
+
+
+def paint(values: flags.FlagValues) -> None:
+    """Turn a painting into an image with the photograph's textures."""
+    _require(values, "input")
+    task = _open_task(values, "paint")
+    from singan_tf import tasks
+
+    scales = tasks.injection_scales(task, values.injection_scale)
+    if values.quantize and len(scales) > 1:
+        raise UsageError(
+            "--quantize trains one scale again: name it by --injection_scale, after a "
+            "look at the strip of all without --quantize."
+        )
+    painting = tasks.read_input(task, values.input, values.keep_size)
+    _make_output_dir(task.output_dir)
+    task.write("input.png", painting)
+    cells = {"photograph": task.photograph, "painting": painting}
+    cells.update(_redrawn(values, task, painting, scales))
+    if values.quantize:
+        cells.update(_paint_quantized(values, task, painting, scales[0]))
+    _finish_task(values, task, "paint", cells)
+
+
+def harmonize(values: flags.FlagValues) -> None:
+    """Give a pasted object the texture of the picture it was pasted into."""
+    _blend_in(values, "harmonize")
+
+
+def edit(values: flags.FlagValues) -> None:
+    """Make an edit, such as patches moved by hand, look like a photograph."""
+    _blend_in(values, "edit")
+
+
+def inpaint(values: flags.FlagValues) -> None:
+    """Fill a hole with the photograph's texture."""
+    _require(values, "mask")
+    _blend_in(values, "inpaint")
+
+
+def animate(values: flags.FlagValues) -> None:
+    """Set the photograph in motion by a walk through noise."""
+    if values.loop and values.alpha == 0:
+        raise UsageError("--alpha=0 never comes back, as --loop needs; choose more.")
+    task = _open_task(values, "animate")
+    import tqdm
+
+    from singan_tf import images, manipulation
+
+    _check_start_scale(values, task)
+    walk = manipulation.Walk(
+        *(values[name].value for name in manipulation.Walk._fields)
+    )
+    _make_output_dir(task.output_dir)
+    moving = manipulation.animate(task.singan, walk)
+    progress = tqdm.tqdm(moving, total=walk.frames, unit="frame", disable=None)
+    frames = [images.to_uint8(frame[0]) for frame in progress]
+    suffixes = ["webp", "gif"]
+    if images.can_write_films():
+        suffixes.append("mp4")
+    else:
+        task.note(
+            "No animation.mp4, which needs a codec: pip install imageio-ffmpeg brings "
+            "one."
+        )
+    for suffix in suffixes:
+        path = task.output_dir / f"animation.{suffix}"
+        images.write_animation(path, frames, values.fps)
+    cells = {"photograph": task.photograph}
+    for index in range(0, walk.frames, -(-walk.frames // _SHEET_FRAMES)):
+        cells[f"frame {index}"] = frames[index]
+    differences = manipulation.frame_differences(frames, walk.loop)
+    mean, median = float(differences.mean()), float(np.median(differences))
+    largest = float(differences.max()) / median if median else None
+    print(
+        f"{walk.frames} frames; from one to the next {mean:.2f} of 255 levels on "
+        f"average, at most {largest:.2f} times the median."
+        if largest
+        else f"{walk.frames} frames that hardly move; choose a lower --start_scale or "
+        "--alpha."
+    )
+    results = {"mean_difference": mean, "largest_over_median": largest}
+    _finish_task(values, task, "animate", cells, results)
+
+
+def _blend_in(values: flags.FlagValues, command: str) -> None:
+    """Redraws an image and shows the result inside a softened mask."""
+    if command != "inpaint":
+        _require(values, "input")
+    task = _open_task(values, command)
+    from singan_tf import manipulation, tasks
+
+    scales = tasks.injection_scales(task, values.injection_scale)
+    image = task.photograph
+    if values.input:
+        image = tasks.read_input(task, values.input, values.keep_size)
+    mask = None
+    if values.mask:
+        mask = tasks.read_mask(task, values.mask, image.shape[1:3])
+    if command == "inpaint":
+        if mask.all():
+            raise UserError(
+                f"--mask={values.mask} covers the whole image, which leaves nothing to "
+                "fill it from; leave some of the image out of it."
+            )
+        image = manipulation.fill_hole(image, mask)
+    _make_output_dir(task.output_dir)
+    task.write("input.png", image)
+    cells = {"photograph": task.photograph, "input": image}
+    redrawn = _redrawn(values, task, image, scales)
+    if mask is None:
+        cells.update(redrawn)
+    else:
+        soft = manipulation.soften_mask(mask, values.mask_radius, values.mask_sigma)
+        soft_picture = 2 * soft[..., np.newaxis] - 1
+        task.write("mask.png", soft_picture)
+        cells["softened mask"] = soft_picture
+        for caption, result in redrawn.items():
+            blended = manipulation.blend(image, result, soft)
+            task.write(f"{caption.replace(' ', '_')}_blended.png", blended)
+            cells[caption] = result
+            cells[f"{caption}, blended"] = blended
+    _finish_task(values, task, command, cells)
+
+
+def _paint_quantized(values: flags.FlagValues, task, painting, scale: int) -> dict:
+    """Paints with a stage that was trained on few colours; captions the results."""
+    import tensorflow as tf
+
+    from singan_tf import distribution, manipulation, stages, training
+    from singan_tf.monitor import Monitor
+
+    # The same stage from the same command.
+    tf.config.experimental.enable_op_determinism()
+    photograph = manipulation.entering(task.singan, task.photograph, scale)
+    palette = manipulation.find_palette(photograph, _PAINT_COLOURS)
+    folder = task.output_dir / "quantized"
+    # Left by an earlier call, perhaps with another run.
+    shutil.rmtree(folder, ignore_errors=True)
+    monitor = Monitor(task.config, task.singan.sizes[: scale + 1], folder)
+    strategy = distribution.make_strategy(task.config.runtime.strategy)
+    run = training.Run(task.config, strategy, folder, monitor, lambda: False)
+    try:
+        singan = training.retrain_scale(run, task.singan, task.run_dir, scale, palette)
+    finally:
+        monitor.close()
+    blots = manipulation.entering(task.singan, painting, scale)
+    blots = stages.nearest_colours(tf.constant(blots), palette).numpy()
+    result = manipulation.redraw(singan, painting, scale, values.seed)
+    task.write("input_quantized.png", blots)
+    task.write(f"scale_{scale:02d}_quantized.png", result)
+    return {"painting, quantized": blots, f"scale {scale:02d}, quantized": result}
+
+
+def _redrawn(values: flags.FlagValues, task, image, scales: list) -> dict:
+    """Redraws an image from each scale; keeps and captions the results."""
+    from singan_tf import manipulation
+
+    redrawn = {}
+    for scale in scales:
+        result = manipulation.redraw(task.singan, image, scale, values.seed)
+        task.write(f"scale_{scale:02d}.png", result)
+        redrawn[f"scale {scale:02d}"] = result
+    return redrawn
 
 
 def _train(
@@ -185,20 +383,11 @@ def _define_demo(values: flags.FlagValues) -> None:
 def _define_sample(values: flags.FlagValues) -> None:
     _define_task(values)
     flags.DEFINE_integer("num_samples", 50, "How many.", 1, 10**6, flag_values=values)
-    flags.DEFINE_integer(
-        "seed",
-        0,
-        "Of the first sample; the next ones count on from it.",
-        0,
-        2**62,
-        flag_values=values,
-    )
-    flags.DEFINE_integer(
-        "start_scale",
+    _define_seed(values, "Of the first sample; the next ones count on from it.")
+    _define_start_scale(
+        values,
         0,
         "Scales below it reproduce the photograph: the higher, the less changes.",
-        0,
-        flag_values=values,
     )
     for side in ("height", "width"):
         flags.DEFINE_integer(
@@ -209,6 +398,148 @@ def _define_sample(values: flags.FlagValues) -> None:
             1,
             flag_values=values,
         )
+    for flag, side in (("scale_h", "width"), ("scale_v", "height")):
+        flags.DEFINE_float(
+            flag,
+            None,
+            f"The {side} of a sample as a multiple of the photograph's, in place of "
+            "--height and --width.",
+            0,
+            flag_values=values,
+        )
+    flags.DEFINE_float(
+        "noise_scale",
+        1.0,
+        "Multiplies the noise of every scale: the higher, the more changes.",
+        0,
+        flag_values=values,
+    )
+
+
+def _define_super_resolve(values: flags.FlagValues) -> None:
+    _define_task(values)
+    _define_seed(values)
+    flags.DEFINE_float("factor", 4.0, "From 1 to 16.", flag_values=values)
+    flags.DEFINE_string(
+        "input",
+        None,
+        "The image to enlarge, at its own size; by default the run's photograph.",
+        flag_values=values,
+    )
+    flags.DEFINE_string(
+        "reference",
+        None,
+        "The true image at the result's size: reports PSNR and SSIM against it, "
+        "beside those of bicubic interpolation.",
+        flag_values=values,
+    )
+
+
+def _define_paint(values: flags.FlagValues) -> None:
+    _define_redraw(values, "The painting: blots of colour in the layout to make.")
+    flags.DEFINE_boolean(
+        "quantize",
+        False,
+        f"Map the painting to the photograph's {_PAINT_COLOURS} main colours, and "
+        "train the injection scale again on images in them, beside the run's own.",
+        flag_values=values,
+    )
+
+
+def _define_harmonize(values: flags.FlagValues) -> None:
+    _define_redraw(values, "The picture, with the object pasted into it.")
+    _define_mask(values, "What was pasted: an image, bright there.", 7, 5.0)
+
+
+def _define_edit(values: flags.FlagValues) -> None:
+    _define_redraw(values, "The edited picture.")
+    _define_mask(values, "What was edited: an image, bright there.", 20, 5.0)
+
+
+def _define_inpaint(values: flags.FlagValues) -> None:
+    _define_redraw(
+        values, "The picture with the hole; by default the run's photograph."
+    )
+    # A blur narrow beside the radius: next to nothing of the fill shows through.
+    _define_mask(values, "The hole: an image, bright there.", 7, 3.0)
+
+
+def _define_animate(values: flags.FlagValues) -> None:
+    _define_task(values)
+    _define_seed(values)
+    _define_start_scale(
+        values, 1, "Scales below it stand still: the higher, the less moves."
+    )
+    flags.DEFINE_float(
+        "alpha",
+        0.1,
+        "Pull back to the photograph: the higher, the closer to it.",
+        0,
+        1,
+        flag_values=values,
+    )
+    flags.DEFINE_float(
+        "beta",
+        0.9,
+        "Inertia: the higher, the smoother and slower.",
+        0,
+        1,
+        flag_values=values,
+    )
+    flags.DEFINE_integer("frames", 100, "How many.", 2, 1000, flag_values=values)
+    flags.DEFINE_float("fps", 10.0, "Frames a second.", 1, 50, flag_values=values)
+    flags.DEFINE_boolean(
+        "loop", False, "Let the last frame flow into the first.", flag_values=values
+    )
+
+
+def _define_redraw(values: flags.FlagValues, input_help: str) -> None:
+    _define_task(values)
+    _define_seed(values)
+    flags.DEFINE_string("input", None, input_help, flag_values=values)
+    flags.DEFINE_boolean(
+        "keep_size",
+        False,
+        "Keep the size of --input, rather than resize it to the run's finest scale.",
+        flag_values=values,
+    )
+    flags.DEFINE_string(
+        "injection_scale",
+        "all",
+        "The scale at which the image enters, from 1: the lower, the more changes; or "
+        "all, for a strip to choose from.",
+        flag_values=values,
+    )
+
+
+def _define_mask(
+    values: flags.FlagValues, mask_help: str, radius: int, sigma: float
+) -> None:
+    flags.DEFINE_string("mask", None, mask_help, flag_values=values)
+    flags.DEFINE_integer(
+        "mask_radius",
+        radius,
+        "Widens the mask by so many pixels.",
+        0,
+        1000,
+        flag_values=values,
+    )
+    flags.DEFINE_float(
+        "mask_sigma",
+        sigma,
+        "Then blurs it by a Gaussian of so many pixels.",
+        0,
+        1000,
+        flag_values=values,
+    )
+
+
+def _define_seed(values: flags.FlagValues, meaning: str = "Of the noise.") -> None:
+    flags.DEFINE_integer("seed", 0, meaning, 0, 2**62, flag_values=values)
+
+
+def _define_start_scale(values: flags.FlagValues, default: int, meaning: str) -> None:
+    flags.DEFINE_integer("start_scale", default, meaning, 0, flag_values=values)
 
 
 def _define_task(values: flags.FlagValues) -> None:
@@ -234,6 +565,12 @@ class Command(NamedTuple):
 COMMANDS = {
     "train": Command(train, _define_train),
     "sample": Command(sample, _define_sample),
+    "super_resolve": Command(super_resolve, _define_super_resolve),
+    "paint": Command(paint, _define_paint),
+    "harmonize": Command(harmonize, _define_harmonize),
+    "edit": Command(edit, _define_edit),
+    "inpaint": Command(inpaint, _define_inpaint),
+    "animate": Command(animate, _define_animate),
     "demo": Command(demo, _define_demo),
 }
 
@@ -243,12 +580,43 @@ def _require(values: flags.FlagValues, name: str) -> None:
         raise UsageError(f"--{name} is missing: {values[name].help}")
 
 
+def _open_task(values: flags.FlagValues, command: str):
+    run_dir, output_dir = _task_folders(values, command)
+    from singan_tf import tasks
+
+    return tasks.open_task(run_dir, output_dir)
+
+
+def _finish_task(
+    values: flags.FlagValues, task, command: str, cells: dict, results=None
+) -> None:
+    """Leaves the contact sheet and call.json, and says where."""
+    sheet = task.write_sheet(cells)
+    arguments = {name: values[name].value for name in values}
+    arguments["output_dir"] = str(task.output_dir)
+    task.write_call(command, arguments, results or {})
+    print(f"Wrote {task.output_dir}; see {sheet}")
+
+
+def _check_start_scale(values: flags.FlagValues, task) -> None:
+    if values.start_scale > task.last:
+        raise UsageError(
+            f"--start_scale={values.start_scale} must be from 0 to {task.last}, the "
+            f"scales of the run in {task.run_dir}."
+        )
+
+
 def _task_folders(values: flags.FlagValues, command: str):
     """Checks the folders of a command on a finished run, before anything slow."""
     _require(values, "run_dir")
     run_dir = pathlib.Path(values.run_dir)
     name = run_dir.resolve().name
     output_dir = pathlib.Path(values.output_dir or f"outputs/{name}/{command}")
+    if run_dir.resolve() in (output_dir.resolve(), *output_dir.resolve().parents):
+        raise UserError(
+            f"--output_dir={output_dir} is in the run, which stays as it is; name "
+            "another folder."
+        )
     if output_dir.exists() and not output_dir.is_dir():
         raise UserError(f"--output_dir={output_dir} is a file; name a folder.")
     if output_dir.is_dir() and any(output_dir.iterdir()) and not values.overwrite:
@@ -262,6 +630,8 @@ def _task_folders(values: flags.FlagValues, command: str):
 def _make_output_dir(output_dir: pathlib.Path) -> None:
     try:
         output_dir.mkdir(parents=True, exist_ok=True)
+        # It speaks of the results that are about to be replaced.
+        (output_dir / "call.json").unlink(missing_ok=True)
     except OSError as error:
         raise UserError(
             f"--output_dir={output_dir} cannot be made ({error.strerror}); name "
@@ -271,25 +641,42 @@ def _make_output_dir(output_dir: pathlib.Path) -> None:
 
 def _output_size(values: flags.FlagValues, sizes) -> tuple:
     """The size of a sample: as asked, or with the photograph's aspect ratio."""
-    from singan_tf import images, networks
+    from singan_tf import images, tasks
 
     full_height, full_width = sizes[-1]
     height, width = values.height, values.width
+    if values.scale_h is not None or values.scale_v is not None:
+        if height or width:
+            raise UsageError(
+                "--height and --width in pixels, or --scale_h and --scale_v as "
+                "multiples of the photograph's: choose one way."
+            )
+        height, width = (
+            round(full * (1 if scale is None else scale))
+            for full, scale in (
+                (full_height, values.scale_v),
+                (full_width, values.scale_h),
+            )
+        )
     if height is None:
         height = round(full_height * width / full_width) if width else full_height
     if width is None:
         width = round(full_width * height / full_height)
-    for name, side, full, coarsest in (
-        ("height", height, full_height, sizes[0][0]),
-        ("width", width, full_width, sizes[0][1]),
+    for name, multiple, side, full, coarsest in (
+        ("height", "scale_v", height, full_height, sizes[0][0]),
+        ("width", "scale_h", width, full_width, sizes[0][1]),
     ):
-        least = -(-full * (networks.MARGIN + 1) // coarsest)
+        least = tasks.least_side(full, coarsest)
         if side < least:
-            raise UsageError(f"--{name}={side} must be at least {least} for this run.")
+            raise UsageError(
+                f"--{name}={side} must be at least {least} for this run (--{multiple} "
+                f"at least {least / full:.2g})."
+            )
     if height * width > images.MAX_PIXELS:
         raise UsageError(
             f"--height={height} x --width={width} must be at most "
-            f"{images.MAX_PIXELS // 10**6} megapixels."
+            f"{images.MAX_PIXELS // 10**6} megapixels; choose a smaller size, or a "
+            "smaller --scale_v or --scale_h."
         )
     return height, width
 
@@ -299,7 +686,7 @@ def _print_commands() -> None:
         "Usage: python main.py COMMAND [--flagfile=configs/NAME.flags] [--flag ...]\n"
     )
     for name, command in COMMANDS.items():
-        print(f"  {name:10}{command.run.__doc__.splitlines()[0]}")
+        print(f"  {name:15}{command.run.__doc__.splitlines()[0]}")
     print("\npython main.py COMMAND --help shows a command's flags.")
 
 

@@ -104,7 +104,7 @@ def open_run(
     if overwrite:
         _clear(run_dir)
     if not path.exists():
-        _write_json(
+        write_json(
             path,
             {
                 "version": singan_tf.__version__,
@@ -238,9 +238,7 @@ def save(
             f"{folder} cannot be written ({reason}); free some space and run the same "
             "command again: it goes on from the last checkpoint."
         ) from None
-    _write_json(
-        folder / "state.json", ScaleState(len(losses), finished, name)._asdict()
-    )
+    write_json(folder / "state.json", ScaleState(len(losses), finished, name)._asdict())
     for entry in folder.glob("step-*"):
         if not re.fullmatch(re.escape(name) + r"\.(index|data-.*)", entry.name):
             shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
@@ -341,7 +339,8 @@ def _write_losses(path: pathlib.Path, losses: np.ndarray) -> None:
     _write_text(path, text.getvalue())
 
 
-def _write_json(path: pathlib.Path, data: dict[str, Any]) -> None:
+def write_json(path: pathlib.Path, data: dict[str, Any]) -> None:
+    """Writes a JSON file whole."""
     _write_text(path, json.dumps(data, indent=2) + "\n")
 
 

@@ -11,7 +11,7 @@ import math
 import os
 import pathlib
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import BinaryIO
 
 import numpy as np
@@ -146,13 +146,87 @@ def write(path: str | os.PathLike[str], image: np.ndarray) -> None:
         )
     picture = _to_pillow(image)
     options = {"quality": 90} if kind == "JPEG" else {}
+    with _replacing(path) as temporary, temporary.open("wb") as file:
+        picture.save(file, format=kind, **options)
+
+
+def write_animation(
+    path: str | os.PathLike[str], frames: Sequence[np.ndarray], fps: float
+) -> None:
+    """Writes an animation that repeats for ever, whole or not at all.
+
+    Args:
+        path: Where to; the suffix chooses the format: .webp, .gif (256 colours a
+            frame) or .mp4, which needs the package imageio-ffmpeg.
+        frames: At least one; each [H, W, C] or [1, H, W, C] with C 1 or 3, uint8
+            or in [-1, 1], all of one size.
+        fps: Frames in a second; GIF and WebP round a frame to milliseconds.
+
+    Raises:
+        UserError: The suffix is another one, or the file cannot be written.
+    """
+    path = pathlib.Path(path)
+    suffix = path.suffix.lower()
+    if suffix not in (".webp", ".gif", ".mp4"):
+        raise UserError(f"{path} does not end in .webp, .gif or .mp4; rename it.")
+    pictures = [_to_pillow(frame).convert("RGB") for frame in frames]
+    with _replacing(path) as temporary:
+        if suffix == ".mp4":
+            _write_mp4(temporary, pictures, fps)
+            return
+        options = {"quality": 90} if suffix == ".webp" else {}
+        pictures[0].save(
+            temporary,
+            format=suffix[1:],
+            save_all=True,
+            append_images=pictures[1:],
+            duration=round(1000 / fps),
+            loop=0,
+            **options,
+        )
+
+
+def can_write_films() -> bool:
+    """Whether `write_animation` can write .mp4: imageio-ffmpeg and its encoder."""
+    try:
+        import imageio_ffmpeg
+
+        imageio_ffmpeg.get_ffmpeg_exe()
+    except (ImportError, RuntimeError):
+        return False
+    return True
+
+
+def _write_mp4(path: pathlib.Path, pictures: Sequence[Image.Image], fps: float) -> None:
+    import imageio_ffmpeg
+
+    encoder = imageio_ffmpeg.write_frames(
+        str(path),
+        pictures[0].size,
+        fps=fps,
+        # Players want even sides; left to itself, the package makes them multiples
+        # of 16.
+        macro_block_size=1,
+        ffmpeg_log_level="error",
+        output_params=["-vf", "scale=ceil(iw/2)*2:ceil(ih/2)*2", "-f", "mp4"],
+    )
+    encoder.send(None)
+    try:
+        for picture in pictures:
+            encoder.send(picture.tobytes())
+    finally:
+        encoder.close()
+
+
+@contextlib.contextmanager
+def _replacing(path: pathlib.Path) -> Iterator[pathlib.Path]:
+    """Gives a temporary path, whose file takes the place of `path` at the end."""
     # Beside the target: os.replace is atomic only within one file system. What a
     # killed process left under this name, the next one replaces.
     temporary = path.with_name(f".{path.name}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with temporary.open("wb") as file:
-            picture.save(file, format=kind, **options)
+        yield temporary
         os.replace(temporary, path)
     except OSError as error:
         raise UserError(

@@ -7,6 +7,7 @@ convolutional generator of the paper is one kind of stage.
 
 from typing import Optional
 
+import numpy as np
 import tensorflow as tf
 
 from singan_tf import networks, noise
@@ -27,6 +28,7 @@ class ConvolutionalStage(tf.Module):
         noise_channels: int,
         padding: str,
         whole_image: bool = False,
+        palette: Optional[np.ndarray] = None,
     ):
         """Wraps a generator.
 
@@ -37,6 +39,8 @@ class ConvolutionalStage(tf.Module):
             padding: See `networks.pad`.
             whole_image: The generator's output at a pixel depends on the whole
                 image (instance normalisation), so it cannot run in strips.
+            palette: The only colours that previous images keep, float32 [K, C];
+                None keeps all.
         """
         super().__init__()
         self.generator = generator
@@ -44,6 +48,7 @@ class ConvolutionalStage(tf.Module):
         self._noise_channels = noise_channels
         self._padding = padding
         self._whole_image = whole_image
+        self.palette = None if palette is None else tf.Variable(palette, False)
 
     def noise(self, seeds: tf.Tensor, stream: int, height, width) -> tf.Tensor:
         """Draws noise maps for an output of height x width pixels.
@@ -62,6 +67,19 @@ class ConvolutionalStage(tf.Module):
         shape = [height + extra, width + extra, self._noise_channels]
         return noise.normal(seeds, stream, shape)
 
+    def pad(self, previous: tf.Tensor) -> tf.Tensor:
+        """A previous image as the generator takes it: in the palette, and padded.
+
+        Args:
+            previous: float32 [B, H, W, C].
+
+        Returns:
+            float32 [B, H + 10, W + 10, C].
+        """
+        if self.palette is not None:
+            previous = nearest_colours(previous, self.palette)
+        return networks.pad(previous, self._padding)
+
     def padded_inputs(
         self, noise_map: Optional[tf.Tensor], previous: tf.Tensor
     ) -> tuple[tf.Tensor, tf.Tensor]:
@@ -74,7 +92,7 @@ class ConvolutionalStage(tf.Module):
         Returns:
             Two float32 [B, H + 10, W + 10, C].
         """
-        padded = networks.pad(previous, self._padding)
+        padded = self.pad(previous)
         if noise_map is None:
             return padded, padded
         if self._padding != "noise":
@@ -98,7 +116,7 @@ class ConvolutionalStage(tf.Module):
         Args:
             seeds: int64 [B].
             stream: See `noise.normal`.
-            padded: The previous images, padded, float32 [B, H + 10, W + 10, C].
+            padded: The previous images by `pad`, float32 [B, H + 10, W + 10, C].
             corners: int32 [B, 2], (top, left) of each crop in the image.
             crop_size: (height, width) of the crop in the image.
 
@@ -191,7 +209,9 @@ class ConvolutionalStage(tf.Module):
         return image
 
 
-def build_stage(config: Config, scale: int) -> ConvolutionalStage:
+def build_stage(
+    config: Config, scale: int, palette: Optional[np.ndarray] = None
+) -> ConvolutionalStage:
     """Creates the untrained stage of a scale, variables included."""
     network = config.network
     generator = networks.build_generator(config, scale)
@@ -201,7 +221,25 @@ def build_stage(config: Config, scale: int) -> ConvolutionalStage:
         noise_channels=1 if scale == 0 else network.channels,
         padding=network.padding,
         whole_image=network.generator_normalization == "instance",
+        palette=palette,
     )
+
+
+def nearest_colours(images: tf.Tensor, palette: tf.Tensor) -> tf.Tensor:
+    """Replaces every pixel by the palette's colour nearest to it.
+
+    Args:
+        images: float32 [B, H, W, C].
+        palette: float32 [K, C].
+
+    Returns:
+        float32 [B, H, W, C].
+    """
+    distances = [
+        tf.reduce_sum((images - colour) ** 2, axis=-1)
+        for colour in tf.unstack(tf.convert_to_tensor(palette))
+    ]
+    return tf.gather(palette, tf.argmin(distances, axis=0))
 
 
 def crop(images: tf.Tensor, corners: tf.Tensor, size) -> tf.Tensor:

@@ -120,6 +120,7 @@ def train_scale(
     scale: int,
     real: tf.Tensor,
     critic_below: Optional[networks.Critic],
+    palette: Optional[np.ndarray] = None,
 ) -> networks.Critic:
     """Trains the stage of one scale and appends it to the pyramid.
 
@@ -129,6 +130,8 @@ def train_scale(
         scale: The scale to train.
         real: The photograph there, float32 [1, H, W, C] in [-1, 1].
         critic_below: Of the coarser scale, to start from; None at scale 0.
+        palette: The only colours of its previous images, float32 [K, C]; None for
+            all.
 
     Returns:
         The scale's critic.
@@ -141,7 +144,7 @@ def train_scale(
     coarser = singan.coarsest(scale)
     previous_reconstruction = _previous_reconstruction(coarser, scale)
     with run.strategy.scope():
-        players = _make_players(run.config, scale)
+        players = _make_players(run.config, scale, palette)
         if scale > 0:
             _warm_start(players.stage.generator, singan.stages[-1].generator)
             _warm_start(players.critic, critic_below)
@@ -191,6 +194,38 @@ def train_scale(
     return players.critic
 
 
+def retrain_scale(
+    run: Run,
+    singan: SinGAN,
+    run_dir: pathlib.Path,
+    scale: int,
+    palette: Optional[np.ndarray],
+) -> SinGAN:
+    """Trains one scale of a finished run again, on previous images of few colours.
+
+    Args:
+        run: Its folder is where the new stage goes.
+        singan: The run's pyramid, which stays as it is.
+        run_dir: The finished run, which stays as it is.
+        scale: At least 1.
+        palette: The colours, float32 [K, C]; None for all, which repeats the run.
+
+    Returns:
+        The pyramid with the new stage in place of that scale's.
+
+    Raises:
+        UserError: if the run is damaged or training diverges.
+    """
+    critic_below = networks.build_critic(run.config, scale - 1)
+    state = checkpoint.read_state(run_dir, scale - 1)
+    checkpoint.restore(run_dir, scale - 1, state, {"critic": critic_below})
+    real = images.read(run_dir / "pyramid" / f"{scale:02d}.png", singan.channels)
+    retrained = singan.coarsest(scale)
+    train_scale(run, retrained, scale, tf.constant(real), critic_below, palette)
+    retrained.stages = [*retrained.stages, *singan.stages[scale + 1 :]]
+    return retrained
+
+
 def noise_amplitude(
     real: tf.Tensor, previous_reconstruction: tf.Tensor, weight: float
 ) -> tf.Tensor:
@@ -225,10 +260,12 @@ def write_samples(
     )
 
 
-def _make_players(config: Config, scale: int) -> Players:
+def _make_players(
+    config: Config, scale: int, palette: Optional[np.ndarray] = None
+) -> Players:
     """Creates a scale's networks and fresh optimizers."""
     training = config.training
-    stage = stages.build_stage(config, scale)
+    stage = stages.build_stage(config, scale, palette)
     critic = networks.build_critic(config, scale)
     generator_optimizer = _make_optimizer(
         training,
@@ -333,7 +370,7 @@ def _make_step(
     whole = crop_size == size
     pool = _previous_pool(coarser, scale, config)
     if pool is not None and not whole:
-        pool = networks.pad(pool, config.network.padding)
+        pool = stage.pad(pool)
 
     def corners(seeds, stream):
         free = tf.constant([size[0] - crop_size[0], size[1] - crop_size[1]], tf.float32)
@@ -361,7 +398,7 @@ def _make_step(
         if whole:
             return stage.padded_inputs(stage.noise(seeds, scale, *size), previous)
         if pool is None:
-            previous = networks.pad(previous, config.network.padding)
+            previous = stage.pad(previous)
         at = corners(seeds, noise.FAKE_CROP_STREAM)
         return stage.padded_crop_inputs(seeds, scale, previous, at, crop_size)
 

@@ -1,7 +1,10 @@
 import numpy as np
 import pytest
+from helpers import SMOKE
+from PIL import Image
 
-from singan_tf import config
+import main
+from singan_tf import config, images
 from singan_tf.stages import build_stage
 
 
@@ -9,9 +12,9 @@ from singan_tf.stages import build_stage
 def make_stage():
     """Builds stages that look trained: fresh weights hardly change their input."""
 
-    def make(scale=1, amplitude=0.3, **settings):
+    def make(scale=1, amplitude=0.3, palette=None, **settings):
         settings = {"width": 8, "width_doubling": 0, **settings}
-        stage = build_stage(config.from_settings(settings), scale)
+        stage = build_stage(config.from_settings(settings), scale, palette)
         rng = np.random.default_rng(scale)
         for variable in stage.generator.variables:
             shape = variable.shape
@@ -26,3 +29,21 @@ def make_stage():
         return stage
 
     return make
+
+
+@pytest.fixture(scope="session")
+def photograph(tmp_path_factory):
+    path = tmp_path_factory.mktemp("photographs") / "rocket.png"
+    Image.open(images.resolve("rocket")).resize((60, 40)).save(path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory, photograph):
+    """A finished run; never write into it."""
+    run_dir = tmp_path_factory.mktemp("runs") / "rocket"
+    status = main.main(
+        ["main.py", "train", f"--image={photograph}", f"--run_dir={run_dir}", SMOKE]
+    )
+    assert status == 0
+    return run_dir

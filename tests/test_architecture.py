@@ -14,6 +14,7 @@ TOP_TO_BOTTOM = [
     "studies",
     "report",
     "metrics",
+    "tasks",
     "manipulation",
     "training",
     "monitor",

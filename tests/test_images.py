@@ -706,6 +706,43 @@ def test_contact_sheet_needs_captions(count, captions):
         images.contact_sheet([COLOUR] * count, [""] * captions)
 
 
+# --- animations
+
+
+@pytest.mark.parametrize("name", ["a.webp", "a.GIF"])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_animation(tmp_path, name, channels):
+    values = (0, 120, 255)
+    frames = [np.full((7, 9, channels), value, np.uint8) for value in values]
+    images.write_animation(tmp_path / name, frames, 20)
+    animation = Image.open(tmp_path / name)
+    assert (animation.n_frames, animation.size) == (3, (9, 7))
+    assert animation.info["loop"] == 0
+    for index, value in enumerate(values):
+        animation.seek(index)
+        found = np.asarray(animation.convert("RGB")).astype(int)
+        assert abs(found - value).max() <= 2
+        assert animation.info["duration"] == 50
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
+def test_film(tmp_path):
+    reader = pytest.importorskip("imageio_ffmpeg")
+    frames = [np.full((17, 31, 1), value, np.uint8) for value in (0, 120, 255)]
+    images.write_animation(tmp_path / "a.mp4", frames, 10)
+    meta = next(reader.read_frames(str(tmp_path / "a.mp4")))
+    assert meta["fps"] == 10
+    assert meta["size"] == (32, 18)
+    assert reader.count_frames_and_secs(str(tmp_path / "a.mp4"))[0] == 3
+    assert [path.name for path in tmp_path.iterdir()] == ["a.mp4"]
+
+
+def test_animation_refuses_other_formats(tmp_path):
+    with pytest.raises(UserError, match="a.png does not end in .webp"):
+        images.write_animation(tmp_path / "a.png", [COLOUR], 10)
+    assert not list(tmp_path.iterdir())
+
+
 # --- hash
 
 

@@ -1,9 +1,7 @@
 import dataclasses
 import fcntl
 import os
-import pathlib
 import re
-import shutil
 import signal
 import struct
 import subprocess
@@ -15,55 +13,11 @@ import zlib
 import numpy as np
 import pytest
 from absl import flags
+from helpers import ROOT, SMOKE, contents, copied, run, sentence
 from PIL import Image
 
 import main
-from singan_tf import config, images
-
-ROOT = pathlib.Path(main.__file__).parent
-SMOKE = f"--flagfile={ROOT / 'configs' / 'smoke.flags'}"
-
-
-def run(capsys, *arguments):
-    """Runs a command in this process: status, standard output, standard error."""
-    status = main.main(["main.py", *map(str, arguments)])
-    captured = capsys.readouterr()
-    return status, captured.out, captured.err
-
-
-def sentence(error):
-    """The one sentence of a failed command; fails on a traceback or on more."""
-    assert error.startswith("error: ") and error.count("\n") == 1, error
-    return error
-
-
-@pytest.fixture(scope="module")
-def photograph(tmp_path_factory):
-    path = tmp_path_factory.mktemp("photographs") / "rocket.png"
-    Image.open(images.resolve("rocket")).resize((60, 40)).save(path)
-    return path
-
-
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory, photograph):
-    run_dir = tmp_path_factory.mktemp("runs") / "rocket"
-    status = main.main(
-        ["main.py", "train", f"--image={photograph}", f"--run_dir={run_dir}", SMOKE]
-    )
-    assert status == 0
-    return run_dir
-
-
-def copied(folder, target):
-    return pathlib.Path(shutil.copytree(folder, target))
-
-
-def contents(folder):
-    return {
-        path.relative_to(folder): path.read_bytes()
-        for path in sorted(folder.rglob("*"))
-        if path.is_file()
-    }
+from singan_tf import config
 
 
 def test_no_command_lists_every_command_with_a_line_each(capsys):

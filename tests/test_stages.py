@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 
 from singan_tf import stages
-from singan_tf.stages import crop
+from singan_tf.stages import crop, nearest_colours
 
 PADDINGS = ["zeros", "reflect", "circular", "noise"]
 NUMPY_MODES = {
@@ -267,3 +267,27 @@ def test_crop_cuts_a_window_from_each_image(size, corners):
 def test_crop_beyond_the_image_is_an_error():
     with pytest.raises((ValueError, tf.errors.InvalidArgumentError)):
         crop(PREVIOUS, tf.constant([[11, 0]] * 3), (4, 6))
+
+
+PALETTE = np.array([[-0.8, 0, 0.5], [0.3, 0.3, 0.3], [0.9, -0.5, 0]], np.float32)
+
+
+def test_the_nearest_colour_is_the_nearest():
+    image = PREVIOUS.numpy()
+    expected = np.empty_like(image)
+    for index in np.ndindex(image.shape[:3]):
+        distances = [sum((image[index] - colour) ** 2) for colour in PALETTE]
+        expected[index] = PALETTE[np.argmin(distances)]
+    np.testing.assert_array_equal(nearest_colours(image, PALETTE), expected)
+
+
+def test_a_stage_with_a_palette_sees_only_its_colours_and_the_padding(make_stage):
+    stage = make_stage(1, palette=PALETTE)
+    plain = make_stage(1)
+    noise_map = stage.noise(SEEDS, 0, HEIGHT, WIDTH)
+    quantized = nearest_colours(PREVIOUS, PALETTE)
+    np.testing.assert_array_equal(
+        stage(noise_map, PREVIOUS), plain(noise_map, quantized)
+    )
+    padded = stage.pad(PREVIOUS)
+    np.testing.assert_array_equal(padded, numpy_pad(quantized, "constant"))

@@ -9,7 +9,15 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from singan_tf import checkpoint, config, images, monitor, pyramid, training
+from singan_tf import (
+    checkpoint,
+    config,
+    distribution,
+    images,
+    monitor,
+    pyramid,
+    training,
+)
 from singan_tf.errors import UserError
 
 TINY = {
@@ -329,3 +337,49 @@ def test_tensorboard_has_the_losses_and_images_of_each_scale(photograph, tmp_pat
     for scale in ("scale_00", "scale_01"):
         assert {f"{scale}/{name}" for name in checkpoint.LOSS_COLUMNS} <= found
         assert {f"{scale}/{name}" for name in ("real", "fake")} <= found
+
+
+def retrain(run_dir, folder, palette):
+    """Trains scale 1 again; returns the pyramid before and after."""
+    singan, settings = checkpoint.load(run_dir)
+    strategy = distribution.make_strategy("one_device")
+    watch = monitor.Monitor(settings, singan.sizes, folder)
+    run = training.Run(settings, strategy, folder, watch, lambda: False)
+    try:
+        return singan, training.retrain_scale(run, singan, run_dir, 1, palette)
+    finally:
+        watch.close()
+
+
+@pytest.mark.parametrize("crops", [{}, {"crop_size": 16, "previous_pool": 2}])
+def test_a_scale_is_trained_again_beside_the_run(photograph, tmp_path, crops):
+    run_dir, folder = tmp_path / "run", tmp_path / "again"
+    train(photograph, run_dir, **crops)
+    before = stored(run_dir)
+    palette = np.array([[-1, -1, -1], [0, 0.5, 0], [1, 1, 1]], np.float32)
+    singan, retrained = retrain(run_dir, folder, palette)
+    assert retrained.stages[0] is singan.stages[0]
+    assert retrained.stages[1] is not singan.stages[1]
+    np.testing.assert_array_equal(retrained.stages[1].palette, palette)
+    after = stored(run_dir)
+    assert after.keys() == before.keys()
+    for key, value in after.items():
+        np.testing.assert_array_equal(value, before[key])
+    assert [path.name for path in (folder / "scales").iterdir()] == ["01"]
+    assert checkpoint.read_state(folder, 1).finished
+
+
+def test_a_scale_trained_again_with_every_colour_is_the_same(photograph, tmp_path):
+    """The palette is all that differs, up to the 8 bits of the run's pictures."""
+    eight_bits = images.to_uint8(photograph) / 127.5 - 1
+    settings = {
+        # Large enough for the photograph to stay as it is.
+        "max_size": 30,
+        # A bias before it has no gradient but rounding, which Adam blows up.
+        "generator_normalization": "none",
+        "critic_normalization": "none",
+    }
+    train(eight_bits.astype(np.float32), tmp_path / "run", **settings)
+    singan, retrained = retrain(tmp_path / "run", tmp_path / "again", None)
+    for ours, theirs in zip(retrained.stages[1].variables, singan.stages[1].variables):
+        np.testing.assert_allclose(ours, theirs, atol=1e-5)

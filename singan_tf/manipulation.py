@@ -1,0 +1,321 @@
+"""The tasks of the paper, each a thin call on `SinGAN`: arrays in, arrays out.
+
+Paint-to-image, harmonization, editing and inpainting are one thing, an image that
+enters the pyramid at some scale and is redrawn from there on; they differ in what
+enters and in what is kept of it.
+"""
+
+import math
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+import tensorflow as tf
+from scipy.cluster import vq
+from skimage import filters, measure, morphology
+
+from singan_tf import noise, pyramid
+from singan_tf.singan import SinGAN, bring_up
+
+# A blur reaches so many sigmas, then is exactly zero.
+_BLUR_REACH = 4.0
+# The factor that a step of super-resolution comes close to (SinGAN, section 4).
+_STEP_FACTOR = 2 ** (1 / 3)
+
+
+class Walk(NamedTuple):
+    """How the noise of an animation moves (SinGAN, supplementary material).
+
+    Attributes:
+        start_scale: Scales below it stand still and show the photograph.
+        alpha: Pull back to z*, 0 to 1: the higher, the closer to the photograph.
+        beta: Inertia, 0 to 1: the higher, the smoother and slower.
+        frames: How many.
+        loop: Whether the last frame flows into the first.
+        seed: Of the walk.
+    """
+
+    start_scale: int
+    alpha: float
+    beta: float
+    frames: int
+    loop: bool
+    seed: int
+
+
+def soften_mask(mask: np.ndarray, radius: float, sigma: float) -> np.ndarray:
+    """Widens a mask by a disk and blurs its edge (SinGAN, section 4).
+
+    Args:
+        mask: [H, W], float in [0, 1] or bool; inside is above 0.5.
+        radius: Of the disk, in pixels; 0 widens nothing.
+        sigma: Of the Gaussian blur, in pixels; 0 blurs nothing.
+
+    Returns:
+        float32 [H, W] in [0, 1], exactly 0 further than `radius` plus, along each
+        axis, 4 sigma from the inside.
+    """
+    inside = np.asarray(mask) > 0.5
+    if not inside.any():
+        return np.zeros(inside.shape, np.float32)
+    widened = morphology.isotropic_dilation(inside, radius).astype(np.float32)
+    # Mode "nearest": what touches the image's border goes on beyond it.
+    blurred = filters.gaussian(
+        widened, sigma, mode="nearest", truncate=_BLUR_REACH, preserve_range=True
+    )
+    return np.clip(blurred, 0, 1).astype(np.float32)
+
+
+def blend(original: np.ndarray, changed: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """Lays one image over another.
+
+    Args:
+        original: float32 [1, H, W, C]; kept to the last bit where the mask is 0.
+        changed: Likewise, shown where the mask is 1.
+        mask: float32 [H, W] in [0, 1].
+
+    Returns:
+        float32 [1, H, W, C].
+    """
+    weight = mask[np.newaxis, :, :, np.newaxis]
+    return (1 - weight) * original + weight * changed
+
+
+def redraw(
+    singan: SinGAN, image: np.ndarray, injection_scale: int, seed: int
+) -> np.ndarray:
+    """Redraws an image in the photograph's texture, from a scale on.
+
+    Args:
+        singan: The trained pyramid.
+        image: float32 [1, H, W, C] in [-1, 1], at any size.
+        injection_scale: From 1 to the last scale; the lower, the more changes.
+        seed: Of the noise.
+
+    Returns:
+        float32 [1, H, W, C] in [-1, 1].
+
+    Raises:
+        ValueError: if the scale is out of range.
+    """
+    return singan.inject(tf.constant(image), injection_scale, [seed]).numpy()
+
+
+def fill_hole(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """Fills each hole with the mean colour of the pixels around it.
+
+    Args:
+        image: float32 [1, H, W, C].
+        mask: bool [H, W]; pixels that touch, also by a corner, are one hole.
+
+    Returns:
+        float32 [1, H, W, C], equal to the image outside the mask.
+
+    Raises:
+        ValueError: if the hole is the whole image.
+    """
+    if mask.all():
+        raise ValueError("the hole is the whole image and has no border")
+    filled = image.copy()
+    holes = measure.label(mask, connectivity=2)
+    for hole in range(1, holes.max() + 1):
+        inside = holes == hole
+        # Two holes never touch, so the border is outside every hole.
+        border = morphology.dilation(inside, np.ones([3, 3])) & ~inside
+        filled[0, inside] = image[0, border].mean(axis=0)
+    return filled
+
+
+def super_resolution_sizes(
+    height: int, width: int, factor: float
+) -> list[tuple[int, int]]:
+    """The sizes that super-resolution goes through.
+
+    Args:
+        height: Of the image, in pixels.
+        width: Likewise.
+        factor: At least 1.
+
+    Returns:
+        (height, width) after each step, the last one round(factor * size); their
+        ratio is the one closest to 2 ** (1/3) that makes a whole number of steps.
+
+    Raises:
+        ValueError: if the factor is below 1.
+    """
+    if factor < 1:
+        raise ValueError(f"factor {factor} is below 1")
+    steps = max(1, round(math.log(factor) / math.log(_STEP_FACTOR)))
+    factors = [factor ** (step / steps) for step in range(1, steps + 1)]
+    return [(round(height * f), round(width * f)) for f in factors]
+
+
+def super_resolve(
+    singan: SinGAN, image: np.ndarray, factor: float, seed: int
+) -> np.ndarray:
+    """Enlarges an image by the finest stage, applied again and again.
+
+    Textures repeat across sizes, so the step from the last scale but one to the
+    last serves as the step beyond it, too (SinGAN, section 4).
+
+    Args:
+        singan: The trained pyramid.
+        image: float32 [1, H, W, C] in [-1, 1].
+        factor: At least 1.
+        seed: Of the noise.
+
+    Returns:
+        float32 [1, round(factor * H), round(factor * W), C] in [-1, 1].
+
+    Raises:
+        ValueError: if the factor is below 1.
+    """
+    sizes = super_resolution_sizes(image.shape[1], image.shape[2], factor)
+    stage = singan.stages[-1]
+    result = tf.constant(image)
+    for step, size in enumerate(sizes):
+        stream = len(singan.stages) + step
+        result = _apply(stage, stage.noise([seed], stream, *size), result, size)
+    return result.numpy()
+
+
+def animate(singan: SinGAN, walk: Walk) -> Iterator[np.ndarray]:
+    """Walks through noise space and shows what is there, frame by frame.
+
+    The noise of every scale from the start scale on follows
+
+        z_t = a z* + (1 - a) (z_{t-1} + b (z_{t-1} - z_{t-2}) + (1 - b) n_t)
+
+    with a = alpha, b = beta, n_t fresh standard normal noise, and z* the noise
+    that reproduces the photograph, which is zero above scale 0. The walk starts
+    at rest in z*, so the first frame is the reconstruction.
+
+    A loop follows the same equation with noise that repeats after all frames,
+    n_{t+T} = n_t, and starts where that brings it back after T frames. The
+    deviation from z*, y = z - z*, obeys s_t = M s_{t-1} + e n_t for the pair
+    s_t = (y_t, y_{t-1}), so with r the pair that T frames lead to from rest,
+    s_0 = (I - M^T)^-1 r is that start. Every frame of a loop has then the
+    distribution that the open walk tends to.
+
+    Args:
+        singan: The trained pyramid.
+        walk: How the noise moves.
+
+    Yields:
+        float32 [1, H, W, C] in [-1, 1], `walk.frames` times.
+
+    Raises:
+        ValueError: if the start scale is out of range, or a loop has alpha 0,
+            which never comes back.
+    """
+    if not 0 <= walk.start_scale < len(singan.stages):
+        raise ValueError(f"no start scale {walk.start_scale}")
+    if walk.loop and walk.alpha == 0:
+        raise ValueError("a loop needs an alpha above 0")
+    scales = range(walk.start_scale, len(singan.stages))
+    below = singan.reconstructions(walk.start_scale)
+    rest = below[-1] if below else tf.zeros([1, *singan.sizes[0], singan.channels])
+    for deviations in _deviations(singan, walk, scales):
+        image = rest
+        for scale, noise_map in zip(scales, deviations):
+            if scale == 0:
+                noise_map += singan.reconstruction_noise
+            size = singan.sizes[scale]
+            image = _apply(singan.stages[scale], noise_map, image, size)
+        yield image.numpy()
+
+
+def frame_differences(frames: list[np.ndarray], loop: bool) -> np.ndarray:
+    """How much changes from each frame to the next.
+
+    Args:
+        frames: uint8 [H, W, C], at least two.
+        loop: Whether the first frame follows the last.
+
+    Returns:
+        float64 [len(frames) - 1], or one more for a loop: mean absolute
+        differences in levels of 255.
+    """
+    following = [*frames[1:], frames[0]] if loop else frames[1:]
+    return np.array(
+        [np.abs(a.astype(float) - b).mean() for a, b in zip(frames, following)]
+    )
+
+
+def entering(singan: SinGAN, image: np.ndarray, injection_scale: int) -> np.ndarray:
+    """An image as it enters at a scale: as blurred as what comes from below.
+
+    Args:
+        singan: The trained pyramid.
+        image: float32 [1, H, W, C] in [-1, 1].
+        injection_scale: At least 1.
+
+    Returns:
+        float32 [1, h, w, C] in [-1, 1], (h, w) the size of that scale when the
+        finest is (H, W).
+    """
+    sizes = pyramid.resized_scales(singan.sizes, *image.shape[1:3])
+    small = bring_up(tf.constant(image), sizes[injection_scale - 1])
+    return bring_up(small, sizes[injection_scale]).numpy()
+
+
+def find_palette(image: np.ndarray, count: int) -> np.ndarray:
+    """The colours that stand for an image best, by k-means.
+
+    Args:
+        image: float32 [1, H, W, C].
+        count: How many; fewer where the image has fewer.
+
+    Returns:
+        float32 [count, C].
+    """
+    pixels = image.reshape(-1, image.shape[-1]).astype(np.float64)
+    count = min(count, len(np.unique(pixels, axis=0)))
+    palette, _ = vq.kmeans2(pixels, count, minit="++", seed=0)
+    return palette.astype(np.float32)
+
+
+def _deviations(singan: SinGAN, walk: Walk, scales: range) -> Iterator[list[tf.Tensor]]:
+    """Noise minus z* of each of the scales, frame by frame."""
+
+    def draw(frame, scale):
+        seeds = noise.derive_seeds(walk.seed, frame, 1)
+        return singan.stages[scale].noise(seeds, scale, *singan.sizes[scale])
+
+    newer, older, fresh = _walk_matrix(walk)
+
+    def move(state, frame):
+        return [
+            (newer * y + older * before + fresh * draw(frame, scale), y)
+            for scale, (y, before) in zip(scales, state)
+        ]
+
+    still = [tf.zeros_like(draw(0, scale)) for scale in scales]
+    state = [(y, y) for y in still]
+    if walk.loop:
+        for frame in range(1, walk.frames + 1):
+            state = move(state, frame)
+        state = [_closed(pair, walk) for pair in state]
+    yield [y for y, _ in state]
+    for frame in range(1, walk.frames):
+        state = move(state, frame)
+        yield [y for y, _ in state]
+
+
+def _walk_matrix(walk: Walk) -> tuple[float, float, float]:
+    """What y_{t-1}, y_{t-2} and n_t count in y_t."""
+    kept = 1 - walk.alpha
+    return kept * (1 + walk.beta), -kept * walk.beta, kept * (1 - walk.beta)
+
+
+def _closed(response, walk: Walk) -> tuple[tf.Tensor, tf.Tensor]:
+    """The pair from which the walk returns to itself; see `animate`."""
+    newer, older, _ = _walk_matrix(walk)
+    step = np.array([[newer, older], [1.0, 0.0]])
+    around = np.linalg.inv(np.eye(2) - np.linalg.matrix_power(step, walk.frames))
+    y, before = response
+    return tuple(row[0] * y + row[1] * before for row in around)
+
+
+def _apply(stage, noise_map: tf.Tensor, image: tf.Tensor, size) -> tf.Tensor:
+    return tf.clip_by_value(stage(noise_map, bring_up(image, size)), -1.0, 1.0)

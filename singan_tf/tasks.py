@@ -1,0 +1,288 @@
+"""The tasks' way in and out: inputs, masks and scales checked, results kept.
+
+Every command on a finished run opens it here, before anything is computed, and
+leaves its results, a contact sheet and, last, a call.json that says how they were
+made. What a person should know of an input (that it was resized, that a mask was
+empty) is a note: printed, and kept in call.json.
+"""
+
+import pathlib
+from typing import Any, NamedTuple, Optional
+
+import numpy as np
+import tensorflow as tf
+from skimage import metrics
+
+import singan_tf
+from singan_tf import checkpoint, images, networks
+from singan_tf.config import Config
+from singan_tf.errors import UserError
+from singan_tf.resize import resize
+from singan_tf.singan import SinGAN, bring_up
+
+
+class Task(NamedTuple):
+    """A finished run, and the folder for what a command makes with it.
+
+    Attributes:
+        run_dir: The run; only ever read.
+        output_dir: Where results go; made by the first of them.
+        singan: The run's trained pyramid.
+        config: The run's configuration.
+        notes: What a person should know of the inputs, in sentences.
+    """
+
+    run_dir: pathlib.Path
+    output_dir: pathlib.Path
+    singan: SinGAN
+    config: Config
+    notes: list[str]
+
+    @property
+    def last(self) -> int:
+        """The finest scale."""
+        return len(self.singan.sizes) - 1
+
+    @property
+    def photograph(self) -> np.ndarray:
+        """The photograph at the finest scale, float32 [1, H, W, C] in [-1, 1]."""
+        path = self.run_dir / "pyramid" / f"{self.last:02d}.png"
+        return images.read(path, self.singan.channels)
+
+    def note(self, sentence: str) -> None:
+        """Prints a sentence, and keeps it for call.json."""
+        self.notes.append(sentence)
+        print(sentence)
+
+    def write(self, name: str, image: np.ndarray) -> None:
+        """Writes a result: [1, H, W, C], [H, W, C] or a mask [H, W, 1]."""
+        images.write(self.output_dir / name, image)
+
+    def write_sheet(self, cells: dict[str, np.ndarray]) -> pathlib.Path:
+        """Writes contact_sheet.png from images by caption; returns its path."""
+        path = self.output_dir / "contact_sheet.png"
+        images.write(path, images.contact_sheet(list(cells.values()), list(cells)))
+        return path
+
+    def write_call(
+        self, command: str, arguments: dict[str, Any], results: dict[str, Any]
+    ) -> None:
+        """Writes call.json, the last file of a command.
+
+        Args:
+            command: Its name.
+            arguments: Its flags.
+            results: What was measured, JSON values by name.
+        """
+        photograph = checkpoint.read_run(self.run_dir)[1]
+        checkpoint.write_json(
+            self.output_dir / "call.json",
+            {
+                "command": command,
+                "arguments": arguments,
+                "version": singan_tf.__version__,
+                "run": {
+                    "name": self.run_dir.resolve().name,
+                    "image": photograph.name,
+                    "image_sha256": photograph.sha256,
+                    "config_sha256": images.sha256(self.run_dir / "config.json"),
+                },
+                "notes": self.notes,
+                "results": results,
+            },
+        )
+
+
+def open_task(run_dir: pathlib.Path, output_dir: pathlib.Path) -> Task:
+    """Loads a finished run.
+
+    Args:
+        run_dir: The run.
+        output_dir: Where results will go.
+
+    Raises:
+        UserError: if there is no run, it is damaged or it is not finished.
+    """
+    singan, config = checkpoint.load(run_dir)
+    return Task(run_dir, output_dir, singan, config, [])
+
+
+def read_input(task: Task, name: str, keep_size: bool) -> np.ndarray:
+    """Reads the image that a task works on, and notes at which size.
+
+    Args:
+        task: The opened task.
+        name: A path, or the name of a photograph that scikit-image carries.
+        keep_size: Whether it keeps its size, rather than take the size of the
+            run's finest scale.
+
+    Returns:
+        float32 [1, H, W, C] in [-1, 1].
+
+    Raises:
+        UserError: if it cannot be read, or is too small for the run.
+    """
+    path = images.resolve(name)
+    image = images.read(path, task.singan.channels)
+    size, finest = image.shape[1:3], task.singan.sizes[-1]
+    if keep_size:
+        for side, full, coarsest in zip(size, finest, task.singan.sizes[0]):
+            least = least_side(full, coarsest)
+            if side < least:
+                raise UserError(
+                    f"{path} is {_text(size)} pixels, but with this run a side must "
+                    f"have at least {least}; use a larger image."
+                )
+        task.note(f"{path.name} keeps its size of {_text(size)} pixels.")
+        return image
+    if size == finest:
+        task.note(f"{path.name} has the run's size of {_text(size)} pixels.")
+        return image
+    task.note(
+        f"{path.name} was resized from {_text(size)} to the run's {_text(finest)} "
+        "pixels (--keep_size keeps its size)."
+    )
+    return bring_up(tf.constant(image), finest).numpy()
+
+
+def least_side(full: int, coarsest: int) -> int:
+    """The shortest side of an image at the finest scale, in pixels.
+
+    At the coarsest scale, there must be one pixel more than padding mirrors.
+
+    Args:
+        full: The run's side at the finest scale.
+        coarsest: The run's side at the coarsest scale.
+    """
+    return -(-full * (networks.MARGIN + 1) // coarsest)
+
+
+def read_mask(task: Task, name: str, size: tuple[int, int]) -> np.ndarray:
+    """Reads a mask, and notes if it was resized, or is empty or full.
+
+    Args:
+        task: The opened task.
+        name: A path of any image; what is brighter than half is inside.
+        size: (height, width) of the image that it is for.
+
+    Returns:
+        bool [height, width].
+
+    Raises:
+        UserError: if it cannot be read.
+    """
+    path = images.resolve(name)
+    grey = images.read(path, channels=1)
+    if grey.shape[1:3] != tuple(size):
+        task.note(
+            f"The mask {path.name} was resized from {_text(grey.shape[1:3])} to the "
+            f"image's {_text(size)} pixels."
+        )
+        grey = resize(tf.constant(grey), *size).numpy()
+    mask = grey[0, :, :, 0] > 0
+    if not mask.any():
+        task.note(f"The mask {path.name} is empty: nothing is inside.")
+    elif mask.all():
+        task.note(f"The mask {path.name} is full: the whole image is inside.")
+    return mask
+
+
+def injection_scales(task: Task, text: str) -> list[int]:
+    """The scales that --injection_scale names.
+
+    Args:
+        task: The opened task.
+        text: A number, or "all".
+
+    Returns:
+        Coarse to fine, each at least 1: scale 0 takes no image.
+
+    Raises:
+        UserError: if it names none of the run's.
+    """
+    scales = range(1, task.last + 1)
+    if text == "all" and scales:
+        return list(scales)
+    if text in map(str, scales):
+        return [int(text)]
+    if not scales:
+        raise UserError(
+            f"The run in --run_dir={task.run_dir} has one scale and takes no image; "
+            "train one with more."
+        )
+    raise UserError(
+        f"--injection_scale={text} must be all, or a scale of the run in "
+        f"{task.run_dir}: a whole number from 1 to {task.last}."
+    )
+
+
+def check_area(size: tuple[int, int], flag: str) -> None:
+    """Refuses to make an image that could not be read again.
+
+    Args:
+        size: (height, width) of the result.
+        flag: What asked for it, such as "--factor=16".
+
+    Raises:
+        UserError: if it has too many pixels.
+    """
+    if size[0] * size[1] > images.MAX_PIXELS:
+        raise UserError(
+            f"{flag} makes {_text(size)} pixels, but the most is "
+            f"{images.MAX_PIXELS // 10**6} megapixels; ask for less."
+        )
+
+
+def read_reference(task: Task, name: str, size: tuple[int, int]) -> np.ndarray:
+    """Reads what a result is compared with.
+
+    Args:
+        task: The opened task.
+        name: A path, or the name of a photograph that scikit-image carries.
+        size: (height, width) of the result.
+
+    Returns:
+        float32 [1, height, width, C] in [-1, 1].
+
+    Raises:
+        UserError: if it cannot be read, or has another size.
+    """
+    path = images.resolve(name)
+    reference = images.read(path, task.singan.channels)
+    if reference.shape[1:3] != tuple(size):
+        raise UserError(
+            f"--reference={path} is {_text(reference.shape[1:3])} pixels, but the "
+            f"result is {_text(size)}; crop it, or change --factor."
+        )
+    return reference
+
+
+def enlarge(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Bicubic interpolation to (height, width), what super-resolution must beat."""
+    return bring_up(tf.constant(image), size).numpy()
+
+
+def similarity(image: np.ndarray, reference: np.ndarray) -> dict[str, Optional[float]]:
+    """PSNR in decibels, None if the two are equal, and SSIM, by scikit-image.
+
+    Args:
+        image: float32 [1, H, W, C] in [-1, 1].
+        reference: Likewise, with sides of at least 7.
+    """
+    psnr = None
+    if not np.array_equal(image, reference):
+        psnr = float(metrics.peak_signal_noise_ratio(reference, image, data_range=2))
+    ssim = metrics.structural_similarity(
+        reference[0], image[0], data_range=2, channel_axis=-1
+    )
+    return {"psnr": psnr, "ssim": float(ssim)}
+
+
+def detail(image: np.ndarray, side: int = 128) -> np.ndarray:
+    """The middle of an image, at most side x side pixels."""
+    top, left = (max(0, (length - side) // 2) for length in image.shape[1:3])
+    return image[:, top : top + side, left : left + side]
+
+
+def _text(size: tuple[int, int]) -> str:
+    return f"{size[1]}x{size[0]}"

@@ -1,0 +1,34 @@
+"""What the tests of commands share."""
+
+import pathlib
+import shutil
+
+import main
+
+ROOT = pathlib.Path(main.__file__).parent
+SMOKE = f"--flagfile={ROOT / 'configs' / 'smoke.flags'}"
+
+
+def run(capsys, *arguments):
+    """Runs a command in this process: status, standard output, standard error."""
+    status = main.main(["main.py", *map(str, arguments)])
+    captured = capsys.readouterr()
+    return status, captured.out, captured.err
+
+
+def sentence(error):
+    """The one sentence of a failed command; fails on a traceback or on more."""
+    assert error.startswith("error: ") and error.count("\n") == 1, error
+    return error
+
+
+def copied(folder, target):
+    return pathlib.Path(shutil.copytree(folder, target))
+
+
+def contents(folder):
+    return {
+        path.relative_to(folder): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }

@@ -1,0 +1,308 @@
+import itertools
+import math
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from singan_tf import manipulation, noise
+from singan_tf.manipulation import Walk
+from singan_tf.resize import resize
+from singan_tf.singan import SinGAN
+
+SIZES = [(8, 10), (11, 14), (16, 20)]
+WALK = Walk(start_scale=0, alpha=0.1, beta=0.9, frames=6, loop=False, seed=4)
+
+
+def build(make_stage, channels=3, **settings):
+    model = SinGAN(SIZES, channels)
+    for scale in range(3):
+        amplitude = 1.0 if scale == 0 else 0.3
+        stage = make_stage(scale, amplitude, channels=channels, **settings)
+        model.stages.append(stage)
+    model.set_reconstruction_noise(11)
+    return model
+
+
+@pytest.fixture(scope="module", params=["zeros", "noise"])
+def model(request, make_stage):
+    return build(make_stage, padding=request.param)
+
+
+def random_image(height, width, channels=3, seed=0):
+    rng = np.random.default_rng(seed)
+    return rng.uniform(-1, 1, (1, height, width, channels)).astype(np.float32)
+
+
+def square_mask(height=40, width=50, top=15, left=20, side=6):
+    mask = np.zeros([height, width], bool)
+    mask[top : top + side, left : left + side] = True
+    return mask
+
+
+def clip(x):
+    return np.clip(x, -1, 1)
+
+
+def brought_up(x, size):
+    return clip(resize(tf.constant(x), *size).numpy())
+
+
+@pytest.mark.parametrize("radius", [0, 1, 4, 7])
+def test_a_mask_is_widened_by_a_disk(radius):
+    mask = square_mask()
+    mask[2, 47] = True
+    expected = np.zeros(mask.shape)
+    inside = np.argwhere(mask)
+    for y, x in itertools.product(*map(range, mask.shape)):
+        distances = ((inside - [y, x]) ** 2).sum(axis=1)
+        expected[y, x] = distances.min() <= radius**2
+    softened = manipulation.soften_mask(mask.astype(np.float32), radius, 0)
+    assert softened.dtype == np.float32
+    np.testing.assert_array_equal(softened, expected)
+
+
+def test_a_mask_is_blurred_by_a_gaussian_and_ends():
+    sigma, reach = 2.5, 10
+    mask = square_mask()
+    kernel = [math.exp(-0.5 * (i / sigma) ** 2) for i in range(-reach, reach + 1)]
+    kernel = np.array(kernel) / sum(kernel)
+    expected = mask.astype(float)
+    for axis in (0, 1):
+        margins = [(reach, reach) if axis == a else (0, 0) for a in (0, 1)]
+        padded = np.pad(expected, margins, mode="edge")
+        expected = np.apply_along_axis(np.convolve, axis, padded, kernel, "valid")
+    softened = manipulation.soften_mask(mask, 0, sigma)
+    np.testing.assert_allclose(softened, expected, atol=1e-6)
+    rows, columns = np.nonzero(softened)
+    assert (rows.min(), rows.max()) == (15 - reach, 20 + reach)
+    assert (columns.min(), columns.max()) == (20 - reach, 25 + reach)
+
+
+@pytest.mark.parametrize("value", [False, True])
+def test_an_empty_and_a_full_mask_stay_so(value):
+    softened = manipulation.soften_mask(np.full([30, 20], value), 5, 3)
+    np.testing.assert_array_equal(softened, np.full([30, 20], float(value)))
+
+
+def test_a_blend_is_exact_where_the_mask_is_0_or_1():
+    original, changed = random_image(9, 8), random_image(9, 8, seed=1)
+    mask = np.random.default_rng(2).choice([0, 0.5, 1], [9, 8]).astype(np.float32)
+    blended = manipulation.blend(original, changed, mask)
+    np.testing.assert_array_equal(blended[:, mask == 0], original[:, mask == 0])
+    np.testing.assert_array_equal(blended[:, mask == 1], changed[:, mask == 1])
+    middle = (original + changed) / 2
+    np.testing.assert_allclose(blended[:, mask == 0.5], middle[:, mask == 0.5], 1e-5)
+
+
+def test_redrawing_is_injecting(model):
+    image = random_image(13, 17)
+    expected = model.inject(tf.constant(image), 1, [7]).numpy()
+    np.testing.assert_array_equal(manipulation.redraw(model, image, 1, 7), expected)
+    assert (manipulation.redraw(model, image, 1, 8) != expected).any()
+
+
+def test_a_hole_takes_the_mean_colour_of_its_border():
+    image = random_image(20, 24)
+    holes = [np.zeros([20, 24], bool) for _ in range(3)]
+    holes[0][3:8, 4:9] = True
+    holes[0][8, 9] = True
+    holes[1][12:20, 15:24] = True
+    holes[2][5, 20] = True
+    expected = image.copy()
+    for hole in holes:
+        border = {
+            (y + dy, x + dx)
+            for (y, x), dy, dx in itertools.product(
+                np.argwhere(hole), (-1, 0, 1), (-1, 0, 1)
+            )
+            if 0 <= y + dy < 20 and 0 <= x + dx < 24 and not hole[y + dy, x + dx]
+        }
+        expected[0, hole] = np.mean([image[0, y, x] for y, x in border], axis=0)
+    filled = manipulation.fill_hole(image, np.any(holes, axis=0))
+    np.testing.assert_allclose(filled, expected, atol=1e-6)
+    outside = ~np.any(holes, axis=0)
+    np.testing.assert_array_equal(filled[0, outside], image[0, outside])
+
+
+def test_a_hole_without_a_border_is_refused():
+    with pytest.raises(ValueError, match="whole image"):
+        manipulation.fill_hole(random_image(5, 5), np.ones([5, 5], bool))
+
+
+@pytest.mark.parametrize(
+    ("factor", "steps"),
+    [(1, 1), (1.1, 1), (1.5, 2), (2, 3), (4, 6), (5.7, 8), (16, 12)],
+)
+def test_super_resolution_goes_in_steps_near_the_cube_root_of_2(factor, steps):
+    sizes = manipulation.super_resolution_sizes(100, 75, factor)
+    assert len(sizes) == steps
+    assert sizes[-1] == (round(100 * factor), round(75 * factor))
+    heights = [100, *(height for height, _ in sizes)]
+    ratios = [b / a for a, b in zip(heights, heights[1:])]
+    np.testing.assert_allclose(ratios, factor ** (1 / steps), rtol=0.01)
+
+
+def test_a_factor_below_1_is_refused():
+    with pytest.raises(ValueError, match="below 1"):
+        manipulation.super_resolution_sizes(10, 10, 0.99)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_super_resolution_is_the_finest_stage_again_and_again(make_stage, channels):
+    model = build(make_stage, channels)
+    image = random_image(12, 9, channels)
+    expected, seen = image, []
+    for step, size in enumerate([(15, 12), (20, 15), (25, 19)]):
+        drawn = model.stages[2].noise([5], 3 + step, *size)
+        seen.append(float(drawn[0, 0, 0, 0]))
+        expected = clip(model.stages[2](drawn, tf.constant(brought_up(expected, size))))
+    assert len(set(seen)) == 3
+    result = manipulation.super_resolve(model, image, 2.1, 5)
+    assert result.shape == (1, 25, 19, channels)
+    np.testing.assert_allclose(result, expected, atol=1e-5)
+    again = manipulation.super_resolve(model, image, 2.1, 5)
+    np.testing.assert_array_equal(again, result)
+    assert (manipulation.super_resolve(model, image, 2.1, 6) != result).any()
+
+
+def drawn_noise(model, scale, frame, seed):
+    seeds = noise.derive_seeds(seed, frame, 1)
+    return model.stages[scale].noise(seeds, scale, *SIZES[scale]).numpy()
+
+
+def frames_of(model, walk, periods=0):
+    """The frames by the paper's own formula, after some periods of a loop."""
+    states = []
+    for scale in range(walk.start_scale, 3):
+        zeros = np.zeros_like(drawn_noise(model, scale, 0, walk.seed))
+        z_star = model.reconstruction_noise.numpy() if scale == 0 else zeros
+        states.append((scale, z_star, z_star, z_star))
+    count = periods * walk.frames
+    for t in range(count + walk.frames):
+        if t > 0:
+            frame = (t - 1) % walk.frames + 1
+            states = [
+                (
+                    scale,
+                    star,
+                    walk.alpha * star
+                    + (1 - walk.alpha)
+                    * (
+                        z
+                        + walk.beta * (z - before)
+                        + (1 - walk.beta) * drawn_noise(model, scale, frame, walk.seed)
+                    ),
+                    z,
+                )
+                for scale, star, z, before in states
+            ]
+        if t < count:
+            continue
+        image = np.zeros([1, *SIZES[0], model.channels], np.float32)
+        if walk.start_scale:
+            image = model.reconstructions(walk.start_scale)[-1].numpy()
+        for scale, _, z, _ in states:
+            previous = tf.constant(brought_up(image, SIZES[scale]))
+            image = clip(model.stages[scale](tf.constant(z), previous).numpy())
+        yield image
+
+
+@pytest.mark.parametrize("start_scale", [0, 1, 2])
+def test_an_animation_is_the_walk_of_the_paper(model, start_scale):
+    walk = WALK._replace(start_scale=start_scale)
+    frames = list(manipulation.animate(model, walk))
+    assert len(frames) == 6
+    np.testing.assert_allclose(frames[0], model.reconstruct(), atol=1e-5)
+    for frame, expected in zip(frames, frames_of(model, walk)):
+        np.testing.assert_allclose(frame, expected, atol=1e-4)
+    assert np.abs(frames[5] - frames[0]).mean() > 0.01
+
+
+@pytest.mark.parametrize("start_scale", [0, 2])
+def test_a_loop_is_the_walk_that_returns_to_itself(model, start_scale):
+    walk = WALK._replace(start_scale=start_scale, loop=True)
+    frames = list(manipulation.animate(model, walk))
+    # Whatever it started from, the walk forgets: by then it only repeats.
+    for frame, expected in zip(frames, frames_of(model, walk, periods=40)):
+        np.testing.assert_allclose(frame, expected, atol=1e-3)
+    assert np.abs(frames[3] - frames[0]).mean() > 0.01
+
+
+def test_a_loop_has_the_spread_of_the_open_walk(make_stage):
+    """The variance of an autoregressive process of order 2, by Box and Jenkins."""
+    alpha, beta = WALK.alpha, WALK.beta
+    phi1, phi2 = (1 - alpha) * (1 + beta), -(1 - alpha) * beta
+    variance = ((1 - alpha) * (1 - beta)) ** 2 * (1 - phi2)
+    variance /= (1 + phi2) * ((1 - phi2) ** 2 - phi1**2)
+
+    class Noise:
+        """A stage that shows its noise."""
+
+        def noise(self, seeds, stream, height, width):
+            return noise.normal(seeds, stream, [height, width, 1])
+
+        def __call__(self, noise_map, previous):
+            return noise_map / 4
+
+    model = SinGAN([(100, 100)], 1)
+    model.stages.append(Noise())
+    model.reconstruction_noise = tf.zeros([1, 100, 100, 1])
+    walk = WALK._replace(loop=True, frames=60)
+    spreads = [np.var(4 * frame) for frame in manipulation.animate(model, walk)]
+    np.testing.assert_allclose(np.mean(spreads), variance, rtol=0.05)
+
+
+def test_full_pull_stands_still_in_the_photograph(model):
+    for frame in manipulation.animate(model, WALK._replace(alpha=1.0)):
+        np.testing.assert_allclose(frame, model.reconstruct(), atol=1e-5)
+
+
+def test_an_animation_is_a_function_of_its_seed(model):
+    first, again, other = (
+        list(manipulation.animate(model, WALK._replace(seed=s)))[-1] for s in (4, 4, 5)
+    )
+    np.testing.assert_array_equal(first, again)
+    assert (first != other).any()
+
+
+@pytest.mark.parametrize(
+    "change", [{"start_scale": 3}, {"start_scale": -1}, {"loop": True, "alpha": 0}]
+)
+def test_an_impossible_walk_is_refused(model, change):
+    with pytest.raises(ValueError):
+        next(manipulation.animate(model, WALK._replace(**change)))
+
+
+def test_frame_differences_are_in_levels_and_close_a_loop():
+    frames = [np.full([4, 5, 3], value, np.uint8) for value in (0, 10, 250)]
+    differences = manipulation.frame_differences(frames, loop=False)
+    np.testing.assert_array_equal(differences, [10, 240])
+    differences = manipulation.frame_differences(frames, loop=True)
+    np.testing.assert_array_equal(differences, [10, 240, 250])
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_palette_finds_the_colours_of_an_image(channels):
+    rng = np.random.default_rng(0)
+    colours = np.linspace(-0.9, 0.9, 5 * channels).reshape(5, channels)
+    pixels = colours[rng.integers(0, 5, 600)] + rng.normal(0, 0.01, [600, channels])
+    image = pixels.reshape(1, 20, 30, channels).astype(np.float32)
+    palette = manipulation.find_palette(image, 5)
+    assert palette.dtype == np.float32
+    np.testing.assert_allclose(np.sort(palette, axis=0), colours, atol=0.01)
+    np.testing.assert_array_equal(manipulation.find_palette(image, 5), palette)
+
+
+def test_a_palette_has_no_more_colours_than_the_image():
+    image = np.ones([1, 6, 6, 3], np.float32)
+    image[:, :3] = -0.5
+    palette = manipulation.find_palette(image, 5)
+    np.testing.assert_allclose(np.sort(palette[:, 0]), [-0.5, 1])
+
+
+def test_an_image_enters_as_blurred_as_the_scale_below(model):
+    image = random_image(32, 40)
+    expected = brought_up(brought_up(image, (16, 20)), (22, 28))
+    entered = manipulation.entering(model, image, 1)
+    np.testing.assert_allclose(entered, expected, atol=1e-5)
