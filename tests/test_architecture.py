@@ -1,4 +1,4 @@
-"""The rules that DESIGN.md sets for who may import whom."""
+"""The rules for who may import whom: imports point downwards only."""
 
 import ast
 import json

@@ -44,7 +44,7 @@ def spread(network):
 
 
 def numpy_layers(network, x, normalization, training):
-    """The five layers of FACTS, section 1, in float64; also each layer's moments."""
+    """The five layers of the reference recipe in float64; also each layer's moments."""
     x = np.asarray(x, np.float64)
     weights = [v.numpy().astype(np.float64) for v in network.trainable_variables]
     averages = [v.numpy() for v in network.non_trainable_variables]

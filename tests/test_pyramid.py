@@ -30,7 +30,7 @@ def steps_down(ratio, factor):
 
 
 def reference_last_scale(height, width, config):
-    """FACTS, section 1, in exact arithmetic."""
+    """The reference code's arithmetic, in exact fractions."""
     longest = max(height, width)
     coarsest = Fraction(config.min_size, min(height, width))
     num_scales = steps_down(coarsest, config.scale_factor) + 1
