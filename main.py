@@ -319,7 +319,10 @@ def _train_opened(photograph, config, run_dir, sizes) -> None:
         with _signals_asked_about() as should_stop:
             training.train(photograph, config, run_dir, monitor, should_stop)
     except training.Interrupted:
-        command = shlex.join(arg for arg in sys.argv if arg != "--overwrite")
+        # Given again in any spelling, --overwrite would delete what was saved.
+        command = shlex.join(
+            arg for arg in sys.argv if not arg.lstrip("-").startswith("overwrite")
+        )
         raise KeyboardInterrupt(f"all is saved; go on with: python {command}") from None
     finally:
         monitor.close()

@@ -383,7 +383,7 @@ def test_a_signal_leaves_a_run_that_the_printed_command_resumes(
 ):
     run_dir = tmp_path / "run"
     command = ["train", f"--image={photograph}", f"--run_dir={run_dir}", SMOKE]
-    command += ["--steps=400", "--num_scales=2"]
+    command += ["--steps=400", "--num_scales=2", "--overwrite=true"]
     process = start(*command)
     deadline = time.monotonic() + 120
     while not (run_dir / "events").exists() and time.monotonic() < deadline:
@@ -399,6 +399,8 @@ def test_a_signal_leaves_a_run_that_the_printed_command_resumes(
     state = (run_dir / "scales" / "00" / "state.json").read_text()
     assert '"finished": false' in state
     resumed = error.split("go on with: python ")[1].split()
+    # Given again, it would delete what is to be resumed.
+    assert not any("overwrite" in argument for argument in resumed)
     process = start(*resumed[1:])
     out, error = process.communicate(timeout=300)
     assert process.returncode == 0, error
