@@ -284,7 +284,7 @@ def _redrawn(values: flags.FlagValues, task, image, scales: list) -> dict:
 def _train(
     image: str, run_dir: pathlib.Path, config: config_lib.Config, overwrite: bool
 ) -> None:
-    from singan_tf import checkpoint, images, pyramid
+    from singan_tf import checkpoint, images
 
     path = images.resolve(image)
     photograph = images.read(path, config.network.channels)
@@ -292,11 +292,10 @@ def _train(
         path.name, *photograph.shape[1:3], images.sha256(path)
     )
     try:
-        sizes = pyramid.plan_scales(facts.height, facts.width, config.pyramid).sizes
+        sizes = checkpoint.run_scales(config, facts).sizes
     except UserError as error:
         raise type(error)(f"{path}: {error}") from None
-    lock = checkpoint.open_run(run_dir, config, facts, overwrite)
-    with lock:
+    with checkpoint.open_run(run_dir, config, facts, overwrite):
         if checkpoint.is_finished(run_dir, len(sizes)):
             print(f"The run in {run_dir} is finished.")
         else:

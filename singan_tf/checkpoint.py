@@ -354,9 +354,7 @@ def _read_json(path: pathlib.Path) -> Optional[dict[str, Any]]:
     """The contents of a JSON file; None if there is no such file."""
     try:
         data = json.loads(path.read_text())
-    except FileNotFoundError:
-        return None
-    except NotADirectoryError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
     except (OSError, ValueError) as error:
         raise UserError(f"{path} is damaged ({error}).") from None

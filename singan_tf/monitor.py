@@ -6,10 +6,10 @@ TensorBoard scalars and images in the run folder in both cases.
 
 import datetime
 import logging
+import math
 import pathlib
 import sys
 import time
-from typing import Optional
 
 import tensorflow as tf
 import tqdm
@@ -125,6 +125,5 @@ class Monitor:
 
 
 def _step_cost(config: Config, scale: int, size: tuple[int, int]) -> float:
-    crop: Optional[int] = config.training.crop_size or None
-    pixels = min(crop or size[0], size[0]) * min(crop or size[1], size[1])
+    pixels = math.prod(min(config.training.crop_size or side, side) for side in size)
     return pixels * scale_width(config.network, scale) ** 2 + _OVERHEAD

@@ -174,9 +174,8 @@ class ConvolutionalStage(tf.Module):
         """
         noisy, padded = self.padded_inputs(noise_map, previous)
         height, width = previous.shape[1], previous.shape[2]
-        if self._whole_image:
-            return self.generator((noisy, padded), training=False)
-        if height and width and height * width <= _STRIP_PIXELS:
+        small = height and width and height * width <= _STRIP_PIXELS
+        if self._whole_image or small:
             return self.generator((noisy, padded), training=False)
         return self._in_strips(noisy, padded)
 

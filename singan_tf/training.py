@@ -186,6 +186,7 @@ def train_scale(
             last_saved = time.monotonic()
         if stopping:
             raise Interrupted()
+    # Pictures of a large photograph take minutes: the steps are safe first.
     save(finished=False)
     _finish_stage(singan, players, scale, training)
     pictures = _write_pictures(singan, scale, training.seed, run.folder)
@@ -402,28 +403,25 @@ def _make_step(
         at = corners(seeds, noise.FAKE_CROP_STREAM)
         return stage.padded_crop_inputs(seeds, scale, previous, at, crop_size)
 
-    def draw_real(seeds):
+    def crop_like_real(image, seeds, window):
         if whole:
-            return tf.repeat(real, local_batch, axis=0)
+            return tf.repeat(image, local_batch, axis=0)
         at = corners(seeds, noise.REAL_CROP_STREAM)
-        return stages.crop(real, at, crop_size)
+        return stages.crop(image, at, window)
 
     def draw_reconstruction_inputs(seeds, step):
         noise_map = None
         if scale == 0:
             seed = _reconstruction_seed(training, step)
             noise_map = singan.draw_reconstruction_noise(seed)
-        inputs = stage.padded_inputs(noise_map, previous_reconstruction)
-        if whole:
-            return [tf.repeat(x, local_batch, axis=0) for x in inputs]
-        at = corners(seeds, noise.REAL_CROP_STREAM)
         window = [side + 2 * networks.MARGIN for side in crop_size]
-        return [stages.crop(x, at, window) for x in inputs]
+        inputs = stage.padded_inputs(noise_map, previous_reconstruction)
+        return [crop_like_real(image, seeds, window) for image in inputs]
 
     def draw(step, update):
         seeds = draw_seeds(step, update)
         return (
-            draw_real(seeds),
+            crop_like_real(real, seeds, crop_size),
             draw_fake_inputs(seeds),
             draw_reconstruction_inputs(seeds, step),
             noise.uniform(seeds, noise.MIXING_STREAM, 1)[:, 0],
