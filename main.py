@@ -19,7 +19,6 @@ import logging
 import os
 import pathlib
 import shlex
-import shutil
 import signal
 import textwrap
 from typing import Callable, NamedTuple
@@ -34,7 +33,6 @@ _HERE = pathlib.Path(__file__).resolve().parent
 _DEMO_IMAGE = "hubble_deep_field"
 _SHEET_SAMPLES = 49
 _SHEET_FRAMES = 11
-_PAINT_COLOURS = 5
 
 
 def train(values: flags.FlagValues) -> None:
@@ -94,7 +92,9 @@ def super_resolve(values: flags.FlagValues) -> None:
     if values.reference:
         reference = tasks.read_reference(task, values.reference, size)
     _make_output_dir(task.output_dir)
-    result = manipulation.super_resolve(task.singan, image, values.factor, values.seed)
+    result = manipulation.super_resolve(
+        task.singan, image, values.factor, values.seed, values.back_projection
+    )
     bicubic = tasks.enlarge(image, size)
     task.write("super_resolved.png", result)
     task.write("bicubic.png", bicubic)
@@ -105,14 +105,12 @@ def super_resolve(values: flags.FlagValues) -> None:
         "bicubic, middle": tasks.detail(bicubic),
         "super-resolved, middle": tasks.detail(result),
     }
-    results = {}
     if reference is not None:
         cells["reference, middle"] = tasks.detail(reference)
-        for name, made in (("super_resolved", result), ("bicubic", bicubic)):
-            results[name] = tasks.similarity(made, reference)
-            psnr, ssim = results[name]["psnr"], results[name]["ssim"]
-            distance = "equal" if psnr is None else f"PSNR {psnr:.2f} dB"
-            print(f"{name}: {distance}, SSIM {ssim:.3f}")
+    results = {}
+    for name, made in (("super_resolved", result), ("bicubic", bicubic)):
+        results[name] = tasks.quality(made, reference)
+        print(f"{name}: {tasks.quality_text(results[name])}")
     print(f"{size[1]}x{size[0]} pixels from {image.shape[2]}x{image.shape[1]}.")
     _finish_task(values, task, "super_resolve", cells, results)
 
@@ -133,9 +131,9 @@ def paint(values: flags.FlagValues) -> None:
     _make_output_dir(task.output_dir)
     task.write("input.png", painting)
     cells = {"photograph": task.photograph, "painting": painting}
-    cells.update(_redrawn(values, task, painting, scales))
+    cells.update(tasks.redraw_each(task, painting, scales, values.seed))
     if values.quantize:
-        cells.update(_paint_quantized(values, task, painting, scales[0]))
+        cells.update(tasks.paint_quantized(task, painting, scales[0], values.seed))
     _finish_task(values, task, "paint", cells)
 
 
@@ -224,7 +222,7 @@ def _blend_in(values: flags.FlagValues, command: str) -> None:
     _make_output_dir(task.output_dir)
     task.write("input.png", image)
     cells = {"photograph": task.photograph, "input": image}
-    redrawn = _redrawn(values, task, image, scales)
+    redrawn = tasks.redraw_each(task, image, scales, values.seed)
     if mask is None:
         cells.update(redrawn)
     else:
@@ -238,47 +236,6 @@ def _blend_in(values: flags.FlagValues, command: str) -> None:
             cells[caption] = result
             cells[f"{caption}, blended"] = blended
     _finish_task(values, task, command, cells)
-
-
-def _paint_quantized(values: flags.FlagValues, task, painting, scale: int) -> dict:
-    """Paints with a stage that was trained on few colours; captions the results."""
-    import tensorflow as tf
-
-    from singan_tf import distribution, manipulation, stages, training
-    from singan_tf.monitor import Monitor
-
-    # The same stage from the same command.
-    tf.config.experimental.enable_op_determinism()
-    photograph = manipulation.entering(task.singan, task.photograph, scale)
-    palette = manipulation.find_palette(photograph, _PAINT_COLOURS)
-    folder = task.output_dir / "quantized"
-    # Left by an earlier call, perhaps with another run.
-    shutil.rmtree(folder, ignore_errors=True)
-    monitor = Monitor(task.config, task.singan.sizes[: scale + 1], folder)
-    strategy = distribution.make_strategy(task.config.runtime.strategy)
-    run = training.Run(task.config, strategy, folder, monitor, lambda: False)
-    try:
-        singan = training.retrain_scale(run, task.singan, task.run_dir, scale, palette)
-    finally:
-        monitor.close()
-    blots = manipulation.entering(task.singan, painting, scale)
-    blots = stages.nearest_colours(tf.constant(blots), palette).numpy()
-    result = manipulation.redraw(singan, painting, scale, values.seed)
-    task.write("input_quantized.png", blots)
-    task.write(f"scale_{scale:02d}_quantized.png", result)
-    return {"painting, quantized": blots, f"scale {scale:02d}, quantized": result}
-
-
-def _redrawn(values: flags.FlagValues, task, image, scales: list) -> dict:
-    """Redraws an image from each scale; keeps and captions the results."""
-    from singan_tf import manipulation
-
-    redrawn = {}
-    for scale in scales:
-        result = manipulation.redraw(task.singan, image, scale, values.seed)
-        task.write(f"scale_{scale:02d}.png", result)
-        redrawn[f"scale {scale:02d}"] = result
-    return redrawn
 
 
 def _train(
@@ -435,6 +392,13 @@ def _define_super_resolve(values: flags.FlagValues) -> None:
         "beside those of bicubic interpolation.",
         flag_values=values,
     )
+    flags.DEFINE_boolean(
+        "back_projection",
+        True,
+        "After each step, bring back what the image has and the result, shrunk to its "
+        "size, has not. The paper does without.",
+        flag_values=values,
+    )
 
 
 def _define_paint(values: flags.FlagValues) -> None:
@@ -442,8 +406,8 @@ def _define_paint(values: flags.FlagValues) -> None:
     flags.DEFINE_boolean(
         "quantize",
         False,
-        f"Map the painting to the photograph's {_PAINT_COLOURS} main colours, and "
-        "train the injection scale again on images in them, beside the run's own.",
+        "Map the painting to the photograph's 5 main colours, and train the injection "
+        "scale again on images in them, beside the run's own.",
         flag_values=values,
     )
 

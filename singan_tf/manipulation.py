@@ -15,6 +15,7 @@ from scipy.cluster import vq
 from skimage import filters, measure, morphology
 
 from singan_tf import noise, pyramid
+from singan_tf.resize import resize
 from singan_tf.singan import SinGAN, bring_up
 
 # A blur reaches so many sigmas, then is exactly zero.
@@ -151,18 +152,26 @@ def super_resolution_sizes(
 
 
 def super_resolve(
-    singan: SinGAN, image: np.ndarray, factor: float, seed: int
+    singan: SinGAN,
+    image: np.ndarray,
+    factor: float,
+    seed: int,
+    back_projection: bool = True,
 ) -> np.ndarray:
     """Enlarges an image by the finest stage, applied again and again.
 
     Textures repeat across sizes, so the step from the last scale but one to the
-    last serves as the step beyond it, too (SinGAN, section 4).
+    last serves as the step beyond it, too (SinGAN, section 4). What a step invents
+    may move colours and edges; back-projection (Irani and Peleg, 1991, one
+    iteration) then adds, enlarged, what the image has and the result shrunk to the
+    image's size has not.
 
     Args:
         singan: The trained pyramid.
         image: float32 [1, H, W, C] in [-1, 1].
         factor: At least 1.
         seed: Of the noise.
+        back_projection: Whether each step is followed by it; the paper has none.
 
     Returns:
         float32 [1, round(factor * H), round(factor * W), C] in [-1, 1].
@@ -176,6 +185,9 @@ def super_resolve(
     for step, size in enumerate(sizes):
         stream = len(singan.stages) + step
         result = _apply(stage, stage.noise([seed], stream, *size), result, size)
+        if back_projection:
+            missing = image - resize(result, *image.shape[1:3])
+            result = _clip(result + resize(missing, *size))
     return result.numpy()
 
 
@@ -318,4 +330,8 @@ def _closed(response, walk: Walk) -> tuple[tf.Tensor, tf.Tensor]:
 
 
 def _apply(stage, noise_map: tf.Tensor, image: tf.Tensor, size) -> tf.Tensor:
-    return tf.clip_by_value(stage(noise_map, bring_up(image, size)), -1.0, 1.0)
+    return _clip(stage(noise_map, bring_up(image, size)))
+
+
+def _clip(image: tf.Tensor) -> tf.Tensor:
+    return tf.clip_by_value(image, -1.0, 1.0)

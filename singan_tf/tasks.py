@@ -7,18 +7,31 @@ empty) is a note: printed, and kept in call.json.
 """
 
 import pathlib
+import shutil
 from typing import Any, NamedTuple, Optional
 
 import numpy as np
 import tensorflow as tf
-from skimage import metrics
+from skimage import measure, metrics
 
 import singan_tf
-from singan_tf import checkpoint, images, networks
+from singan_tf import (
+    checkpoint,
+    distribution,
+    images,
+    manipulation,
+    networks,
+    stages,
+    training,
+)
 from singan_tf.config import Config
 from singan_tf.errors import UserError
+from singan_tf.monitor import Monitor
 from singan_tf.resize import resize
 from singan_tf.singan import SinGAN, bring_up
+
+# Of a quantized painting, as in the reference code.
+_PAINT_COLOURS = 5
 
 
 class Task(NamedTuple):
@@ -257,25 +270,109 @@ def read_reference(task: Task, name: str, size: tuple[int, int]) -> np.ndarray:
     return reference
 
 
+def redraw_each(
+    task: Task, image: np.ndarray, scales: list[int], seed: int
+) -> dict[str, np.ndarray]:
+    """Redraws an image from each scale, and keeps the results.
+
+    Args:
+        task: The opened task.
+        image: float32 [1, H, W, C] in [-1, 1].
+        scales: Injection scales.
+        seed: Of the noise.
+
+    Returns:
+        The results by caption.
+    """
+    redrawn = {}
+    for scale in scales:
+        result = manipulation.redraw(task.singan, image, scale, seed)
+        task.write(f"scale_{scale:02d}.png", result)
+        redrawn[f"scale {scale:02d}"] = result
+    return redrawn
+
+
+def paint_quantized(
+    task: Task, painting: np.ndarray, scale: int, seed: int
+) -> dict[str, np.ndarray]:
+    """Redraws a painting in few colours, by a stage that is trained for them.
+
+    The stage stays in the folder "quantized"; the run's own is not touched.
+
+    Args:
+        task: The opened task.
+        painting: float32 [1, H, W, C] in [-1, 1].
+        scale: The injection scale.
+        seed: Of the noise.
+
+    Returns:
+        The painting in few colours and the result, by caption.
+
+    Raises:
+        UserError: if the run is damaged or training diverges.
+    """
+    # The same stage from the same command.
+    tf.config.experimental.enable_op_determinism()
+    photograph = manipulation.entering(task.singan, task.photograph, scale)
+    palette = manipulation.find_palette(photograph, _PAINT_COLOURS)
+    folder = task.output_dir / "quantized"
+    # Left by an earlier call, perhaps with another run.
+    shutil.rmtree(folder, ignore_errors=True)
+    monitor = Monitor(task.config, task.singan.sizes[: scale + 1], folder)
+    strategy = distribution.make_strategy(task.config.runtime.strategy)
+    run = training.Run(task.config, strategy, folder, monitor, lambda: False)
+    try:
+        singan = training.retrain_scale(run, task.singan, task.run_dir, scale, palette)
+    finally:
+        monitor.close()
+    blots = manipulation.entering(task.singan, painting, scale)
+    blots = stages.nearest_colours(tf.constant(blots), palette).numpy()
+    result = manipulation.redraw(singan, painting, scale, seed)
+    task.write("input_quantized.png", blots)
+    task.write(f"scale_{scale:02d}_quantized.png", result)
+    return {"painting, quantized": blots, f"scale {scale:02d}, quantized": result}
+
+
 def enlarge(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """Bicubic interpolation to (height, width), what super-resolution must beat."""
     return bring_up(tf.constant(image), size).numpy()
 
 
-def similarity(image: np.ndarray, reference: np.ndarray) -> dict[str, Optional[float]]:
-    """PSNR in decibels, None if the two are equal, and SSIM, by scikit-image.
+def quality(
+    image: np.ndarray, reference: Optional[np.ndarray]
+) -> dict[str, Optional[float]]:
+    """How blurred an image is and how close to the truth, by scikit-image.
 
     Args:
         image: float32 [1, H, W, C] in [-1, 1].
-        reference: Likewise, with sides of at least 7.
+        reference: The truth, likewise, with sides of at least 7; None if not known.
+
+    Returns:
+        "blur" of the mean over colours, 0 to 1 (Crete et al., The blur effect,
+        2007); with a reference "psnr" in decibels, None if the two are equal, and
+        "ssim".
     """
-    psnr = None
+    found = {"blur": float(measure.blur_effect(image[0].mean(axis=-1)))}
+    if reference is None:
+        return found
+    found["psnr"] = None
     if not np.array_equal(image, reference):
-        psnr = float(metrics.peak_signal_noise_ratio(reference, image, data_range=2))
+        psnr = metrics.peak_signal_noise_ratio(reference, image, data_range=2)
+        found["psnr"] = float(psnr)
     ssim = metrics.structural_similarity(
         reference[0], image[0], data_range=2, channel_axis=-1
     )
-    return {"psnr": psnr, "ssim": float(ssim)}
+    return {**found, "ssim": float(ssim)}
+
+
+def quality_text(found: dict[str, Optional[float]]) -> str:
+    """What `quality` found, in words."""
+    parts = [f"blur {found['blur']:.3f}"]
+    if "psnr" in found:
+        psnr = found["psnr"]
+        parts.append("equal" if psnr is None else f"PSNR {psnr:.2f} dB")
+        parts.append(f"SSIM {found['ssim']:.3f}")
+    return ", ".join(parts)
 
 
 def detail(image: np.ndarray, side: int = 128) -> np.ndarray:

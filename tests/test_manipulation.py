@@ -4,6 +4,7 @@ import math
 import numpy as np
 import pytest
 import tensorflow as tf
+from PIL import Image
 
 from singan_tf import manipulation, noise
 from singan_tf.manipulation import Walk
@@ -158,12 +159,31 @@ def test_super_resolution_is_the_finest_stage_again_and_again(make_stage, channe
         seen.append(float(drawn[0, 0, 0, 0]))
         expected = clip(model.stages[2](drawn, tf.constant(brought_up(expected, size))))
     assert len(set(seen)) == 3
-    result = manipulation.super_resolve(model, image, 2.1, 5)
+
+    def enlarge(seed):
+        return manipulation.super_resolve(model, image, 2.1, seed, False)
+
+    result = enlarge(5)
     assert result.shape == (1, 25, 19, channels)
     np.testing.assert_allclose(result, expected, atol=1e-5)
-    again = manipulation.super_resolve(model, image, 2.1, 5)
-    np.testing.assert_array_equal(again, result)
-    assert (manipulation.super_resolve(model, image, 2.1, 6) != result).any()
+    np.testing.assert_array_equal(enlarge(5), result)
+    assert (enlarge(6) != result).any()
+
+
+def test_back_projection_keeps_the_image_in_the_result(make_stage):
+    """Shrunk again, by Pillow, the result is the image."""
+    model = build(make_stage)
+    image = random_image(12, 9) / 2
+
+    def lost(back_projection):
+        result = manipulation.super_resolve(model, image, 3, 5, back_projection)
+        shrunk = [
+            Image.fromarray(result[0, :, :, channel]).resize((9, 12), Image.BICUBIC)
+            for channel in range(3)
+        ]
+        return np.sqrt(np.mean((np.stack(shrunk, axis=-1) - image[0]) ** 2))
+
+    assert lost(back_projection=True) < 0.25 * lost(back_projection=False)
 
 
 def drawn_noise(model, scale, frame, seed):

@@ -8,6 +8,7 @@ import pytest
 import tensorflow as tf
 from helpers import ROOT, SMOKE, contents, copied, run, sentence
 from PIL import Image
+from skimage import filters
 
 import main
 import singan_tf
@@ -382,7 +383,10 @@ def test_super_resolution_is_measured_beside_bicubic(capsys, tmp_path, finished)
         psnr = 10 * math.log10(255**2 / error)
         assert results[name]["psnr"] == pytest.approx(psnr, abs=0.05)
         assert 0 < results[name]["ssim"] <= 1
-        assert f"{name}: PSNR {results[name]['psnr']:.2f} dB" in out
+        assert (
+            f"{name}: blur {results[name]['blur']:.3f}, PSNR {results[name]['psnr']:.2f}"
+            in out
+        )
     difference = pixels(output / "bicubic.png")[4:-4, 4:-4].astype(int)
     difference -= np.asarray(smooth)[4:-4, 4:-4]
     assert np.abs(difference).mean() < 1
@@ -395,8 +399,27 @@ def test_an_image_like_its_reference_is_called_equal(capsys, tmp_path, finished)
         capsys, "super_resolve", *arguments, f"--output_dir={tmp_path}"
     )
     assert status == 0
-    assert "bicubic: equal, SSIM 1.000" in out
-    assert call(tmp_path)["results"]["bicubic"] == {"psnr": None, "ssim": 1.0}
+    assert ", equal, SSIM 1.000" in out
+    bicubic = call(tmp_path)["results"]["bicubic"]
+    assert (bicubic["psnr"], bicubic["ssim"]) == (None, 1.0)
+
+
+def test_back_projection_can_be_left_out(capsys, tmp_path, finished):
+    singan, _ = checkpoint.load(finished)
+    photograph = images.read(finished / "pyramid" / "02.png")
+    for flag, on in (("--back_projection", True), ("--noback_projection", False)):
+        arguments = [f"--run_dir={finished}", f"--output_dir={tmp_path / flag}", flag]
+        assert run(capsys, "super_resolve", *arguments, "--factor=2")[0] == 0
+        expected = manipulation.super_resolve(singan, photograph, 2.0, 0, on)
+        result = pixels(tmp_path / flag / "super_resolved.png")
+        np.testing.assert_array_equal(result, images.to_uint8(expected[0]))
+
+
+def test_blur_tells_a_blurred_image_from_a_sharp_one():
+    sharp = np.random.default_rng(0).uniform(-1, 1, [1, 40, 50, 3]).astype(np.float32)
+    blurred = filters.gaussian(sharp, sigma=(0, 2, 2, 0))
+    blur = tasks.quality(sharp, None)["blur"], tasks.quality(blurred, None)["blur"]
+    assert 0 <= blur[0] < blur[1] <= 1
 
 
 def test_super_resolution_enlarges_another_image_from_its_own_size(
