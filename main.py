@@ -93,7 +93,12 @@ def super_resolve(values: flags.FlagValues) -> None:
         reference = tasks.read_reference(task, values.reference, size)
     _make_output_dir(task.output_dir)
     result = manipulation.super_resolve(
-        task.singan, image, values.factor, values.seed, values.back_projection
+        task.singan,
+        image,
+        values.factor,
+        values.seed,
+        values.strength,
+        values.back_projection,
     )
     bicubic = tasks.enlarge(image, size)
     task.write("super_resolved.png", result)
@@ -390,6 +395,15 @@ def _define_super_resolve(values: flags.FlagValues) -> None:
         None,
         "The true image at the result's size: reports PSNR and SSIM against it, "
         "beside those of bicubic interpolation.",
+        flag_values=values,
+    )
+    flags.DEFINE_float(
+        "strength",
+        0.8,
+        "How much each step takes of what the generator adds: the higher, the sharper "
+        "and the further from the truth. The paper takes all, 1.",
+        0,
+        1,
         flag_values=values,
     )
     flags.DEFINE_boolean(
