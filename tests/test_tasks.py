@@ -253,6 +253,19 @@ def test_an_odd_mask_is_told_of(capsys, tmp_path, finished, inputs, mask, said):
         np.testing.assert_array_equal(blended, pixels(tmp_path / "scale_01.png"))
 
 
+def test_the_transparent_part_of_a_mask_is_outside(capsys, tmp_path, finished, inputs):
+    drawn = np.asarray(Image.open(inputs / "mask.png"))
+    cut_out = np.stack([np.full_like(drawn, 255), drawn], axis=-1)
+    Image.fromarray(cut_out, "LA").save(tmp_path / "cut_out.png")
+    masks = {}
+    for mask in (inputs / "mask.png", tmp_path / "cut_out.png"):
+        output = tmp_path / mask.stem
+        arguments = command("edit", finished, inputs, output)
+        assert run(capsys, *arguments, f"--mask={mask}")[0] == 0
+        masks[mask.stem] = pixels(output / "mask.png")
+    np.testing.assert_array_equal(masks["cut_out"], masks["mask"])
+
+
 @pytest.mark.parametrize(
     ("name", "flag", "status", "part"),
     [
