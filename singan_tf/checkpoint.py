@@ -10,7 +10,6 @@ import csv
 import fcntl
 import io
 import json
-import os
 import pathlib
 import re
 import shutil
@@ -21,7 +20,7 @@ import tensorflow as tf
 
 import singan_tf
 from singan_tf import config as config_lib
-from singan_tf import images, stages
+from singan_tf import files, images, stages
 from singan_tf.config import Config
 from singan_tf.errors import UserError
 from singan_tf.pyramid import Scales, plan_scales
@@ -336,18 +335,12 @@ def _write_losses(path: pathlib.Path, losses: np.ndarray) -> None:
     # uninterrupted one.
     for step, row in enumerate(losses):
         writer.writerow([step, *(f"{value:.9g}" for value in row)])
-    _write_text(path, text.getvalue())
+    files.write_text(path, text.getvalue())
 
 
 def write_json(path: pathlib.Path, data: dict[str, Any]) -> None:
     """Writes a JSON file whole."""
-    _write_text(path, json.dumps(data, indent=2) + "\n")
-
-
-def _write_text(path: pathlib.Path, text: str) -> None:
-    temporary = path.with_name(f".{path.name}.tmp")
-    temporary.write_text(text)
-    os.replace(temporary, path)
+    files.write_text(path, json.dumps(data, indent=2) + "\n")
 
 
 def _read_json(path: pathlib.Path) -> Optional[dict[str, Any]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import difflib
 import hashlib
 import importlib.resources
@@ -11,7 +10,7 @@ import math
 import os
 import pathlib
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import BinaryIO
 
 import numpy as np
@@ -19,6 +18,7 @@ import tifffile
 from PIL import Image, ImageDraw, ImageFont, UnidentifiedImageError
 
 from singan_tf.errors import UserError
+from singan_tf.files import replacing
 
 MAX_PIXELS = 100_000_000
 
@@ -149,7 +149,7 @@ def write(path: str | os.PathLike[str], image: np.ndarray) -> None:
         )
     picture = _to_pillow(image)
     options = {"quality": 90} if kind == "JPEG" else {}
-    with _replacing(path) as temporary, temporary.open("wb") as file:
+    with replacing(path) as temporary, temporary.open("wb") as file:
         picture.save(file, format=kind, **options)
 
 
@@ -173,7 +173,7 @@ def write_animation(
     if suffix not in (".webp", ".gif", ".mp4"):
         raise UserError(f"{path} does not end in .webp, .gif or .mp4; rename it.")
     pictures = [_to_pillow(frame).convert("RGB") for frame in frames]
-    with _replacing(path) as temporary:
+    with replacing(path) as temporary:
         if suffix == ".mp4":
             _write_mp4(temporary, pictures, fps)
             return
@@ -219,27 +219,6 @@ def _write_mp4(path: pathlib.Path, pictures: Sequence[Image.Image], fps: float) 
             encoder.send(picture.tobytes())
     finally:
         encoder.close()
-
-
-@contextlib.contextmanager
-def _replacing(path: pathlib.Path) -> Iterator[pathlib.Path]:
-    """Gives a temporary path, whose file takes the place of `path` at the end."""
-    # Beside the target: os.replace is atomic only within one file system. What a
-    # killed process left under this name, the next one replaces.
-    temporary = path.with_name(f".{path.name}.tmp")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        yield temporary
-        os.replace(temporary, path)
-    except OSError as error:
-        raise UserError(
-            f"{path} cannot be written ({error.strerror or error}); "
-            "choose another place or format."
-        ) from error
-    finally:
-        # It was never made, or has moved to its place, if it cannot be removed.
-        with contextlib.suppress(OSError):
-            temporary.unlink()
 
 
 def contact_sheet(

@@ -29,6 +29,7 @@ TOP_TO_BOTTOM = [
     "pyramid",
     "resize",
     "images",
+    "files",
     "config",
     "errors",
 ]
