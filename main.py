@@ -198,6 +198,16 @@ def animate(values: flags.FlagValues) -> None:
     _finish_task(values, task, "animate", cells, results)
 
 
+def serve(values: flags.FlagValues) -> None:
+    """Answer requests for an exported run over gRPC, as TensorFlow Serving does."""
+    _require(values, "run_dir")
+    from export import serving
+
+    serving.serve(
+        serving.Options(*(values[name].value for name in serving.Options._fields))
+    )
+
+
 def _blend_in(values: flags.FlagValues, command: str) -> None:
     """Redraws an image and shows the result inside a softened mask."""
     if command != "inpaint":
@@ -459,6 +469,43 @@ def _define_animate(values: flags.FlagValues) -> None:
     )
 
 
+def _define_serve(values: flags.FlagValues) -> None:
+    for name, default, meaning in (
+        ("run_dir", None, "An exported run."),
+        ("model_name", None, "What clients call it; by default as the run."),
+        ("host", "127.0.0.1", "Where to listen; 0.0.0.0 for every interface."),
+        ("tls_cert", None, "PEM file of a certificate chain, to encrypt; or none."),
+        ("tls_key", None, "PEM file of its private key."),
+        ("config_dir", None, "For the server's files; RUN/serving by default."),
+    ):
+        flags.DEFINE_string(name, default, meaning, flag_values=values)
+    flags.DEFINE_integer(
+        "port", 8500, "0 for any that is free.", 0, 65535, flag_values=values
+    )
+    flags.DEFINE_integer(
+        "workers",
+        None,
+        "Requests that the local server runs at a time; by default one a core.",
+        1,
+        256,
+        flag_values=values,
+    )
+    flags.DEFINE_integer(
+        "max_message_mb",
+        2047,
+        "The local server's limit for a request and for an answer.",
+        1,
+        2047,
+        flag_values=values,
+    )
+    flags.DEFINE_boolean(
+        "write_only",
+        False,
+        "Write the files and print the docker line; run no server.",
+        flag_values=values,
+    )
+
+
 def _define_redraw(values: flags.FlagValues, input_help: str) -> None:
     _define_task(values)
     _define_seed(values)
@@ -537,6 +584,7 @@ COMMANDS = {
     "edit": Command(edit, _define_edit),
     "inpaint": Command(inpaint, _define_inpaint),
     "animate": Command(animate, _define_animate),
+    "serve": Command(serve, _define_serve),
     "demo": Command(demo, _define_demo),
 }
 
@@ -689,13 +737,14 @@ def _parse(argv: list) -> tuple:
 
 
 def _set_up_process() -> None:
-    """Shows the library's notices as plain lines, and hides TensorFlow's."""
+    """Shows the libraries' notices as plain lines, and hides TensorFlow's."""
     handler = logging.StreamHandler()
     handler.setFormatter(logging.Formatter("%(message)s"))
-    logger = logging.getLogger("singan_tf")
-    logger.handlers = [handler]
-    logger.setLevel(logging.INFO)
-    logger.propagate = False
+    for name in ("singan_tf", "export"):
+        logger = logging.getLogger(name)
+        logger.handlers = [handler]
+        logger.setLevel(logging.INFO)
+        logger.propagate = False
     # TensorFlow 2.15 reports its own duplicate CUDA plugins as errors at every
     # import; real errors arrive as exceptions.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
