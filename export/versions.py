@@ -34,6 +34,8 @@ State = get_model_status_pb2.ModelVersionStatus.State
 _MAX_FILLED_BYTES = 1 << 26
 # TensorFlow Serving's --load_retry_interval_micros.
 _RETRY_SECONDS = 60.0
+# An error's text travels in a header of 8 KiB, in which a character takes 12 bytes.
+_MAX_DETAILS = 500
 _WARM_UP = "assets.extra/tf_serving_warmup_requests"
 _CODES = {code.value[0]: code for code in grpc.StatusCode}
 
@@ -46,8 +48,13 @@ class Refused(Exception):
     """
 
     def __init__(self, code: grpc.StatusCode, sentence: str):
-        """Keeps both for whoever answers."""
-        super().__init__(sentence)
+        """Keeps both for whoever answers.
+
+        Args:
+            code: gRPC's.
+            sentence: Names that clients chose may be in it, of any length.
+        """
+        super().__init__(" ".join(sentence.split())[:_MAX_DETAILS])
         self.code = code
 
 
