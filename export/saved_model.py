@@ -139,7 +139,9 @@ def _warmup_inputs(singan: SinGAN, functions) -> list[tuple[str, dict[str, Any]]
     """Requests that touch every signature, and what is optional in it."""
     height, width = singan.sizes[-1]
     last = len(singan.stages) - 1
-    photograph = np.asarray(functions["reconstruct"](tf.constant([0], tf.int64))["image"])
+    photograph = np.asarray(
+        functions["reconstruct"](tf.constant([0], tf.int64))["image"]
+    )
     png = _png(photograph[0])
     # Half of it, or super-resolution is most of the time that loading takes.
     least = signatures.least_sides(singan)

@@ -162,10 +162,11 @@ def build(singan: SinGAN, limits: Limits) -> dict[str, Callable]:
         has no edit.
     """
     known = inputs(singan, limits)
+    draw = singan.sampler()
     functions = {
-        **_sample(singan, limits, known),
+        **_sample(singan, draw, limits, known),
         **_super_resolve(singan, limits, known),
-        **_reconstruct(singan, limits, known),
+        **_reconstruct(singan, draw, limits, known),
     }
     if len(singan.stages) > 1:
         functions.update(_edit(singan, limits, known))
@@ -215,8 +216,7 @@ def _describe(name: str, function: Callable, known: dict[str, Input]) -> dict[st
     }
 
 
-def _sample(singan: SinGAN, limits: Limits, known) -> dict[str, Callable]:
-    draw = singan.sampler()
+def _sample(singan: SinGAN, draw: Callable, limits: Limits, known) -> dict:
     full_height, full_width = singan.sizes[-1]
     default = {
         "start_scale": tf.constant([0], tf.int32),
@@ -289,7 +289,7 @@ def _sample(singan: SinGAN, limits: Limits, known) -> dict[str, Callable]:
     return _functions(known, sample, sample_png)
 
 
-def _super_resolve(singan: SinGAN, limits: Limits, known) -> dict[str, Callable]:
+def _super_resolve(singan: SinGAN, limits: Limits, known) -> dict:
     default_factor = tf.constant([4], tf.float32)
     default_seed = tf.constant([0], tf.int64)
     enlarge = manipulation.super_resolver(singan)
@@ -338,7 +338,7 @@ def _super_resolve(singan: SinGAN, limits: Limits, known) -> dict[str, Callable]
     return _functions(known, super_resolve, super_resolve_png)
 
 
-def _edit(singan: SinGAN, limits: Limits, known) -> dict[str, Callable]:
+def _edit(singan: SinGAN, limits: Limits, known) -> dict:
     default_mask = tf.constant(255, tf.uint8, [1, 1, 1, 1])
     default_mask_bytes = tf.constant([""])
     default_seed = tf.constant([0], tf.int64)
@@ -349,7 +349,8 @@ def _edit(singan: SinGAN, limits: Limits, known) -> dict[str, Callable]:
             tf.TensorSpec([1, None, None, singan.channels], tf.float32, "image"),
             tf.TensorSpec([], tf.int32, "scale"),
             tf.TensorSpec([1], tf.int64, "seeds"),
-        ]
+        ],
+        autograph=False,
     )
     def inject(image, scale, seeds):
         return singan.inject(image, scale, seeds)
@@ -359,9 +360,7 @@ def _edit(singan: SinGAN, limits: Limits, known) -> dict[str, Callable]:
         return _after(
             rows,
             *_refuse_sizes(singan, limits, known, name, sizes),
-            _refuse(
-                known, "injection_scale", _outside(injection_scale, 1, last), rows
-            ),
+            _refuse(known, "injection_scale", _outside(injection_scale, 1, last), rows),
         )
 
     def edit_row(image, mask, row):
@@ -434,20 +433,23 @@ def _edit(singan: SinGAN, limits: Limits, known) -> dict[str, Callable]:
     return _functions(known, edit, edit_png)
 
 
-def _reconstruct(singan: SinGAN, limits: Limits, known) -> dict[str, Callable]:
-    def batch(seed):
+def _reconstruct(singan: SinGAN, draw: Callable, limits: Limits, known) -> dict:
+    def once(seed):
+        """The number of rows and the photograph, which is the same in all of them."""
         rows = _checked_rows(known, limits, {"seed": seed})
-        return tf.shape(rows["seed"])[0]
+        # No scale is drawn anew when the first to be is beyond the last.
+        start = tf.constant(len(singan.stages))
+        side = [tf.constant(side, tf.int64) for side in singan.sizes[-1]]
+        image = draw(tf.constant([0], tf.int64), start, *side, tf.constant(0.0))
+        return tf.shape(rows["seed"])[0], _to_uint8(image)
 
     def reconstruct(seed):
-        count = batch(seed)
-        image = _to_uint8(singan.reconstruct())
+        count, image = once(seed)
         return {"image": tf.repeat(image[tf.newaxis], count, axis=0)}
 
     def reconstruct_png(seed):
-        count = batch(seed)
-        data = tf.io.encode_png(_to_uint8(singan.reconstruct()))
-        return {"image_bytes": tf.fill([count], data)}
+        count, image = once(seed)
+        return {"image_bytes": tf.fill([count], tf.io.encode_png(image))}
 
     return _functions(known, reconstruct, reconstruct_png)
 
@@ -459,7 +461,9 @@ def _functions(known: dict[str, Input], *functions: Callable) -> dict[str, Calla
             tf.TensorSpec(known[name].shape, known[name].dtype, name)
             for name in inspect.signature(function).parameters
         ]
-        made[function.__name__] = tf.function(function, input_signature=specs)
+        made[function.__name__] = tf.function(
+            function, input_signature=specs, autograph=False
+        )
     return made
 
 
@@ -476,7 +480,9 @@ def _checked_rows(known: dict[str, Input], limits: Limits, rows: dict) -> dict:
         sentence = f"{name} must have from 1 to {limits.max_batch} rows, not {{}}"
         refused = _outside(count, 1, limits.max_batch)
         rules.append(_assert(~refused, sentence, count))
-        sentence = f"{name} must have 1 row or as many as the other inputs, {{}}, not {{}}"
+        sentence = (
+            f"{name} must have 1 row or as many as the other inputs, {{}}, not {{}}"
+        )
         rules.append(_assert((count == 1) | (count == most), sentence, most, count))
     return _after(rows, *rules)
 

@@ -222,7 +222,8 @@ def super_resolver(
             tf.TensorSpec(shape, tf.float32, "image"),
             tf.TensorSpec([], tf.float64, "factor"),
             tf.TensorSpec([1], tf.int64, "seeds"),
-        ]
+        ],
+        autograph=False,
     )
     def enlarge(image, factor, seeds):
         own_size = tf.shape(image)[1:3]

@@ -100,6 +100,7 @@ class SinGAN(tf.Module):
                 tf.TensorSpec([], tf.int64, "width"),
                 tf.TensorSpec([], tf.float32, "noise_scale"),
             ],
+            autograph=False,
         )
 
     def inject(

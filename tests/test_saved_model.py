@@ -1,2 +1,2 @@
 def test_x(exported):
-    assert (exported/"saved_model.pb").exists()
+    assert (exported / "saved_model.pb").exists()
