@@ -64,9 +64,10 @@ def sample(values: flags.FlagValues) -> None:
     height, width = _output_size(values, task.singan.sizes)
     _make_output_dir(task.output_dir)
     cells = {"photograph": task.photograph}
+    draw = task.singan.sampler()
     for index in tqdm.trange(values.num_samples, unit="sample", disable=None):
         seed = values.seed + index
-        image = task.singan.sample(
+        image = draw(
             [seed], values.start_scale, height, width, values.noise_scale
         ).numpy()
         task.write(f"seed_{seed:06d}.png", image)
@@ -93,7 +94,12 @@ def super_resolve(values: flags.FlagValues) -> None:
         reference = tasks.read_reference(task, values.reference, size)
     _make_output_dir(task.output_dir)
     result = manipulation.super_resolve(
-        task.singan, image, values.factor, values.seed, values.back_projection
+        task.singan,
+        image,
+        values.factor,
+        values.seed,
+        values.strength,
+        values.back_projection,
     )
     bicubic = tasks.enlarge(image, size)
     task.write("super_resolved.png", result)
@@ -196,6 +202,16 @@ def animate(values: flags.FlagValues) -> None:
     )
     results = {"mean_difference": mean, "largest_over_median": largest}
     _finish_task(values, task, "animate", cells, results)
+
+
+def export(values: flags.FlagValues) -> None:
+    """Write a SavedModel for TensorFlow Serving and pipelines."""
+    _require(values, "run_dir")
+    from export import saved_model, signatures
+
+    limits = signatures.Limits(values.max_pixels, values.max_batch)
+    folder = saved_model.export(pathlib.Path(values.run_dir), values.version, limits)
+    print(f"Wrote {folder}")
 
 
 def serve(values: flags.FlagValues) -> None:
@@ -402,6 +418,15 @@ def _define_super_resolve(values: flags.FlagValues) -> None:
         "beside those of bicubic interpolation.",
         flag_values=values,
     )
+    flags.DEFINE_float(
+        "strength",
+        0.8,
+        "How much each step takes of what the generator adds: the higher, the sharper "
+        "and the further from the truth. The paper takes all, 1.",
+        0,
+        1,
+        flag_values=values,
+    )
     flags.DEFINE_boolean(
         "back_projection",
         True,
@@ -467,6 +492,26 @@ def _define_animate(values: flags.FlagValues) -> None:
     flags.DEFINE_boolean(
         "loop", False, "Let the last frame flow into the first.", flag_values=values
     )
+
+
+def _define_export(values: flags.FlagValues) -> None:
+    _define_version(values, "Of the SavedModel; by default one more than the highest.")
+    flags.DEFINE_integer(
+        "max_pixels",
+        2**22,
+        "The most pixels of an image that a request may give or ask for.",
+        1,
+        100_000_000,
+        flag_values=values,
+    )
+    flags.DEFINE_integer(
+        "max_batch", 32, "The most rows of a request.", 1, 1024, flag_values=values
+    )
+
+
+def _define_version(values: flags.FlagValues, meaning: str) -> None:
+    flags.DEFINE_string("run_dir", None, "A finished run.", flag_values=values)
+    flags.DEFINE_integer("version", None, meaning, 1, 2**31 - 1, flag_values=values)
 
 
 def _define_serve(values: flags.FlagValues) -> None:
@@ -584,6 +629,7 @@ COMMANDS = {
     "edit": Command(edit, _define_edit),
     "inpaint": Command(inpaint, _define_inpaint),
     "animate": Command(animate, _define_animate),
+    "export": Command(export, _define_export),
     "serve": Command(serve, _define_serve),
     "demo": Command(demo, _define_demo),
 }

@@ -73,13 +73,16 @@ def resolve(name_or_path: str) -> pathlib.Path:
     )
 
 
-def read(path: str | os.PathLike[str], channels: int = 3) -> np.ndarray:
-    """Reads an image file, upright, its transparent parts on white.
+def read(
+    path: str | os.PathLike[str], channels: int = 3, background: str = "white"
+) -> np.ndarray:
+    """Reads an image file, upright, its transparent parts on a background.
 
     Args:
         path: A PNG, JPEG, WebP, TIFF, BMP or GIF file. Of an animation or of
             several pages, the first is read.
         channels: 3 for colour, 1 for grey (ITU-R 601 luma).
+        background: "white" or "black".
 
     Returns:
         float32 [1, H, W, channels] in [-1, 1].
@@ -116,7 +119,7 @@ def read(path: str | os.PathLike[str], channels: int = 3) -> np.ndarray:
                 f"{path} cannot be decoded ({reason}); it may be cut short or "
                 "damaged: copy it again, or convert it to PNG."
             ) from error
-    pixels = _set_channels(_on_white(path, pixels), channels)
+    pixels = _set_channels(_without_alpha(path, pixels, background), channels)
     # Rounding may have left a value a hair above 1.
     return np.clip(_upright(pixels, orientation) * 2 - 1, -1, 1, order="C")[np.newaxis]
 
@@ -408,14 +411,16 @@ def _tell_frames(path: pathlib.Path, count: int) -> None:
         _log.info("%s holds %d frames or pages; the first is used.", path, count)
 
 
-def _on_white(path: pathlib.Path, pixels: np.ndarray) -> np.ndarray:
-    """Drops the alpha channel of [H, W, 2 or 4]."""
+def _without_alpha(
+    path: pathlib.Path, pixels: np.ndarray, background: str
+) -> np.ndarray:
+    """Lays [H, W, 2 or 4] on white or black, and drops the alpha channel."""
     if pixels.shape[-1] in (1, 3):
         return pixels
     colour, alpha = pixels[..., :-1], pixels[..., -1:]
     if alpha.min() < 1:
-        _log.info("%s is transparent in parts; they are shown on white.", path)
-    return colour * alpha + (1 - alpha)
+        _log.info("%s is transparent in parts; they are shown on %s.", path, background)
+    return colour * alpha + (1 - alpha) * (background == "white")
 
 
 def _set_channels(pixels: np.ndarray, channels: int) -> np.ndarray:

@@ -175,7 +175,8 @@ def read_mask(task: Task, name: str, size: tuple[int, int]) -> np.ndarray:
 
     Args:
         task: The opened task.
-        name: A path of any image; what is brighter than half is inside.
+        name: A path of any image; what is brighter than half is inside, what is
+            transparent is not.
         size: (height, width) of the image that it is for.
 
     Returns:
@@ -185,7 +186,7 @@ def read_mask(task: Task, name: str, size: tuple[int, int]) -> np.ndarray:
         UserError: if it cannot be read.
     """
     path = images.resolve(name)
-    grey = images.read(path, channels=1)
+    grey = images.read(path, channels=1, background="black")
     if grey.shape[1:3] != tuple(size):
         task.note(
             f"The mask {path.name} was resized from {_text(grey.shape[1:3])} to the "

@@ -1,9 +1,12 @@
+import shutil
+
 import numpy as np
 import pytest
 from helpers import SMOKE
 from PIL import Image
 
 import main
+from export import saved_model, signatures
 from singan_tf import config, images
 from singan_tf.stages import build_stage
 
@@ -47,3 +50,12 @@ def finished(tmp_path_factory, photograph):
     )
     assert status == 0
     return run_dir
+
+
+@pytest.fixture(scope="session")
+def exported(finished, tmp_path_factory):
+    """The version folder of an export of the finished run; never write into it."""
+    run_dir = tmp_path_factory.mktemp("exported") / "rocket"
+    shutil.copytree(finished, run_dir)
+    limits = signatures.Limits(max_pixels=2**16, max_batch=8)
+    return saved_model.export(run_dir, None, limits)

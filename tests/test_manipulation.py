@@ -161,7 +161,7 @@ def test_super_resolution_is_the_finest_stage_again_and_again(make_stage, channe
     assert len(set(seen)) == 3
 
     def enlarge(seed):
-        return manipulation.super_resolve(model, image, 2.1, seed, False)
+        return manipulation.super_resolve(model, image, 2.1, seed, 1, False)
 
     result = enlarge(5)
     assert result.shape == (1, 25, 19, channels)
@@ -170,13 +170,24 @@ def test_super_resolution_is_the_finest_stage_again_and_again(make_stage, channe
     assert (enlarge(6) != result).any()
 
 
+def test_strength_is_how_much_a_step_takes_of_what_is_added(make_stage):
+    model = build(make_stage)
+    image = random_image(12, 9) / 2
+    none, half, all_of_it = (
+        manipulation.super_resolve(model, image, 1.3, 5, strength, False)
+        for strength in (0, 0.5, 1)
+    )
+    np.testing.assert_allclose(none, brought_up(image, (16, 12)), atol=1e-6)
+    np.testing.assert_allclose(half, (none + all_of_it) / 2, atol=1e-6)
+
+
 def test_back_projection_keeps_the_image_in_the_result(make_stage):
     """Shrunk again, by Pillow, the result is the image."""
     model = build(make_stage)
     image = random_image(12, 9) / 2
 
     def lost(back_projection):
-        result = manipulation.super_resolve(model, image, 3, 5, back_projection)
+        result = manipulation.super_resolve(model, image, 3, 5, 1, back_projection)
         shrunk = [
             Image.fromarray(result[0, :, :, channel]).resize((9, 12), Image.BICUBIC)
             for channel in range(3)
