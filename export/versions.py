@@ -290,7 +290,9 @@ def first_sentence(message: str) -> str:
     # Several nodes that fail at once are numbered: the first says enough.
     message = re.sub(r"^\d+ root error\(s\) found\.\s*\(0\) [A-Z_ ]+: ", "", message)
     message = re.sub(r"^Graph execution error:\s*", "", message)
-    message = re.split(r"\s*\[\[|\n\s*\n|\n\s*\(1\) ", message.strip(), maxsplit=1)[0]
+    message = re.split(r"\s*\[\[\{\{|\n\s*\n|\n\s*\(1\) ", message.strip(), maxsplit=1)[
+        0
+    ]
     return " ".join(message.split()) or "The call failed."
 
 

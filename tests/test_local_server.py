@@ -1,24 +1,28 @@
 import concurrent.futures
 import datetime
 import ipaddress
+import json
 import os
 import pathlib
 import re
 import shutil
 import signal
+import struct
 import subprocess
 import sys
 import threading
 import time
+import zlib
 
 import grpc
 import numpy as np
 import pytest
 import tensorflow as tf
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
-from helpers import ROOT
+from helpers import ROOT, run
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from PIL import Image
 from serving_helpers import NAME, Client, State, eventually, request, save_toy, serving
 from tensorflow.core.protobuf import saved_model_pb2
 from tensorflow_serving.apis import (
@@ -979,3 +983,172 @@ def test_no_request_confuses_the_server(client, message):
         assert error.code() in (Code.INVALID_ARGUMENT, Code.RESOURCE_EXHAUSTED)
         assert "\n" not in error.details()
     assert client.multiply(5) == (1, 5)
+
+
+# The signatures of an export
+
+
+@pytest.fixture(scope="module")
+def exported_client(exported, tmp_path_factory):
+    base_path = tmp_path_factory.mktemp("exported")
+    shutil.copytree(exported, base_path / "1")
+    with serving(base_path) as client:
+        yield client
+
+
+DTYPES = {
+    "seed": np.int64,
+    "start_scale": np.int32,
+    "height": np.int32,
+    "width": np.int32,
+    "injection_scale": np.int32,
+    "noise_scale": np.float32,
+    "factor": np.float32,
+    "image": np.uint8,
+    "mask": np.uint8,
+}
+
+
+def call(signature, **inputs):
+    message = request(signature)
+    for name, value in inputs.items():
+        array = np.asarray(value, DTYPES.get(name, object))
+        message.inputs[name].CopyFrom(tf.make_tensor_proto(array))
+    return message
+
+
+def png(height, width, rows=None):
+    """A grey PNG file; one with fewer rows than it says is a bomb or broken."""
+
+    def chunk(kind, data):
+        check = struct.pack(">I", zlib.crc32(kind + data))
+        return struct.pack(">I", len(data)) + kind + data + check
+
+    head = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
+    pixels = zlib.compress(bytes((1 + width) * (height if rows is None else rows)))
+    parts = (b"IHDR", head), (b"IDAT", pixels), (b"IEND", b"")
+    return b"\x89PNG\r\n\x1a\n" + b"".join(chunk(*part) for part in parts)
+
+
+GREY = np.full((1, 40, 50, 3), 128, np.uint8)
+
+
+@pytest.mark.parametrize(
+    ("message", "part"),
+    [
+        (call("sample", seed=[]), "seed"),
+        (call("sample", seed=[1] * 9), "seed"),
+        (call("sample", seed=[1, 2, 3], height=[40, 40]), "row"),
+        (call("sample", seed=[1, 2], height=[40, 41]), "height"),
+        (call("sample", seed=[1], height=[100_000], width=[100_000]), "height"),
+        (call("sample", seed=[1], height=[0]), "height"),
+        (call("sample", seed=[1], width=[-1]), "width"),
+        (call("sample", seed=[1], start_scale=[99]), "start_scale"),
+        (call("sample", seed=[1], noise_scale=[np.nan]), "noise_scale"),
+        (call("sample", seed=[1], noise_scale=[np.inf]), "noise_scale"),
+        (call("sample_png", seed=[1], height=[100_000]), "height"),
+        (call("super_resolve", image=GREY, factor=[np.nan]), "factor"),
+        (call("super_resolve", image=GREY, factor=[16]), "factor"),
+        (call("super_resolve", image=GREY[:, :0]), "image"),
+        (call("super_resolve", image=GREY[:0]), "image"),
+        (call("super_resolve_png", image_bytes=[b""]), "image_bytes"),
+        (call("super_resolve_png", image_bytes=[b"GIF89a"]), "image_bytes"),
+        (call("super_resolve_png", image_bytes=[png(40, 50)[:60]]), "PNG"),
+        (call("super_resolve_png", image_bytes=[png(40, 50, rows=3)]), "PNG"),
+        (
+            call("super_resolve_png", image_bytes=[png(50_000, 50_000, rows=1)]),
+            "image_bytes",
+        ),
+        (call("edit", image=GREY, injection_scale=[0]), "injection_scale"),
+        (
+            call("edit", image=GREY, injection_scale=[1], mask=GREY[:, 1:, :, :1]),
+            "mask",
+        ),
+        (
+            call(
+                "edit_png",
+                image_bytes=[png(40, 50)],
+                injection_scale=[1],
+                mask_bytes=[png(50_000, 50_000, rows=1)],
+            ),
+            "mask_bytes",
+        ),
+        (call("reconstruct"), "seed"),
+    ],
+)
+def test_bad_values_are_refused_with_the_input_s_name(exported_client, message, part):
+    before = resident_bytes()
+    code, details = exported_client.refusal(message)
+    assert code == Code.INVALID_ARGUMENT
+    assert part in details
+    assert resident_bytes() < before + (64 << 20)
+
+
+EDGES = st.sampled_from([-(2**31), -1, 0, 1, 2, 3, 30, 47, 300, 10**5, 2**31 - 1])
+FLOATS = st.floats(width=32) | st.sampled_from([0.0, 1.0, 2.0, np.nan, -1.0, np.inf])
+
+
+def vectors(elements):
+    return st.lists(elements, max_size=3)
+
+
+@st.composite
+def images(draw, channels):
+    shape = [draw(st.integers(0, 2))]
+    shape += [draw(st.sampled_from([0, 1, 29, 40, 60, 400])) for _ in range(2)]
+    return np.full([*shape, channels], draw(st.integers(0, 255)), np.uint8)
+
+
+PNGS = st.builds(
+    png,
+    st.sampled_from([1, 30, 40, 400, 2**31 - 1]),
+    st.sampled_from([1, 30, 50, 60_000]),
+    st.integers(0, 50),
+)
+FILES = vectors(PNGS | ANY_BYTES | st.just(png(40, 50)))
+INPUTS = {
+    "seed": vectors(st.integers(-(2**63), 2**63 - 1)),
+    **dict.fromkeys(
+        ("start_scale", "height", "width", "injection_scale"), vectors(EDGES)
+    ),
+    **dict.fromkeys(("noise_scale", "factor"), vectors(FLOATS)),
+    "image": images(3),
+    "mask": images(1),
+    **dict.fromkeys(("image_bytes", "mask_bytes"), FILES),
+}
+
+
+@settings(max_examples=1000, deadline=None, suppress_health_check=list(HealthCheck))
+@given(data=st.data())
+def test_no_values_confuse_the_model(exported_client, exported, data):
+    described = json.loads((exported / "signatures.json").read_text())["signatures"]
+    name = data.draw(st.sampled_from(sorted(described)))
+    message = request(name)
+    for key, about in described[name]["inputs"].items():
+        if about["default"] is None or data.draw(st.booleans()):
+            values = data.draw(INPUTS[key])
+            message.inputs[key].CopyFrom(call(name, **{key: values}).inputs[key])
+    try:
+        exported_client.predict(message)
+    except grpc.RpcError as error:
+        assert error.code() == Code.INVALID_ARGUMENT
+        assert "\n" not in error.details()
+
+
+def test_a_sample_by_grpc_is_that_of_the_command(
+    exported_client, finished, capsys, tmp_path
+):
+    output_dir = tmp_path / "samples"
+    arguments = ["--num_samples=2", "--seed=6", "--height=40", "--width=50"]
+    status, _, error = run(
+        capsys,
+        "sample",
+        f"--run_dir={finished}",
+        f"--output_dir={output_dir}",
+        *arguments,
+    )
+    assert status == 0, error
+    message = call("sample", seed=[6, 7], height=[40], width=[50])
+    for seed, image in zip((6, 7), values(exported_client.predict(message), "image")):
+        expected = Image.open(output_dir / f"seed_{seed:06d}.png")
+        np.testing.assert_array_equal(image, np.asarray(expected))
