@@ -112,6 +112,7 @@ class Client:
     """Stubs of one channel."""
 
     def __init__(self, port, credentials=None):
+        self.port = port
         target = f"localhost:{port}"
         options = [("grpc.max_receive_message_length", -1)]
         self.channel = (

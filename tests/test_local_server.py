@@ -1,6 +1,4 @@
 import concurrent.futures
-import datetime
-import ipaddress
 import json
 import os
 import pathlib
@@ -683,51 +681,12 @@ def test_an_export_that_cannot_be_loaded_is_said(base_path):
         toy_server(base_path).start()
 
 
-@pytest.fixture(scope="module")
-def pem(tmp_path_factory):
-    """Files of a certificate for localhost and of its key."""
-    x509 = pytest.importorskip("cryptography.x509")
-    from cryptography.hazmat.primitives import hashes, serialization
-    from cryptography.hazmat.primitives.asymmetric import ec
-
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "localhost")])
-    now = datetime.datetime.now(datetime.timezone.utc)
-    names = [
-        x509.DNSName("localhost"),
-        x509.IPAddress(ipaddress.ip_address("127.0.0.1")),
-    ]
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(1)
-        .not_valid_before(now - datetime.timedelta(days=1))
-        .not_valid_after(now + datetime.timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName(names), critical=False)
-        .sign(key, hashes.SHA256())
-    )
-    folder = tmp_path_factory.mktemp("pem")
-    cert_path, key_path = folder / "cert.pem", folder / "key.pem"
-    cert_path.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
-    key_path.write_bytes(
-        key.private_bytes(
-            serialization.Encoding.PEM,
-            serialization.PrivateFormat.PKCS8,
-            serialization.NoEncryption(),
-        )
-    )
-    return cert_path, key_path
-
-
 def test_tls(base_path, pem):
     cert, key = pem
     with serving(base_path, tls_cert=cert, tls_key=key) as plain:
         assert plain.refusal(request(seed=[1]))[0] == Code.UNAVAILABLE
-        port = int(plain.channel._channel.target().decode().rsplit(":", 1)[1])
         credentials = grpc.ssl_channel_credentials(cert.read_bytes())
-        assert Client(port, credentials).multiply(3) == (1, 3)
+        assert Client(plain.port, credentials).multiply(3) == (1, 3)
 
 
 def test_pem_files_of_no_use_are_said(base_path, pem, tmp_path):
@@ -988,14 +947,6 @@ def test_no_request_confuses_the_server(client, message):
 # The signatures of an export
 
 
-@pytest.fixture(scope="module")
-def exported_client(exported, tmp_path_factory):
-    base_path = tmp_path_factory.mktemp("exported")
-    shutil.copytree(exported, base_path / "1")
-    with serving(base_path) as client:
-        yield client
-
-
 DTYPES = {
     "seed": np.int64,
     "start_scale": np.int32,
@@ -1076,9 +1027,9 @@ GREY = np.full((1, 40, 50, 3), 128, np.uint8)
         (call("reconstruct"), "seed"),
     ],
 )
-def test_bad_values_are_refused_with_the_input_s_name(exported_client, message, part):
+def test_bad_values_are_refused_with_the_input_s_name(served_export, message, part):
     before = resident_bytes()
-    code, details = exported_client.refusal(message)
+    code, details = served_export.refusal(message)
     assert code == Code.INVALID_ARGUMENT
     assert part in details
     assert resident_bytes() < before + (64 << 20)
@@ -1120,7 +1071,7 @@ INPUTS = {
 
 @settings(max_examples=1000, deadline=None, suppress_health_check=list(HealthCheck))
 @given(data=st.data())
-def test_no_values_confuse_the_model(exported_client, exported, data):
+def test_no_values_confuse_the_model(served_export, exported, data):
     described = json.loads((exported / "signatures.json").read_text())["signatures"]
     name = data.draw(st.sampled_from(sorted(described)))
     message = request(name)
@@ -1129,14 +1080,14 @@ def test_no_values_confuse_the_model(exported_client, exported, data):
             values = data.draw(INPUTS[key])
             message.inputs[key].CopyFrom(call(name, **{key: values}).inputs[key])
     try:
-        exported_client.predict(message)
+        served_export.predict(message)
     except grpc.RpcError as error:
         assert error.code() == Code.INVALID_ARGUMENT
         assert "\n" not in error.details()
 
 
 def test_a_sample_by_grpc_is_that_of_the_command(
-    exported_client, finished, capsys, tmp_path
+    served_export, finished, capsys, tmp_path
 ):
     output_dir = tmp_path / "samples"
     arguments = ["--num_samples=2", "--seed=6", "--height=40", "--width=50"]
@@ -1149,6 +1100,6 @@ def test_a_sample_by_grpc_is_that_of_the_command(
     )
     assert status == 0, error
     message = call("sample", seed=[6, 7], height=[40], width=[50])
-    for seed, image in zip((6, 7), values(exported_client.predict(message), "image")):
+    for seed, image in zip((6, 7), values(served_export.predict(message), "image")):
         expected = Image.open(output_dir / f"seed_{seed:06d}.png")
         np.testing.assert_array_equal(image, np.asarray(expected))
