@@ -18,13 +18,13 @@ import sys
 
 import numpy as np
 
-_WARMUP = pathlib.Path("assets.extra", "tf_serving_warmup_requests")
+WARMUP_PATH = pathlib.Path("assets.extra", "tf_serving_warmup_requests")
 _FILES = (
     "saved_model.pb",
     "variables/variables.index",
     "signatures.json",
     "golden.npz",
-    _WARMUP,
+    WARMUP_PATH,
 )
 _PYTHON_OPS = {"PyFunc", "PyFuncStateless", "EagerPyFunc"}
 # TF_DataType, in tf_datatype.h.
@@ -44,6 +44,13 @@ class SessionError(Exception):
         """Keeps both."""
         super().__init__(message)
         self.code = code
+
+
+def versions(base: pathlib.Path) -> list[int]:
+    """The versions in a saved_model folder, ascending; hidden folders are none."""
+    if not base.is_dir():
+        return []
+    return sorted(int(p.name) for p in base.iterdir() if p.name.isdecimal())
 
 
 def verify(folder: pathlib.Path) -> None:
@@ -379,12 +386,12 @@ def _read_warmup(folder: pathlib.Path) -> list:
 
     logs = []
     try:
-        for record in tf.compat.v1.io.tf_record_iterator(str(folder / _WARMUP)):
-            log = prediction_log_pb2.PredictionLog.FromString(record)
+        for record in tf.data.TFRecordDataset(str(folder / WARMUP_PATH)):
+            log = prediction_log_pb2.PredictionLog.FromString(record.numpy())
             logs.append(log.predict_log.request)
     except (tf.errors.OpError, DecodeError) as error:
         raise Failed(
-            f"{folder / _WARMUP} cannot be read ({_first_line(error)})."
+            f"{folder / WARMUP_PATH} cannot be read ({_first_line(error)})."
         ) from None
     return logs
 
@@ -454,7 +461,9 @@ def _replay_in_c_api(folder: pathlib.Path, names: dict) -> None:
     try:
         session = CSession(folder)
     except SessionError as error:
-        raise Failed(f"The C API cannot load {folder} ({_first_line(error)}).") from None
+        raise Failed(
+            f"The C API cannot load {folder} ({_first_line(error)})."
+        ) from None
 
     def run(signature, inputs):
         given, made = names[signature]["inputs"], names[signature]["outputs"]
