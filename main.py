@@ -214,6 +214,26 @@ def export(values: flags.FlagValues) -> None:
     print(f"Wrote {folder}")
 
 
+def verify(values: flags.FlagValues) -> None:
+    """Load an export as a server does, and compare its answers."""
+    _require(values, "run_dir")
+    from export import verify as verification
+
+    base = pathlib.Path(values.run_dir) / "saved_model"
+    there = verification.versions(base)
+    if not there or values.version not in (None, *there):
+        version = f"version {values.version}" if values.version else "export"
+        raise UserError(
+            f"There is no {version} in {base}; python main.py export makes one."
+        )
+    folder = base / str(values.version or there[-1])
+    try:
+        verification.verify(folder)
+    except verification.Failed as error:
+        raise UserError(str(error)) from None
+    print(f"{folder} is as it was exported.")
+
+
 def serve(values: flags.FlagValues) -> None:
     """Answer requests for an exported run over gRPC, as TensorFlow Serving does."""
     _require(values, "run_dir")
@@ -509,6 +529,10 @@ def _define_export(values: flags.FlagValues) -> None:
     )
 
 
+def _define_verify(values: flags.FlagValues) -> None:
+    _define_version(values, "Of the SavedModel; by default the highest.")
+
+
 def _define_version(values: flags.FlagValues, meaning: str) -> None:
     flags.DEFINE_string("run_dir", None, "A finished run.", flag_values=values)
     flags.DEFINE_integer("version", None, meaning, 1, 2**31 - 1, flag_values=values)
@@ -630,6 +654,7 @@ COMMANDS = {
     "inpaint": Command(inpaint, _define_inpaint),
     "animate": Command(animate, _define_animate),
     "export": Command(export, _define_export),
+    "verify": Command(verify, _define_verify),
     "serve": Command(serve, _define_serve),
     "demo": Command(demo, _define_demo),
 }

@@ -11,10 +11,15 @@ import collections
 import concurrent.futures
 import io
 import itertools
+import os
 import pathlib
 import sys
 import time
 from typing import Any, Callable, NamedTuple, Optional
+
+if __name__ == "__main__":
+    # TensorFlow speaks of its plugins at every import otherwise.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import grpc
 import numpy as np

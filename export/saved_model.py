@@ -17,12 +17,10 @@ from typing import Any, NamedTuple, Optional
 import numpy as np
 import tensorflow as tf
 
-from export import signatures
+from export import signatures, verify
 from singan_tf import checkpoint
 from singan_tf.errors import UserError
 from singan_tf.singan import SinGAN
-
-WARMUP_PATH = pathlib.Path("assets.extra", "tf_serving_warmup_requests")
 
 
 class Request(NamedTuple):
@@ -77,15 +75,8 @@ def export(
         ) from None
 
 
-def versions(base: pathlib.Path) -> list[int]:
-    """The versions in a saved_model folder, ascending."""
-    if not base.is_dir():
-        return []
-    return sorted(int(p.name) for p in base.iterdir() if p.name.isdecimal())
-
-
 def _export_locked(base, singan, name: str, version, limits) -> pathlib.Path:
-    there = versions(base)
+    there = verify.versions(base)
     version = version or max(there, default=0) + 1
     folder = base / str(version)
     if version in there:
@@ -114,7 +105,7 @@ def _write(folder: pathlib.Path, singan: SinGAN, name: str, limits) -> None:
         Request(signature, inputs, _answer(functions[signature], inputs))
         for signature, inputs in _warmup_inputs(singan, functions)
     ]
-    _write_warmup(folder / WARMUP_PATH, name, requests)
+    _write_warmup(folder / verify.WARMUP_PATH, name, requests)
     _write_golden(folder / "golden.npz", requests)
     checkpoint.write_json(
         folder / "signatures.json",

@@ -131,14 +131,14 @@ def inputs(singan: SinGAN, limits: Limits) -> dict[str, Input]:
         "mask": Input(
             tf.uint8,
             [None, None, None, 1],
-            "of the image's height and width, or 1 x 1",
+            "of the height and width of the image, or 1 x 1",
             "255 where the image is redrawn, 0 where it stays exactly as it is, a "
             "blend of both between.",
         ),
         "mask_bytes": Input(
             tf.string,
             [None],
-            "a PNG file of the image's height and width, or empty, in every row",
+            "a PNG file of the height and width of the image, or empty, in every row",
             "As mask; colours count as bright as they are, and empty is 255.",
         ),
     }
@@ -186,21 +186,17 @@ def describe(
 def _describe(name: str, function: Callable, known: dict[str, Input]) -> dict[str, Any]:
     task = name[: -len("_png")] if name.endswith("_png") else name
     doc = _DOCS[task] + (" PNG files in and out." if task != name else "")
-    described = {}
-    parameters = inspect.signature(function.python_function).parameters
-    for parameter in parameters.values():
-        given = known[parameter.name]
-        required = parameter.default is parameter.empty
-        default = None if required else parameter.default.numpy().flat[0]
-        if isinstance(default, bytes):
-            default = default.decode()
-        described[parameter.name] = {
-            "dtype": given.dtype.name,
-            "shape": given.shape,
-            "range": given.range,
-            "default": getattr(default, "item", lambda: default)(),
-            "doc": given.doc,
+    parameters = inspect.signature(function.python_function).parameters.values()
+    described = {
+        parameter.name: {
+            "dtype": known[parameter.name].dtype.name,
+            "shape": known[parameter.name].shape,
+            "range": known[parameter.name].range,
+            "default": _default(parameter),
+            "doc": known[parameter.name].doc,
         }
+        for parameter in parameters
+    }
     outputs = function.get_concrete_function().structured_outputs
     return {
         "doc": doc,
@@ -214,6 +210,14 @@ def _describe(name: str, function: Callable, known: dict[str, Input]) -> dict[st
             for output, spec in outputs.items()
         },
     }
+
+
+def _default(parameter: inspect.Parameter) -> Any:
+    """A JSON value; None if the input is required."""
+    if parameter.default is parameter.empty:
+        return None
+    value = parameter.default.numpy().flat[0]
+    return value.decode() if isinstance(value, bytes) else value.item()
 
 
 def _sample(singan: SinGAN, draw: Callable, limits: Limits, known) -> dict:
@@ -247,8 +251,8 @@ def _sample(singan: SinGAN, draw: Callable, limits: Limits, known) -> dict:
             draw(
                 row["seed"][tf.newaxis],
                 row["start_scale"],
-                tf.cast(row["height"], tf.int64),
-                tf.cast(row["width"], tf.int64),
+                row["height"],
+                row["width"],
                 row["noise_scale"],
             )
         )
@@ -330,7 +334,7 @@ def _super_resolve(singan: SinGAN, limits: Limits, known) -> dict:
         rows = checked("image_bytes", sizes, rows)
 
         def row_function(row):
-            image = _decode(row["image_bytes"], singan.channels)
+            image = _decode(row, "image_bytes", singan.channels)
             return enlarge_row(_normalized(image), row)
 
         return {"image_bytes": _map_png(row_function, rows)}
@@ -420,11 +424,11 @@ def _edit(singan: SinGAN, limits: Limits, known) -> dict:
         )
 
         def row_function(row):
-            image = _normalized(_decode(row["image_bytes"], singan.channels))
+            image = _normalized(_decode(row, "image_bytes", singan.channels))
             mask = tf.cond(
                 row["mask_bytes"] == "",
                 lambda: tf.ones([1, 1, 1]),
-                lambda: _decode(row["mask_bytes"], 1),
+                lambda: _decode(row, "mask_bytes", 1),
             )
             return edit_row(image, mask, row)
 
@@ -439,8 +443,8 @@ def _reconstruct(singan: SinGAN, draw: Callable, limits: Limits, known) -> dict:
         rows = _checked_rows(known, limits, {"seed": seed})
         # No scale is drawn anew when the first to be is beyond the last.
         start = tf.constant(len(singan.stages))
-        side = [tf.constant(side, tf.int64) for side in singan.sizes[-1]]
-        image = draw(tf.constant([0], tf.int64), start, *side, tf.constant(0.0))
+        size = [tf.constant(side) for side in singan.sizes[-1]]
+        image = draw(tf.constant([0], tf.int64), start, *size, tf.constant(0.0))
         return tf.shape(rows["seed"])[0], _to_uint8(image)
 
     def reconstruct(seed):
@@ -579,12 +583,13 @@ def _sizes(images: tf.Tensor) -> tf.Tensor:
     return tf.shape(images, tf.int64)[tf.newaxis, 1:3]
 
 
-def _decode(data: tf.Tensor, channels: int) -> tf.Tensor:
+def _decode(row: dict, name: str, channels: int) -> tf.Tensor:
     """A PNG file as `images.read` reads it, float32 [H, W, channels] in [0, 1].
 
-    All kinds of PNG are decoded as 8-bit colour with transparency.
+    All kinds of PNG are decoded as 8-bit colour with transparency. That a file is
+    damaged is told by the operation, which therefore has the input's name.
     """
-    pixels = tf.io.decode_png(data, channels=4, name="decode")
+    pixels = tf.io.decode_png(row[name], channels=4, name=f"{name}_decoded")
     pixels = tf.gather(_LEVELS, tf.cast(pixels, tf.int32))
     colour, alpha = pixels[:, :, :3], pixels[:, :, 3:]
     colour = colour * alpha + (1 - alpha)

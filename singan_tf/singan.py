@@ -88,16 +88,16 @@ class SinGAN(tf.Module):
         command line and behind a server, has to run this.
 
         Returns:
-            A tf.function of seeds int64 [1], start_scale int32, height and width
-            int64 and noise_scale float32, that gives float32 [1, height, width, C].
+            A tf.function of seeds int64 [1], start_scale, height and width int32 and
+            noise_scale float32, that gives float32 [1, height, width, C].
         """
         return tf.function(
             self.sample,
             input_signature=[
                 tf.TensorSpec([1], tf.int64, "seeds"),
                 tf.TensorSpec([], tf.int32, "start_scale"),
-                tf.TensorSpec([], tf.int64, "height"),
-                tf.TensorSpec([], tf.int64, "width"),
+                tf.TensorSpec([], tf.int32, "height"),
+                tf.TensorSpec([], tf.int32, "width"),
                 tf.TensorSpec([], tf.float32, "noise_scale"),
             ],
             autograph=False,
@@ -129,8 +129,8 @@ class SinGAN(tf.Module):
         """
         self._check(scale, least=1)
         height, width = image.shape[1], image.shape[2]
-        height = tf.shape(image, tf.int64)[1] if height is None else height
-        width = tf.shape(image, tf.int64)[2] if width is None else width
+        height = tf.shape(image)[1] if height is None else height
+        width = tf.shape(image)[2] if width is None else width
         sizes = self._resized(height, width)
         first = scale if isinstance(scale, int) else 1
         result = bring_up(image, sizes[first - 1])
@@ -194,7 +194,7 @@ class SinGAN(tf.Module):
     ) -> tf.Tensor:
         """Images at a scale, from those at the scale below and fresh noise."""
         seeds = tf.convert_to_tensor(seeds, tf.int64)
-        shape = [seeds.shape[0] or tf.shape(seeds)[0], *size, self.channels]
+        shape = [seeds.shape[0] or tf.shape(seeds, tf.int64)[0], *size, self.channels]
         if scale == 0:
             previous = tf.zeros(shape)
         else:
@@ -216,6 +216,11 @@ class SinGAN(tf.Module):
         )
 
     def _resized(self, height, width) -> list:
+        # The formula multiplies sides, which int32 does not bear.
+        height, width = (
+            side if isinstance(side, int) else tf.cast(side, tf.int64)
+            for side in (height, width)
+        )
         return pyramid.resized_scales(self.sizes[: len(self.stages)], height, width)
 
 
