@@ -554,7 +554,7 @@ def test_new_versions_are_swapped_in_under_load(base_path, toys):
 def test_the_old_version_goes_after_its_last_request(base_path, toys):
     with serving(base_path) as client:
         client.predict(request("slow", steps=[1]))
-        running = client.predict_async(request("slow", steps=[1500]))
+        running = client.predict_async(request("slow", steps=[4000]))
         time.sleep(0.1)
         shutil.copytree(toys / "2", base_path / "copying")
         (base_path / "copying").rename(base_path / "2")
