@@ -64,9 +64,10 @@ def sample(values: flags.FlagValues) -> None:
     height, width = _output_size(values, task.singan.sizes)
     _make_output_dir(task.output_dir)
     cells = {"photograph": task.photograph}
+    draw = task.singan.sampler()
     for index in tqdm.trange(values.num_samples, unit="sample", disable=None):
         seed = values.seed + index
-        image = task.singan.sample(
+        image = draw(
             [seed], values.start_scale, height, width, values.noise_scale
         ).numpy()
         task.write(f"seed_{seed:06d}.png", image)
@@ -201,6 +202,46 @@ def animate(values: flags.FlagValues) -> None:
     )
     results = {"mean_difference": mean, "largest_over_median": largest}
     _finish_task(values, task, "animate", cells, results)
+
+
+def export(values: flags.FlagValues) -> None:
+    """Write a SavedModel for TensorFlow Serving and pipelines."""
+    _require(values, "run_dir")
+    from export import saved_model, signatures
+
+    limits = signatures.Limits(values.max_pixels, values.max_batch)
+    folder = saved_model.export(pathlib.Path(values.run_dir), values.version, limits)
+    print(f"Wrote {folder}")
+
+
+def verify(values: flags.FlagValues) -> None:
+    """Load an export as a server does, and compare its answers."""
+    _require(values, "run_dir")
+    from export import verify as verification
+
+    base = pathlib.Path(values.run_dir) / "saved_model"
+    there = verification.versions(base)
+    if not there or values.version not in (None, *there):
+        version = f"version {values.version}" if values.version else "export"
+        raise UserError(
+            f"There is no {version} in {base}; python main.py export makes one."
+        )
+    folder = base / str(values.version or there[-1])
+    try:
+        verification.verify(folder)
+    except verification.Failed as error:
+        raise UserError(str(error)) from None
+    print(f"{folder} is as it was exported.")
+
+
+def serve(values: flags.FlagValues) -> None:
+    """Answer requests for an exported run over gRPC, as TensorFlow Serving does."""
+    _require(values, "run_dir")
+    from export import serving
+
+    serving.serve(
+        serving.Options(*(values[name].value for name in serving.Options._fields))
+    )
 
 
 def _blend_in(values: flags.FlagValues, command: str) -> None:
@@ -473,6 +514,67 @@ def _define_animate(values: flags.FlagValues) -> None:
     )
 
 
+def _define_export(values: flags.FlagValues) -> None:
+    _define_version(values, "Of the SavedModel; by default one more than the highest.")
+    flags.DEFINE_integer(
+        "max_pixels",
+        2**22,
+        "The most pixels of an image that a request may give or ask for.",
+        1,
+        100_000_000,
+        flag_values=values,
+    )
+    flags.DEFINE_integer(
+        "max_batch", 32, "The most rows of a request.", 1, 1024, flag_values=values
+    )
+
+
+def _define_verify(values: flags.FlagValues) -> None:
+    _define_version(values, "Of the SavedModel; by default the highest.")
+
+
+def _define_version(values: flags.FlagValues, meaning: str) -> None:
+    flags.DEFINE_string("run_dir", None, "A finished run.", flag_values=values)
+    flags.DEFINE_integer("version", None, meaning, 1, 2**31 - 1, flag_values=values)
+
+
+def _define_serve(values: flags.FlagValues) -> None:
+    for name, default, meaning in (
+        ("run_dir", None, "An exported run."),
+        ("model_name", None, "What clients call it; by default as the run."),
+        ("host", "127.0.0.1", "Where to listen; 0.0.0.0 for every interface."),
+        ("tls_cert", None, "PEM file of a certificate chain, to encrypt; or none."),
+        ("tls_key", None, "PEM file of its private key."),
+        ("config_dir", None, "For the server's files; RUN/serving by default."),
+    ):
+        flags.DEFINE_string(name, default, meaning, flag_values=values)
+    flags.DEFINE_integer(
+        "port", 8500, "0 for any that is free.", 0, 65535, flag_values=values
+    )
+    flags.DEFINE_integer(
+        "workers",
+        None,
+        "Requests that the local server runs at a time; by default one a core.",
+        1,
+        256,
+        flag_values=values,
+    )
+    flags.DEFINE_integer(
+        "max_message_mb",
+        2047,
+        "The local server's limit for a request and for an answer.",
+        1,
+        2047,
+        flag_values=values,
+    )
+    flags.DEFINE_boolean(
+        "write_only",
+        False,
+        "Write the files and print the docker line; run no server.",
+        flag_values=values,
+    )
+
+
 def _define_redraw(values: flags.FlagValues, input_help: str) -> None:
     _define_task(values)
     _define_seed(values)
@@ -551,6 +653,9 @@ COMMANDS = {
     "edit": Command(edit, _define_edit),
     "inpaint": Command(inpaint, _define_inpaint),
     "animate": Command(animate, _define_animate),
+    "export": Command(export, _define_export),
+    "verify": Command(verify, _define_verify),
+    "serve": Command(serve, _define_serve),
     "demo": Command(demo, _define_demo),
 }
 
@@ -703,13 +808,14 @@ def _parse(argv: list) -> tuple:
 
 
 def _set_up_process() -> None:
-    """Shows the library's notices as plain lines, and hides TensorFlow's."""
+    """Shows the libraries' notices as plain lines, and hides TensorFlow's."""
     handler = logging.StreamHandler()
     handler.setFormatter(logging.Formatter("%(message)s"))
-    logger = logging.getLogger("singan_tf")
-    logger.handlers = [handler]
-    logger.setLevel(logging.INFO)
-    logger.propagate = False
+    for name in ("singan_tf", "export"):
+        logger = logging.getLogger(name)
+        logger.handlers = [handler]
+        logger.setLevel(logging.INFO)
+        logger.propagate = False
     # TensorFlow 2.15 reports its own duplicate CUDA plugins as errors at every
     # import; real errors arrive as exceptions.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")

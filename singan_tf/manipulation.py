@@ -7,7 +7,7 @@ enters and in what is kept of it.
 
 import math
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Callable, NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -146,9 +146,19 @@ def super_resolution_sizes(
     """
     if factor < 1:
         raise ValueError(f"factor {factor} is below 1")
-    steps = max(1, round(math.log(factor) / math.log(_STEP_FACTOR)))
-    factors = [factor ** (step / steps) for step in range(1, steps + 1)]
-    return [(round(height * f), round(width * f)) for f in factors]
+    factor = tf.constant(factor, tf.float64)
+    sizes = _super_resolution_sizes(tf.constant([height, width]), factor)
+    return [tuple(size) for size in sizes.numpy().tolist()]
+
+
+def _super_resolution_sizes(size: tf.Tensor, factor: tf.Tensor) -> tf.Tensor:
+    """The same, int64 [steps, 2], for a size and a float64 factor in a graph."""
+    steps = tf.round(tf.math.log(factor) * (1 / math.log(_STEP_FACTOR)))
+    steps = tf.maximum(steps, 1)
+    factors = factor ** (tf.range(1, steps + 1) / steps)
+    return tf.cast(
+        tf.round(tf.cast(size, tf.float64) * factors[:, tf.newaxis]), tf.int64
+    )
 
 
 def super_resolve(
@@ -183,18 +193,63 @@ def super_resolve(
     Raises:
         ValueError: if the factor is below 1.
     """
-    sizes = super_resolution_sizes(image.shape[1], image.shape[2], factor)
+    if factor < 1:
+        raise ValueError(f"factor {factor} is below 1")
+    factor, seeds = tf.constant(factor, tf.float64), tf.constant([seed], tf.int64)
+    enlarge = super_resolver(singan, strength, back_projection)
+    return enlarge(tf.constant(image), factor, seeds).numpy()
+
+
+def super_resolver(
+    singan: SinGAN, strength: float = 0.8, back_projection: bool = True
+) -> Callable:
+    """`super_resolve` as a graph, for images and factors not known beforehand.
+
+    Args:
+        singan: The trained pyramid.
+        strength: As in `super_resolve`.
+        back_projection: Likewise.
+
+    Returns:
+        A tf.function of image float32 [1, H, W, C], factor float64 and seeds int64
+        [1], that gives the enlarged image.
+    """
     stage = singan.stages[-1]
-    result = tf.constant(image)
-    for step, size in enumerate(sizes):
-        stream = len(singan.stages) + step
-        enlarged = bring_up(result, size)
-        drawn = _clip(stage(stage.noise([seed], stream, *size), enlarged))
-        result = enlarged + strength * (drawn - enlarged)
-        if back_projection:
-            missing = image - resize(result, *image.shape[1:3])
-            result = _clip(result + resize(missing, *size))
-    return result.numpy()
+    shape = [1, None, None, singan.channels]
+
+    @tf.function(
+        input_signature=[
+            tf.TensorSpec(shape, tf.float32, "image"),
+            tf.TensorSpec([], tf.float64, "factor"),
+            tf.TensorSpec([1], tf.int64, "seeds"),
+        ],
+        autograph=False,
+    )
+    def enlarge(image, factor, seeds):
+        own_size = tf.shape(image)[1:3]
+        sizes = _super_resolution_sizes(own_size, factor)
+
+        def take_step(step, result):
+            size = tf.unstack(sizes[step])
+            enlarged = bring_up(result, size)
+            noise_map = stage.noise(seeds, len(singan.stages) + step, *size)
+            drawn = _clip(stage(noise_map, enlarged))
+            result = enlarged + strength * (drawn - enlarged)
+            if back_projection:
+                missing = image - resize(result, *tf.unstack(own_size))
+                result = _clip(result + resize(missing, *size))
+            return step + 1, result
+
+        _, result = tf.while_loop(
+            lambda step, _: step < tf.shape(sizes, tf.int64)[0],
+            take_step,
+            (tf.constant(0, tf.int64), image),
+            (tf.TensorShape([]), tf.TensorShape(shape)),
+            parallel_iterations=1,
+        )
+        return result
+
+    return enlarge
 
 
 def animate(singan: SinGAN, walk: Walk) -> Iterator[np.ndarray]:

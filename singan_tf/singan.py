@@ -4,6 +4,7 @@ This is the model. It knows nothing of training, files or networks, and every
 result is a pure function of (weights, seeds, arguments).
 """
 
+import functools
 from typing import Callable, Optional, Union
 
 import tensorflow as tf
@@ -56,7 +57,7 @@ class SinGAN(tf.Module):
         Args:
             seeds: int64 [B], one for each sample.
             start_scale: Scales below it reproduce the photograph, so its layout
-                stays; an int, or an int32 tensor [B].
+                stays; an int, or a scalar int32 tensor.
             height: Of the samples in pixels, at the finest trained scale; by
                 default the photograph's there.
             width: Likewise.
@@ -68,16 +69,39 @@ class SinGAN(tf.Module):
         Raises:
             ValueError: if an int start scale is out of range; tensors are not checked.
         """
-        height, width = self._output_size(height, width)
-        reconstructions = {}
+        self._check(start_scale, least=0)
+        sizes = self._resized(*self._output_size(height, width))
+        image = None
+        for scale, size in enumerate(sizes):
+            image = _either(
+                scale < start_scale,
+                functools.partial(self._restore, scale, image),
+                functools.partial(self._draw, scale, image, size, seeds, noise_scale),
+            )
+        return image
 
-        def entry(scale, size):
-            if not reconstructions:
-                images = self.reconstructions(self._last(start_scale))
-                reconstructions.update(enumerate(images))
-            return bring_up(reconstructions[scale - 1], size)
+    def sampler(self) -> Callable:
+        """`sample` for one seed as a graph, the same bits wherever it runs.
 
-        return self._walk(seeds, start_scale, entry, height, width, noise_scale)
+        TensorFlow fuses operations in graphs and not outside them, and a fused
+        operation rounds differently: what is to be equal to the last bit, on the
+        command line and behind a server, has to run this.
+
+        Returns:
+            A tf.function of seeds int64 [1], start_scale, height and width int32 and
+            noise_scale float32, that gives float32 [1, height, width, C].
+        """
+        return tf.function(
+            self.sample,
+            input_signature=[
+                tf.TensorSpec([1], tf.int64, "seeds"),
+                tf.TensorSpec([], tf.int32, "start_scale"),
+                tf.TensorSpec([], tf.int32, "height"),
+                tf.TensorSpec([], tf.int32, "width"),
+                tf.TensorSpec([], tf.float32, "noise_scale"),
+            ],
+            autograph=False,
+        )
 
     def inject(
         self,
@@ -93,7 +117,7 @@ class SinGAN(tf.Module):
 
         Args:
             image: float32 [B, H, W, C] in [-1, 1], at any size.
-            scale: The injection scale, at least 1; an int, or an int32 tensor [B].
+            scale: The injection scale, at least 1; an int, or a scalar int32 tensor.
             seeds: int64 [B].
             noise_scale: As in `sample`.
 
@@ -103,17 +127,21 @@ class SinGAN(tf.Module):
         Raises:
             ValueError: if an int scale is out of range; tensors are not checked.
         """
-        if isinstance(scale, int) and scale < 1:
-            raise ValueError(f"scale {scale} takes no image: inject at 1 or above")
+        self._check(scale, least=1)
         height, width = image.shape[1], image.shape[2]
         height = tf.shape(image)[1] if height is None else height
         width = tf.shape(image)[2] if width is None else width
         sizes = self._resized(height, width)
-
-        def entry(index, size):
-            return bring_up(bring_up(image, sizes[index - 1]), size)
-
-        return self._walk(seeds, scale, entry, height, width, noise_scale)
+        first = scale if isinstance(scale, int) else 1
+        result = bring_up(image, sizes[first - 1])
+        for index in range(first, len(sizes)):
+            size = sizes[index]
+            result = _either(
+                index < scale,
+                functools.partial(bring_up, image, size),
+                functools.partial(self._draw, index, result, size, seeds, noise_scale),
+            )
+        return result
 
     def set_reconstruction_noise(self, seed: Union[int, tf.Tensor]) -> None:
         """Draws z*, once the coarsest stage is there.
@@ -144,57 +172,41 @@ class SinGAN(tf.Module):
             A list of float32 [1, H, W, C] in [-1, 1], each at its scale's size.
         """
         images = []
-        for scale, stage in enumerate(self.stages[:count]):
-            if scale == 0:
-                previous = tf.zeros([1, *self.sizes[0], self.channels])
-                noise_map = self.reconstruction_noise
-            else:
-                previous = bring_up(images[-1], self.sizes[scale])
-                noise_map = None
-            images.append(_clip(stage(noise_map, previous)))
+        for scale in range(count):
+            images.append(self._restore(scale, images[-1] if images else None))
         return images
 
-    def _walk(
+    def _restore(self, scale: int, image: Optional[tf.Tensor]) -> tf.Tensor:
+        """The photograph at a scale, from that at the scale below."""
+        size = self.sizes[scale]
+        if scale == 0:
+            previous = tf.zeros([1, *size, self.channels])
+            return _clip(self.stages[0](self.reconstruction_noise, previous))
+        return _clip(self.stages[scale](None, bring_up(image, size)))
+
+    def _draw(
         self,
+        scale: int,
+        image: Optional[tf.Tensor],
+        size,
         seeds: tf.Tensor,
-        start: Scale,
-        entry: Callable,
-        height,
-        width,
-        noise_scale,
+        noise_scale: Union[float, tf.Tensor],
     ) -> tf.Tensor:
-        """Runs the stages from `start` on, each row from its own start scale.
-
-        `entry(scale, size)` gives the previous image of a row that starts there.
-        """
+        """Images at a scale, from those at the scale below and fresh noise."""
         seeds = tf.convert_to_tensor(seeds, tf.int64)
-        batch = seeds.shape[0] or tf.shape(seeds)[0]
+        shape = [seeds.shape[0] or tf.shape(seeds, tf.int64)[0], *size, self.channels]
+        if scale == 0:
+            previous = tf.zeros(shape)
+        else:
+            previous = tf.broadcast_to(bring_up(image, size), shape)
+        stage = self.stages[scale]
         noise_scale = tf.reshape(tf.cast(noise_scale, tf.float32), [-1, 1, 1, 1])
-        fixed = isinstance(start, int)
-        if fixed and not 0 <= start < len(self.stages):
-            raise ValueError(f"scale {start} is not from 0 to {len(self.stages) - 1}")
-        sizes = self._resized(height, width)
-        image = None
-        for scale in range(start if fixed else 0, len(self.stages)):
-            size = sizes[scale]
-            if scale == 0:
-                previous = tf.zeros([batch, *size, self.channels])
-            elif image is None:
-                given = entry(scale, size)
-                previous = tf.broadcast_to(given, [batch, *size, self.channels])
-            else:
-                previous = bring_up(image, size)
-                if not fixed:
-                    starts_here = tf.reshape(start == scale, [-1, 1, 1, 1])
-                    previous = tf.where(starts_here, entry(scale, size), previous)
-            stage = self.stages[scale]
-            noise_map = noise_scale * stage.noise(seeds, scale, *size)
-            image = _clip(stage(noise_map, previous))
-        return image
+        return _clip(stage(noise_scale * stage.noise(seeds, scale, *size), previous))
 
-    def _last(self, start: Scale) -> int:
-        """How many reconstructions the start scales can ask for."""
-        return start if isinstance(start, int) else len(self.stages) - 1
+    def _check(self, scale: Scale, least: int) -> None:
+        last = len(self.stages) - 1
+        if isinstance(scale, int) and not least <= scale <= last:
+            raise ValueError(f"scale {scale} is not from {least} to {last}")
 
     def _output_size(self, height, width):
         trained_height, trained_width = self.sizes[len(self.stages) - 1]
@@ -204,6 +216,11 @@ class SinGAN(tf.Module):
         )
 
     def _resized(self, height, width) -> list:
+        # The formula multiplies sides, which int32 does not bear.
+        height, width = (
+            side if isinstance(side, int) else tf.cast(side, tf.int64)
+            for side in (height, width)
+        )
         return pyramid.resized_scales(self.sizes[: len(self.stages)], height, width)
 
 
@@ -218,3 +235,10 @@ def bring_up(image: tf.Tensor, size) -> tf.Tensor:
 
 def _clip(image: tf.Tensor) -> tf.Tensor:
     return tf.clip_by_value(image, -1.0, 1.0)
+
+
+def _either(condition: Union[bool, tf.Tensor], yes: Callable, no: Callable):
+    """Calls one of two functions, also where only the running graph knows which."""
+    if isinstance(condition, bool):
+        return yes() if condition else no()
+    return tf.cond(condition, yes, no)

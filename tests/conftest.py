@@ -1,9 +1,18 @@
+import datetime
+import ipaddress
+import shutil
+
 import numpy as np
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 from helpers import SMOKE
 from PIL import Image
+from serving_helpers import serving
 
 import main
+from export import saved_model, signatures
 from singan_tf import config, images
 from singan_tf.stages import build_stage
 
@@ -47,3 +56,55 @@ def finished(tmp_path_factory, photograph):
     )
     assert status == 0
     return run_dir
+
+
+@pytest.fixture(scope="session")
+def exported(finished, tmp_path_factory):
+    """The version folder of an export of the finished run; never write into it."""
+    run_dir = tmp_path_factory.mktemp("exported") / "rocket"
+    shutil.copytree(finished, run_dir)
+    limits = signatures.Limits(max_pixels=2**16, max_batch=8)
+    return saved_model.export(run_dir, None, limits)
+
+
+@pytest.fixture(scope="session")
+def served_export(exported, tmp_path_factory):
+    """A client of a server of the export."""
+    base_path = tmp_path_factory.mktemp("served")
+    shutil.copytree(exported, base_path / "1")
+    with serving(base_path) as client:
+        yield client
+
+
+@pytest.fixture(scope="session")
+def pem(tmp_path_factory):
+    """Files of a certificate for localhost and of its key."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "localhost")])
+    now = datetime.datetime.now(datetime.timezone.utc)
+    names = [
+        x509.DNSName("localhost"),
+        x509.IPAddress(ipaddress.ip_address("127.0.0.1")),
+    ]
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(now - datetime.timedelta(days=1))
+        .not_valid_after(now + datetime.timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName(names), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    folder = tmp_path_factory.mktemp("pem")
+    cert_path, key_path = folder / "cert.pem", folder / "key.pem"
+    cert_path.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+    key_path.write_bytes(
+        key.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.NoEncryption(),
+        )
+    )
+    return cert_path, key_path

@@ -127,20 +127,18 @@ def test_inject_puts_one_image_into_every_row(model, image):
     "call",
     [
         lambda model, image, i: model.sample(tf.gather(SEEDS, i)),
-        lambda model, image, i: model.sample(
-            tf.gather(SEEDS, i), tf.gather([0, 2, 1, 1], i)
-        ),
+        lambda model, image, i: model.sample(tf.gather(SEEDS, i), 2),
         lambda model, image, i: model.sample(
             tf.gather(SEEDS, i), 1, 13, 31, tf.gather(NOISE_SCALES, i)
         ),
         lambda model, image, i: model.inject(
             tf.gather(image, i),
-            tf.gather([1, 2, 2, 1], i),
+            1,
             tf.gather(SEEDS, i),
             tf.gather(NOISE_SCALES, i),
         ),
     ],
-    ids=["sample", "sample_start_scales", "sample_noise_scales", "inject"],
+    ids=["sample", "sample_start_scale", "sample_noise_scales", "inject"],
 )
 @pytest.mark.parametrize("normalization", ["batch", "instance"])
 def test_rows_are_independent(build, image, call, normalization):
@@ -156,20 +154,34 @@ def test_rows_are_independent(build, image, call, normalization):
 @pytest.mark.parametrize("start", [0, 1, 2])
 def test_sample_takes_start_scales_as_numbers_or_tensors(model, start):
     expected = model.sample(SEEDS, start)
-    assert_close(model.sample(SEEDS, tf.fill([4], start)), expected)
+    assert_close(model.sample(SEEDS, tf.constant(start)), expected)
 
 
 @pytest.mark.parametrize("scale", [1, 2])
 def test_inject_takes_scales_as_numbers_or_tensors(model, image, scale):
     expected = model.inject(image, scale, SEEDS)
-    assert_close(model.inject(image, tf.fill([4], scale), SEEDS), expected)
+    assert_close(model.inject(image, tf.constant(scale), SEEDS), expected)
 
 
-def test_each_row_starts_at_its_own_scale(model):
-    starts = [2, 0, 1, 2]
-    together = model.sample(SEEDS, tf.constant(starts))
-    for i, start in enumerate(starts):
-        assert_close(together[i : i + 1], model.sample(SEEDS[i : i + 1], start))
+@pytest.mark.parametrize("start", [-1, 3])
+def test_a_scale_that_is_not_there_is_refused(model, image, start):
+    with pytest.raises(ValueError, match=f"scale {start} is not from 0 to 2"):
+        model.sample(SEEDS, start)
+    with pytest.raises(ValueError, match="scale 0 is not from 1 to 2"):
+        model.inject(image, 0, SEEDS)
+
+
+@pytest.mark.parametrize("start", [0, 1, 2])
+@pytest.mark.parametrize("size", [(16, 20), (27, 12)])
+def test_the_sampler_gives_one_sample(model, start, size):
+    drawn = model.sampler()([7], start, *size, 0.5)
+    assert drawn.shape == (1, *size, 3)
+    assert_close(drawn, model.sample([7], start, *size, 0.5))
+
+
+def test_the_sampler_gives_the_reconstruction_when_no_scale_is_drawn(model):
+    drawn = model.sampler()([7], 3, 16, 20, 1.0)
+    assert_close(drawn, model.reconstruct())
 
 
 @pytest.mark.parametrize("start", [0, 1, 2])
@@ -250,7 +262,7 @@ def test_samples_are_the_same_in_a_graph_of_unknown_sizes(model):
     @tf.function(
         input_signature=[
             tf.TensorSpec([None], tf.int64),
-            tf.TensorSpec([None], tf.int32),
+            tf.TensorSpec([], tf.int32),
             tf.TensorSpec([], tf.int32),
             tf.TensorSpec([], tf.int32),
             tf.TensorSpec([None], tf.float32),
@@ -261,18 +273,18 @@ def test_samples_are_the_same_in_a_graph_of_unknown_sizes(model):
 
     for count, height, width in [(4, 16, 20), (1, 27, 12)]:
         seeds, scales = SEEDS[:count], NOISE_SCALES[:count]
-        start = tf.constant([1, 0, 2, 0][:count])
-        drawn = graph(seeds, start, height, width, scales)
-        expected = model.sample(seeds, start, height, width, tf.constant(scales))
-        assert drawn.shape == expected.shape
-        assert_close(drawn, expected)
+        for start in (0, 2):
+            drawn = graph(seeds, start, height, width, scales)
+            expected = model.sample(seeds, start, height, width, tf.constant(scales))
+            assert drawn.shape == expected.shape
+            assert_close(drawn, expected)
 
 
 def test_injections_are_the_same_in_a_graph_of_unknown_sizes(model, image):
     @tf.function(
         input_signature=[
             tf.TensorSpec([None, None, None, 3], tf.float32),
-            tf.TensorSpec([None], tf.int32),
+            tf.TensorSpec([], tf.int32),
             tf.TensorSpec([None], tf.int64),
         ]
     )
@@ -281,9 +293,9 @@ def test_injections_are_the_same_in_a_graph_of_unknown_sizes(model, image):
 
     for rows, size in [(4, (19, 23)), (1, (30, 14))]:
         given = brought_up(image[:rows], size)
-        scale = tf.constant([1, 2, 2, 1][:rows])
-        expected = model.inject(given, scale, SEEDS[:rows])
-        assert_close(graph(given, scale, SEEDS[:rows]), expected)
+        for scale in (1, 2):
+            expected = model.inject(given, scale, SEEDS[:rows])
+            assert_close(graph(given, scale, SEEDS[:rows]), expected)
 
 
 def test_bring_up_resizes_and_clips():

@@ -1,0 +1,1 @@
+"""The trained pyramid outside the program: SavedModel, serving, clients, pipelines."""

@@ -1,0 +1,223 @@
+"""A finished run as a SavedModel: RUN/saved_model/VERSION, as TensorFlow Serving wants.
+
+A version is written under a hidden name, which a server that polls the folder does
+not see, and renamed when it is whole. Beside what TensorFlow writes it holds
+
+    assets.extra/tf_serving_warmup_requests   a request or more for each signature
+    signatures.json                           what the signatures mean, for people
+    golden.npz                                the warm-up requests with their answers
+"""
+
+import fcntl
+import json
+import pathlib
+import shutil
+from typing import Any, NamedTuple, Optional
+
+import numpy as np
+import tensorflow as tf
+
+from export import signatures, verify
+from singan_tf import checkpoint
+from singan_tf.errors import UserError
+from singan_tf.singan import SinGAN
+
+
+class Request(NamedTuple):
+    """A request with its answer.
+
+    Attributes:
+        signature: Name of the signature.
+        inputs: Arrays by name; strings are of dtype S.
+        outputs: Likewise.
+    """
+
+    signature: str
+    inputs: dict[str, np.ndarray]
+    outputs: dict[str, np.ndarray]
+
+
+def export(
+    run_dir: pathlib.Path, version: Optional[int], limits: signatures.Limits
+) -> pathlib.Path:
+    """Writes a version of a run's SavedModel, whole or not at all.
+
+    Args:
+        run_dir: The run.
+        version: Its number, at least 1; None for one more than the highest there.
+        limits: Of a request.
+
+    Returns:
+        The version's folder.
+
+    Raises:
+        UserError: if the run is not finished, the version exists, the limits leave
+            no room for the photograph's own size, or the folder cannot be written.
+    """
+    singan, _ = checkpoint.load(run_dir)
+    height, width = singan.sizes[-1]
+    if height * width > limits.max_pixels:
+        raise UserError(
+            f"--max_pixels={limits.max_pixels} must be at least {height * width}, the "
+            "photograph's own pixels."
+        )
+    base = run_dir / "saved_model"
+    try:
+        base.mkdir(exist_ok=True)
+        with open(base / ".lock", "w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            return _export_locked(base, singan, run_dir.resolve().name, version, limits)
+    except (OSError, tf.errors.OpError) as error:
+        reason = getattr(error, "strerror", None) or str(error).splitlines()[0]
+        raise UserError(
+            f"{base} cannot be written ({reason}); free some space or change its "
+            "permissions."
+        ) from None
+
+
+def _export_locked(base, singan, name: str, version, limits) -> pathlib.Path:
+    there = verify.versions(base)
+    version = version or max(there, default=0) + 1
+    folder = base / str(version)
+    if version in there:
+        raise UserError(
+            f"--version={version} is already in {base}; choose a number that is not, "
+            f"or leave it out for {there[-1] + 1}."
+        )
+    # What a killed export left behind goes, too.
+    temporary = base / f".{version}.tmp"
+    shutil.rmtree(temporary, ignore_errors=True)
+    try:
+        _write(temporary, singan, name, limits)
+        temporary.rename(folder)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    return folder
+
+
+def _write(folder: pathlib.Path, singan: SinGAN, name: str, limits) -> None:
+    functions = signatures.build(singan, limits)
+    # Nothing but variables hangs on the root: neither Keras' layers nor the run.
+    root = tf.Module()
+    root.weights = [_plain(variable) for variable in singan.variables]
+    tf.saved_model.save(root, str(folder), signatures=functions)
+    requests = [
+        Request(signature, inputs, _answer(functions[signature], inputs))
+        for signature, inputs in _warmup_inputs(singan, functions)
+    ]
+    _write_warmup(folder / verify.WARMUP_PATH, name, requests)
+    _write_golden(folder / "golden.npz", requests)
+    checkpoint.write_json(
+        folder / "signatures.json",
+        {
+            "version": 1,
+            "model": name,
+            "size": list(singan.sizes[-1]),
+            "channels": singan.channels,
+            "scales": len(singan.stages),
+            "limits": limits._asdict(),
+            "signatures": signatures.describe(functions, singan, limits),
+        },
+    )
+
+
+def _plain(variable: tf.Variable) -> tf.Variable:
+    """A variable without the wrapper that mixed precision puts around it."""
+    return getattr(variable, "_variable", variable)
+
+
+def _warmup_inputs(singan: SinGAN, functions) -> list[tuple[str, dict[str, Any]]]:
+    """Requests that touch every signature, and what is optional in it."""
+    height, width = singan.sizes[-1]
+    last = len(singan.stages) - 1
+    photograph = np.asarray(
+        functions["reconstruct"](tf.constant([0], tf.int64))["image"]
+    )
+    png = _png(photograph[0])
+    # Half of it, or super-resolution is most of the time that loading takes.
+    least = signatures.least_sides(singan)
+    small = photograph[:, : max(least[0], height // 2), : max(least[1], width // 2)]
+    mask = np.zeros([1, height, width, 1], np.uint8)
+    mask[:, height // 3 :, width // 3 :] = 255
+    one_seed = np.array([0], np.int64)
+    one = {
+        "seed": one_seed,
+        "start_scale": np.array([0], np.int32),
+        "height": np.array([height], np.int32),
+        "width": np.array([width], np.int32),
+        "noise_scale": np.array([1], np.float32),
+    }
+    two = {
+        "seed": np.array([-5, 2**40], np.int64),
+        "start_scale": np.array([last, 0], np.int32),
+        "height": np.array([height + 3] * 2, np.int32),
+        "width": np.array([least[1]] * 2, np.int32),
+        "noise_scale": np.array([1, 0.5], np.float32),
+    }
+    enlarging = {"factor": np.array([1.6], np.float32), "seed": one_seed}
+    editing = {"injection_scale": np.array([last], np.int32), "seed": one_seed}
+    inputs = [
+        ("serving_default", one),
+        ("sample", two),
+        ("sample_png", two),
+        ("super_resolve", {"image": small, **enlarging}),
+        ("super_resolve_png", {"image_bytes": _strings(_png(small[0])), **enlarging}),
+        ("edit", {"image": photograph, "mask": mask, **editing}),
+        ("edit", {"image": photograph, "mask": np.full([1] * 4, 255, "u1"), **editing}),
+        (
+            "edit_png",
+            {
+                "image_bytes": _strings(png, png),
+                "mask_bytes": _strings(_png(mask[0]), b""),
+                **editing,
+            },
+        ),
+        ("reconstruct", {"seed": one_seed}),
+        ("reconstruct_png", {"seed": one_seed}),
+    ]
+    return [(name, values) for name, values in inputs if name in functions]
+
+
+def _answer(function, inputs: dict[str, Any]) -> dict[str, np.ndarray]:
+    answer = function(**{name: tf.constant(array) for name, array in inputs.items()})
+    return {
+        name: _strings(*tensor.numpy()) if tensor.dtype == tf.string else tensor.numpy()
+        for name, tensor in answer.items()
+    }
+
+
+def _png(image: np.ndarray) -> bytes:
+    return tf.io.encode_png(image).numpy()
+
+
+def _strings(*values: bytes) -> np.ndarray:
+    # Dtype S drops zeros at the end; a PNG file never ends in one.
+    return np.array(values, "S")
+
+
+def _write_warmup(path: pathlib.Path, model: str, requests: list[Request]) -> None:
+    from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
+
+    path.parent.mkdir()
+    with tf.io.TFRecordWriter(str(path)) as writer:
+        for request in requests:
+            message = predict_pb2.PredictRequest()
+            message.model_spec.name = model
+            message.model_spec.signature_name = request.signature
+            for name, array in request.inputs.items():
+                message.inputs[name].CopyFrom(tf.make_tensor_proto(array))
+            log = prediction_log_pb2.PredictionLog(
+                predict_log=prediction_log_pb2.PredictLog(request=message)
+            )
+            writer.write(log.SerializeToString())
+
+
+def _write_golden(path: pathlib.Path, requests: list[Request]) -> None:
+    """NumPy only, for the checks without TensorFlow's Python in `export.verify`."""
+    arrays = {"signatures": np.array(json.dumps([r.signature for r in requests]))}
+    for index, request in enumerate(requests):
+        for name, array in request.inputs.items():
+            arrays[f"{index}/inputs/{name}"] = array
+        for name, array in request.outputs.items():
+            arrays[f"{index}/outputs/{name}"] = array
+    np.savez_compressed(path, **arrays)

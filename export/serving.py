@@ -1,0 +1,342 @@
+"""Serving an export over gRPC: TensorFlow Serving's files, and a server for them.
+
+The files and the printed docker line are for TensorFlow Serving. Where its binary,
+tensorflow_model_server, is on the PATH it is run; elsewhere local_server.py answers.
+"""
+
+import contextlib
+import csv
+import io
+import json
+import logging
+import os
+import pathlib
+import re
+import shlex
+import shutil
+import signal
+import threading
+from collections.abc import Iterator
+from typing import NamedTuple, Optional
+
+from singan_tf.errors import UsageError, UserError
+
+logger = logging.getLogger(__name__)
+
+IMAGE = "tensorflow/serving:2.15.1"
+BINARY = "tensorflow_model_server"
+# What it listens on; it has no flag to choose.
+BINARY_HOST = "0.0.0.0"
+REST_PORT = 8501
+# With the defaults of an export that says nothing of its limits.
+_BATCH = 8
+BATCHING_NOTE = (
+    "The server can batch requests with --enable_batching=true "
+    "--batching_parameters_file={path}, for clients of one image size that send every "
+    "input: requests of different sizes, or that leave inputs out, fail when they meet "
+    "in a batch."
+)
+
+
+class Options(NamedTuple):
+    """The flags of main.py serve.
+
+    Attributes:
+        run_dir: A run with an export.
+        model_name: What clients call the model; None for the run's name.
+        host: Name or address to listen on.
+        port: 0 for any that is free.
+        workers: Requests that the local server runs at a time; None for one a core.
+        max_message_mb: Of a request or an answer of the local server.
+        tls_cert: PEM file; both or neither.
+        tls_key: PEM file.
+        config_dir: Where the files go; None for RUN/serving.
+        write_only: Run no server.
+    """
+
+    run_dir: str
+    model_name: Optional[str] = None
+    host: str = "127.0.0.1"
+    port: int = 8500
+    workers: Optional[int] = None
+    max_message_mb: int = 2047
+    tls_cert: Optional[str] = None
+    tls_key: Optional[str] = None
+    config_dir: Optional[str] = None
+    write_only: bool = False
+
+
+class Files(NamedTuple):
+    """TensorFlow Serving's configuration files.
+
+    Attributes:
+        models: models.config, a ModelServerConfig.
+        batching: batching.config, BatchingParameters.
+        monitoring: monitoring.config, a MonitoringConfig.
+        tls: ssl.config, an SSLConfig that holds the private key; or None.
+    """
+
+    models: pathlib.Path
+    batching: pathlib.Path
+    monitoring: pathlib.Path
+    tls: Optional[pathlib.Path]
+
+
+def serve(options: Options) -> None:
+    """Writes the files, prints the docker line, and serves until a signal.
+
+    Args:
+        options: From the command line.
+
+    Raises:
+        UserError: There is no export, or the server cannot start.
+        UsageError: Flags that do not go together.
+    """
+    if bool(options.tls_cert) != bool(options.tls_key):
+        raise UsageError("--tls_cert and --tls_key go together: give both or neither.")
+    name = options.model_name or safe_name(options.run_dir)
+    if name != safe_name(name):
+        raise UsageError(
+            f"--model_name={name} must be of letters, digits, and _ - . only."
+        )
+    base_path = pathlib.Path(options.run_dir, "saved_model").absolute()
+    folders = list(base_path.glob("*/saved_model.pb"))
+    if not any(path.parent.name.isdecimal() for path in folders):
+        raise UserError(
+            f"{base_path} holds no export; make one with python main.py export "
+            f"--run_dir={shlex.quote(options.run_dir)}"
+        )
+    files = write_files(options, name, base_path)
+    print(f"Wrote {files.models.parent}")
+    print(f"With Docker:\n{docker_line(options, base_path, files)}")
+    print(BATCHING_NOTE.format(path=shlex.quote(str(files.batching))), flush=True)
+    if options.write_only:
+        return
+    binary = shutil.which(BINARY)
+    if binary and options.host == BINARY_HOST:
+        ports = [f"--port={options.port}", f"--rest_api_port={REST_PORT}"]
+        command = [binary, *ports, *_server_flags(files)]
+        print(shlex.join(command), flush=True)
+        os.execv(binary, command)
+    if binary:
+        logger.info(
+            "%s is not run, because it listens on every interface: --host=%s allows "
+            "that.",
+            BINARY,
+            BINARY_HOST,
+        )
+    _serve_locally(options, name, base_path)
+
+
+def safe_name(run_dir: str) -> str:
+    """A model's name that URLs and files can hold, from that of a run.
+
+    Args:
+        run_dir: Path of the run.
+
+    Returns:
+        Letters, digits, underscores, hyphens and dots.
+    """
+    return re.sub(r"[^A-Za-z0-9_.-]+", "_", pathlib.Path(run_dir).resolve().name)
+
+
+def write_files(options: Options, name: str, base_path: pathlib.Path) -> Files:
+    """Writes TensorFlow Serving's configuration.
+
+    Args:
+        options: Of these config_dir and the PEM files matter.
+        name: The model's.
+        base_path: Holds its versions.
+
+    Returns:
+        Paths of the files.
+
+    Raises:
+        UserError: A PEM file cannot be read.
+    """
+    config_dir = pathlib.Path(
+        options.config_dir or pathlib.Path(options.run_dir, "serving")
+    ).absolute()
+    config_dir.mkdir(parents=True, exist_ok=True)
+    batch = _max_batch(base_path)
+    files = Files(
+        config_dir / "models.config",
+        config_dir / "batching.config",
+        config_dir / "monitoring.config",
+        config_dir / "ssl.config" if options.tls_cert else None,
+    )
+    _write(
+        files.models,
+        f"""\
+model_config_list {{
+  config {{
+    name: {_quoted(name)}
+    base_path: {_quoted(str(base_path))}
+    model_platform: "tensorflow"
+    # For a canary or a way back: specific {{ versions: 1 versions: 2 }}, and labels.
+    model_version_policy {{
+      latest {{
+        num_versions: 1
+      }}
+    }}
+  }}
+}}
+""",
+    )
+    _write(
+        files.batching,
+        f"""\
+# Larger batches than the model takes would be refused.
+max_batch_size {{ value: {batch} }}
+batch_timeout_micros {{ value: 2000 }}
+max_enqueued_batches {{ value: 64 }}
+num_batch_threads {{ value: {_cores()} }}
+""",
+    )
+    _write(
+        files.monitoring,
+        """\
+prometheus_config {
+  enable: true
+  path: "/monitoring/prometheus/metrics"
+}
+""",
+    )
+    if files.tls:
+        key, cert = (
+            _read_pem(flag, path)
+            for flag, path in (
+                ("tls_key", options.tls_key),
+                ("tls_cert", options.tls_cert),
+            )
+        )
+        _write(
+            files.tls,
+            f"""\
+server_key: {_quoted(key)}
+server_cert: {_quoted(cert)}
+client_verify: false
+""",
+            mode=0o600,
+        )
+    return files
+
+
+def docker_line(options: Options, base_path: pathlib.Path, files: Files) -> str:
+    """The command that serves the files in TensorFlow Serving's container.
+
+    Args:
+        options: Of these host and port matter.
+        base_path: Holds the model's versions.
+        files: As written.
+
+    Returns:
+        A line for a shell. Folders keep their paths inside the container, so that the
+        same files serve the binary outside.
+    """
+    # Docker wants an address.
+    host = "127.0.0.1" if options.host == "localhost" else options.host
+    host = f"[{host}]" if ":" in host else host
+    command = ["docker", "run", "--rm"]
+    for port, inside in ((options.port, 8500), (REST_PORT, REST_PORT)):
+        command += ["--publish", f"{host}:{port}:{inside}"]
+    for folder in (base_path, files.models.parent):
+        mount = io.StringIO()
+        fields = "type=bind", f"source={folder}", f"target={folder}", "readonly"
+        csv.writer(mount, lineterminator="").writerow(fields)
+        command += ["--mount", mount.getvalue()]
+    # The container's own entry point sets both ports.
+    return shlex.join([*command, IMAGE, *_server_flags(files)])
+
+
+def _server_flags(files: Files) -> list:
+    """Of tensorflow_model_server, less its ports."""
+    flags = [
+        f"--model_config_file={files.models}",
+        f"--monitoring_config_file={files.monitoring}",
+        "--file_system_poll_wait_seconds=1",
+    ]
+    if files.tls:
+        flags.append(f"--ssl_config_file={files.tls}")
+    return flags
+
+
+def _serve_locally(options: Options, name: str, base_path: pathlib.Path) -> None:
+    logger.info(
+        "This server is for development and small installations; for others there is "
+        "TensorFlow Serving, by the docker line above."
+    )
+    # It says that loading a SavedModel is deprecated, and where from it restores.
+    logging.getLogger("tensorflow").setLevel(logging.ERROR)
+    from export import local_server, versions
+
+    settings = local_server.Settings(
+        host=options.host,
+        port=options.port,
+        workers=options.workers or _cores(),
+        max_message_bytes=min(options.max_message_mb << 20, 2**31 - 1),
+        tls_cert=options.tls_cert and pathlib.Path(options.tls_cert),
+        tls_key=options.tls_key and pathlib.Path(options.tls_key),
+    )
+    with _stop_signals() as stop:
+        server = local_server.LocalServer(versions.Versions(name, base_path), settings)
+        server.start()
+        stop.wait()
+        logger.info("Stopping; requests that run may finish.")
+        server.stop()
+
+
+@contextlib.contextmanager
+def _stop_signals() -> Iterator[threading.Event]:
+    """An event that SIGTERM and Ctrl-C set, in place of what else they do."""
+    stop = threading.Event()
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    before = [signal.signal(number, lambda *_: stop.set()) for number in numbers]
+    try:
+        yield stop
+    finally:
+        for number, handler in zip(numbers, before):
+            signal.signal(number, handler)
+
+
+def _cores() -> int:
+    """As many as this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _max_batch(base_path: pathlib.Path) -> int:
+    """Rows that the highest version takes in a request."""
+    versions = [int(path.name) for path in base_path.iterdir() if path.name.isdecimal()]
+    path = base_path / str(max(versions)) / "signatures.json"
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))["limits"]["max_batch"]
+    except (OSError, ValueError, LookupError):
+        return _BATCH
+
+
+def _read_pem(flag: str, path: str) -> str:
+    try:
+        return pathlib.Path(path).read_text(encoding="ascii")
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or "not ASCII"
+        raise UserError(
+            f"--{flag}={path} cannot be read as PEM ({reason}); name another file."
+        ) from None
+
+
+def _quoted(text: str) -> str:
+    """A string of protobuf's text format."""
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+    return f'"{escaped}"'
+
+
+def _write(path: pathlib.Path, text: str, mode: int = 0o666) -> None:
+    """Writes a file whole, and gives it its name then."""
+    temporary = path.with_name(path.name + ".tmp")
+    temporary.unlink(missing_ok=True)
+    descriptor = os.open(temporary, os.O_CREAT | os.O_WRONLY, mode)
+    with open(descriptor, "w", encoding="utf-8") as file:
+        file.write(text)
+    os.replace(temporary, path)

@@ -1,0 +1,175 @@
+"""A small model that behaves as ours does, and a client for servers of it."""
+
+import contextlib
+import pathlib
+import time
+
+import grpc
+import numpy as np
+import tensorflow as tf
+from tensorflow_serving.apis import (
+    get_model_status_pb2,
+    model_service_pb2_grpc,
+    predict_pb2,
+    prediction_log_pb2,
+    prediction_service_pb2_grpc,
+)
+
+from export import local_server, versions
+
+NAME = "toy"
+State = get_model_status_pb2.ModelVersionStatus
+
+
+def require(condition, sentence):
+    return tf.control_dependencies([tf.debugging.Assert(condition, [sentence])])
+
+
+class Toy(tf.Module):
+    """Multiplies by a number of its own, so that answers tell versions apart."""
+
+    def __init__(self, factor):
+        self.factor = tf.Variable(factor, dtype=tf.int64)
+
+    @tf.function(
+        input_signature=[
+            tf.TensorSpec([None], tf.int64, "seed"),
+            tf.TensorSpec([None], tf.float32, "scale"),
+        ]
+    )
+    def multiply(self, seed, scale=tf.constant([1.0])):  # noqa: B008
+        rows = tf.shape(seed)[0]
+        same = tf.reduce_all(tf.logical_or(tf.size(scale) == 1, tf.size(scale) == rows))
+        finite = tf.reduce_all(tf.math.is_finite(scale))
+        with require(same, "seed and scale must have as many rows"):
+            with require(finite, "scale must be finite"):
+                product = tf.cast(seed * self.factor, tf.float32) * scale
+        return {"product": product, "seed": tf.identity(seed)}
+
+    @tf.function(
+        input_signature=[tf.TensorSpec([None, None, None, 3], tf.uint8, "image")]
+    )
+    def invert(self, image):
+        return {"image": 255 - image}
+
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, "image_bytes")])
+    def invert_png(self, image_bytes):
+        def one(data):
+            return tf.io.encode_png(255 - tf.io.decode_png(data, 3))
+
+        return {"image_bytes": tf.map_fn(one, image_bytes)}
+
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.int32, "steps")])
+    def slow(self, steps):
+        """About a millisecond a step."""
+        matrix = tf.eye(300)
+        for _ in tf.range(tf.reduce_max(steps)):
+            matrix = tf.matmul(matrix, matrix)
+        return {"trace": tf.fill(tf.shape(steps), tf.linalg.trace(matrix))}
+
+
+def save_toy(folder, factor, warm_up=(1,)):
+    """Writes a version; its warm-up records call it with these scales."""
+    model = Toy(factor)
+    signatures = {
+        "serving_default": model.multiply,
+        "invert": model.invert,
+        "invert_png": model.invert_png,
+        "slow": model.slow,
+    }
+    tf.saved_model.save(model, str(folder), signatures=signatures)
+    extra = pathlib.Path(folder) / "assets.extra"
+    extra.mkdir()
+    with tf.io.TFRecordWriter(str(extra / "tf_serving_warmup_requests")) as writer:
+        for scale in warm_up:
+            log = prediction_log_pb2.PredictionLog()
+            log.predict_log.request.CopyFrom(request(seed=[1], scale=[scale]))
+            writer.write(log.SerializeToString())
+
+
+DTYPES = {
+    "seed": np.int64,
+    "scale": np.float32,
+    "image": np.uint8,
+    "image_bytes": object,
+    "steps": np.int32,
+}
+
+
+def request(signature="", model=NAME, version=None, output_filter=(), **inputs):
+    message = predict_pb2.PredictRequest(output_filter=output_filter)
+    message.model_spec.name = model
+    message.model_spec.signature_name = signature
+    if version is not None:
+        message.model_spec.version.value = version
+    for name, value in inputs.items():
+        array = np.asarray(value, DTYPES.get(name))
+        message.inputs[name].CopyFrom(tf.make_tensor_proto(array))
+    return message
+
+
+class Client:
+    """Stubs of one channel."""
+
+    def __init__(self, port, credentials=None):
+        self.port = port
+        target = f"localhost:{port}"
+        options = [("grpc.max_receive_message_length", -1)]
+        self.channel = (
+            grpc.secure_channel(target, credentials, options)
+            if credentials
+            else grpc.insecure_channel(target, options)
+        )
+        stub = prediction_service_pb2_grpc.PredictionServiceStub(self.channel)
+        self.predict_async = stub.Predict.future
+        self.prediction = stub
+        self.model = model_service_pb2_grpc.ModelServiceStub(self.channel)
+
+    def predict(self, message, timeout=30):
+        return self.prediction.Predict(message, timeout=timeout)
+
+    def multiply(self, seed):
+        """The answer's version and product."""
+        response = self.predict(request(seed=[seed]))
+        product = tf.make_ndarray(response.outputs["product"])
+        return response.model_spec.version.value, product[0]
+
+    def refusal(self, message, timeout=30):
+        """Code and details of the error that a request must meet."""
+        try:
+            self.predict(message, timeout)
+        except grpc.RpcError as error:
+            assert "\n" not in error.details()
+            return error.code(), error.details()
+        raise AssertionError("It was answered.")
+
+    def states(self):
+        message = get_model_status_pb2.GetModelStatusRequest()
+        message.model_spec.name = NAME
+        found = self.model.GetModelStatus(message, timeout=10).model_version_status
+        return {status.version: status.state for status in found}
+
+
+@contextlib.contextmanager
+def serving(base_path, **settings):
+    """A client of a server in this process that polls often."""
+    settings = {"host": "localhost", "port": 0, "poll_seconds": 0.05, **settings}
+    server = local_server.LocalServer(
+        versions.Versions(NAME, pathlib.Path(base_path)),
+        local_server.Settings(**settings),
+    )
+    server.start()
+    client = Client(server.port)
+    try:
+        yield client
+    finally:
+        client.channel.close()
+        server.stop()
+
+
+def eventually(condition, seconds=20):
+    """Waits for what must become true."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "It did not come true."
+        time.sleep(0.02)

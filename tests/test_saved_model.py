@@ -1,0 +1,2 @@
+def test_x(exported):
+    assert (exported / "saved_model.pb").exists()
