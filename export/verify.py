@@ -74,7 +74,7 @@ def check(folder: pathlib.Path) -> None:
         if not (folder / name).is_file():
             raise Failed(f"{folder} is not a whole export: {name} is missing.")
     signatures, requests = _read_description(folder)
-    meta_graph = _read_meta_graph(folder)
+    meta_graph = read_meta_graph(folder)
     _say(_check_signatures(signatures, meta_graph))
     _say(_check_operations(meta_graph))
     _say(_check_warmup(folder, signatures, requests))
@@ -287,7 +287,15 @@ def read_golden(folder: pathlib.Path) -> list[tuple[str, dict, dict]]:
     return requests
 
 
-def _read_meta_graph(folder: pathlib.Path):
+def read_meta_graph(folder: pathlib.Path):
+    """The MetaGraphDef of an export.
+
+    Args:
+        folder: The version's folder.
+
+    Raises:
+        Failed: if it is no SavedModel with one graph, for serving.
+    """
     from google.protobuf.message import DecodeError
     from tensorflow.core.protobuf import saved_model_pb2
 
