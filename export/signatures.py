@@ -590,9 +590,14 @@ def _decode(row: dict, name: str, channels: int) -> tf.Tensor:
     damaged is told by the operation, which therefore has the input's name.
     """
     pixels = tf.io.decode_png(row[name], channels=4, name=f"{name}_decoded")
+    # Where a file has no transparency, the decoder puts the highest level there is
+    # before it makes 8 bits of fewer.
+    depth = tf.io.decode_raw(tf.strings.substr(row[name], _PNG_HEAD, 1), tf.uint8)
+    highest = tf.bitwise.left_shift(1, tf.minimum(tf.cast(depth, tf.int32), 8)) - 1
+    opaque = tf.reduce_all(tf.cast(pixels[:, :, 3], tf.int32) == highest)
     pixels = tf.gather(_LEVELS, tf.cast(pixels, tf.int32))
     colour, alpha = pixels[:, :, :3], pixels[:, :, 3:]
-    colour = colour * alpha + (1 - alpha)
+    colour = tf.where(opaque, colour, colour * alpha + (1 - alpha))
     if channels == 3:
         return colour
     red, green, blue = tf.split(colour, 3, axis=-1)

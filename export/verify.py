@@ -19,7 +19,7 @@ import sys
 import numpy as np
 
 WARMUP_PATH = pathlib.Path("assets.extra", "tf_serving_warmup_requests")
-_FILES = (
+FILES = (
     "saved_model.pb",
     "variables/variables.index",
     "signatures.json",
@@ -70,13 +70,13 @@ def verify(folder: pathlib.Path) -> None:
 
 def check(folder: pathlib.Path) -> None:
     """The same, in this process."""
-    for name in _FILES:
+    for name in FILES:
         if not (folder / name).is_file():
             raise Failed(f"{folder} is not a whole export: {name} is missing.")
     signatures, requests = _read_description(folder)
-    meta_graph = _read_meta_graph(folder)
+    meta_graph = read_meta_graph(folder)
     _say(_check_signatures(signatures, meta_graph))
-    _say(_check_operations(meta_graph))
+    _say(check_operations(meta_graph))
     _say(_check_warmup(folder, signatures, requests))
     _say(_check_v1_session(folder, requests))
     _say(_check_c_api(folder, requests, _tensor_names(meta_graph)))
@@ -287,7 +287,15 @@ def read_golden(folder: pathlib.Path) -> list[tuple[str, dict, dict]]:
     return requests
 
 
-def _read_meta_graph(folder: pathlib.Path):
+def read_meta_graph(folder: pathlib.Path):
+    """The MetaGraphDef of an export.
+
+    Args:
+        folder: The version's folder.
+
+    Raises:
+        Failed: if it is no SavedModel with one graph, for serving.
+    """
     from google.protobuf.message import DecodeError
     from tensorflow.core.protobuf import saved_model_pb2
 
@@ -343,7 +351,18 @@ def _check_default(signature: str, name: str, stored: np.ndarray, expected) -> N
         )
 
 
-def _check_operations(meta_graph) -> str:
+def check_operations(meta_graph) -> str:
+    """Checks that a server has all operations of a graph.
+
+    Args:
+        meta_graph: A MetaGraphDef.
+
+    Returns:
+        What was found, in words.
+
+    Raises:
+        Failed: if some are of another package, call Python or need XLA.
+    """
     import tensorflow as tf
 
     library = meta_graph.graph_def.library.function
