@@ -7,7 +7,7 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
-from helpers import SMOKE
+from helpers import SMOKE, pixels
 from PIL import Image
 from serving_helpers import serving
 
@@ -65,6 +65,16 @@ def exported(finished, tmp_path_factory):
     shutil.copytree(finished, run_dir)
     limits = signatures.Limits(max_pixels=2**16, max_batch=8)
     return saved_model.export(run_dir, None, limits)
+
+
+@pytest.fixture(scope="session")
+def sampled(finished, tmp_path_factory):
+    """Two samples by main.py, seeds 3 and 4: uint8 [2, 44, 66, 3]."""
+    folder = tmp_path_factory.mktemp("sampled") / "out"
+    arguments = [f"--run_dir={finished}", f"--output_dir={folder}", "--num_samples=2"]
+    arguments += ["--seed=3", "--height=44", "--width=66"]
+    assert main.main(["main.py", "sample", *arguments]) == 0
+    return np.stack([pixels(folder / f"seed_{seed:06d}.png") for seed in (3, 4)])
 
 
 @pytest.fixture(scope="session")

@@ -1,7 +1,11 @@
 """What the tests of commands share."""
 
+import io
 import pathlib
 import shutil
+
+import numpy as np
+from PIL import Image
 
 import main
 
@@ -32,3 +36,16 @@ def contents(folder):
         for path in sorted(folder.rglob("*"))
         if path.is_file()
     }
+
+
+def pixels(image):
+    """The pixels of an image file, given as its path or as its bytes."""
+    source = io.BytesIO(image) if isinstance(image, bytes) else image
+    return np.asarray(Image.open(source))
+
+
+def png(array):
+    """The bytes of a PNG file."""
+    file = io.BytesIO()
+    Image.fromarray(array).save(file, format="PNG")
+    return file.getvalue()

@@ -1,0 +1,580 @@
+"""The client against gRPC servers on this machine."""
+
+import ast
+import contextlib
+import pathlib
+import shutil
+import subprocess
+import sys
+import time
+from concurrent import futures
+
+import grpc
+import numpy as np
+import pytest
+import tensorflow as tf
+from helpers import pixels, png, sentence
+from PIL import Image
+from serving_helpers import NAME
+from tensorflow_serving.apis import (
+    get_model_status_pb2,
+    model_service_pb2_grpc,
+    predict_pb2,
+    prediction_service_pb2_grpc,
+)
+
+import export.client
+from export.client import SinGANClient
+
+OPTIONS = [("grpc.max_receive_message_length", 2**28), ("grpc.so_reuseport", 0)]
+IMAGES = np.arange(2 * 3 * 4 * 3, dtype=np.uint8).reshape(2, 3, 4, 3)
+UNAVAILABLE = grpc.StatusCode.UNAVAILABLE
+
+
+class Scripted(prediction_service_pb2_grpc.PredictionServiceServicer):
+    """Keeps requests; answers with codes, then with IMAGES."""
+
+    def __init__(self, *codes, delay=0.0, answer=None):
+        self.codes, self.delay = list(codes), delay
+        self.answer = tf.make_tensor_proto(IMAGES) if answer is None else answer
+        self.requests = []
+
+    def Predict(self, request, context):  # noqa: N802
+        self.requests.append(request)
+        time.sleep(self.delay)
+        if self.codes:
+            context.abort(self.codes.pop(0), "as scripted")
+        response = predict_pb2.PredictResponse()
+        for name in request.output_filter:
+            response.outputs[name].CopyFrom(self.answer)
+        return response
+
+
+class Statuses(model_service_pb2_grpc.ModelServiceServicer):
+    def __init__(self, *states):
+        self.states = states
+
+    def GetModelStatus(self, request, context):  # noqa: N802
+        response = get_model_status_pb2.GetModelStatusResponse()
+        for version, state, error in self.states:
+            found = response.model_version_status.add(version=version, state=state)
+            found.status.error_message = error
+        return response
+
+
+@contextlib.contextmanager
+def serving(servicer, port=0, pem=None):
+    server = grpc.server(futures.ThreadPoolExecutor(4), options=OPTIONS)
+    if isinstance(servicer, Statuses):
+        model_service_pb2_grpc.add_ModelServiceServicer_to_server(servicer, server)
+    else:
+        add = prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server
+        add(servicer, server)
+    if pem:
+        credentials = grpc.ssl_server_credentials([pem])
+        target = f"localhost:{server.add_secure_port('localhost:0', credentials)}"
+    else:
+        target = f"127.0.0.1:{server.add_insecure_port(f'127.0.0.1:{port}')}"
+    server.start()
+    try:
+        yield target
+    finally:
+        server.stop(None).wait()
+
+
+def sent(scripted):
+    """The inputs of the one request, as arrays."""
+    (request,) = scripted.requests
+    return {name: tf.make_ndarray(tensor) for name, tensor in request.inputs.items()}
+
+
+def command(capsys, *arguments):
+    """Runs a command in this process: status, standard output, standard error."""
+    status = export.client.main(["client", *map(str, arguments)])
+    captured = capsys.readouterr()
+    return status, captured.out, captured.err
+
+
+# What is sent.
+
+
+def test_every_input_is_sent_with_one_row_for_each_seed():
+    scripted = Scripted()
+    with serving(scripted) as target, SinGANClient(target, "coffee") as client:
+        images = client.sample([5, -6], [0, 1], 9, 11, 0.5)
+    inputs = sent(scripted)
+    expected = {
+        "seed": np.int64([5, -6]),
+        "start_scale": np.int32([0, 1]),
+        "height": np.int32([9, 9]),
+        "width": np.int32([11, 11]),
+        "noise_scale": np.float32([0.5, 0.5]),
+    }
+    assert set(inputs) == set(expected)
+    for name, value in expected.items():
+        assert inputs[name].dtype == value.dtype
+        np.testing.assert_array_equal(inputs[name], value)
+    assert scripted.requests[0].model_spec.name == "coffee"
+    assert scripted.requests[0].model_spec.signature_name == "sample"
+    assert not scripted.requests[0].model_spec.HasField("version_choice")
+    np.testing.assert_array_equal(images, IMAGES)
+    images[0] = 0  # The caller's own.
+
+
+def test_a_size_that_is_left_out_is_not_sent():
+    scripted = Scripted()
+    with serving(scripted) as target, SinGANClient(target) as client:
+        client.sample(7)
+    assert set(sent(scripted)) == {"seed", "start_scale", "noise_scale"}
+
+
+def test_super_resolve_sends_every_input():
+    scripted = Scripted()
+    with serving(scripted) as target, SinGANClient(target) as client:
+        client.super_resolve(list(IMAGES), factor=2, seeds=[1, 2])
+    inputs = sent(scripted)
+    assert set(inputs) == {"image", "factor", "seed"}
+    np.testing.assert_array_equal(inputs["image"], IMAGES)
+    np.testing.assert_array_equal(inputs["factor"], np.float32([2, 2]))
+    np.testing.assert_array_equal(inputs["seed"], [1, 2])
+
+
+def test_edit_sends_a_full_mask_where_none_is_given():
+    scripted = Scripted()
+    with serving(scripted) as target, SinGANClient(target) as client:
+        client.edit(IMAGES, 2)
+    inputs = sent(scripted)
+    assert set(inputs) == {"image", "injection_scale", "mask", "seed"}
+    assert inputs["mask"].shape == (2, 3, 4, 1) and inputs["mask"].min() == 255
+    np.testing.assert_array_equal(inputs["injection_scale"], [2, 2])
+
+
+def test_png_files_go_and_come_as_bytes():
+    files = [b"\x89PNG one\0", b"\x89PNG two\0\0"]
+    answer = tf.make_tensor_proto(files)
+    scripted = Scripted(answer=answer)
+    with serving(scripted) as target, SinGANClient(target) as client:
+        assert client.edit(files, 1, seeds=3, png=True) == files
+    assert scripted.requests[0].model_spec.signature_name == "edit_png"
+    assert sent(scripted)["image_bytes"].tolist() == files
+    assert sent(scripted)["mask_bytes"].tolist() == [b"", b""]
+
+
+def test_answers_in_the_other_encoding_are_read():
+    """TensorFlow Serving puts numbers into lists, not into one string of bytes."""
+    answer = tf.make_tensor_proto(IMAGES)
+    answer.tensor_content = b""
+    answer.int_val.extend(IMAGES.ravel().tolist())
+    with serving(Scripted(answer=answer)) as target, SinGANClient(target) as client:
+        np.testing.assert_array_equal(client.reconstruct(2), IMAGES)
+
+
+@pytest.mark.parametrize(
+    "choice, field, value",
+    [({"version": 3}, "version", 3), ({"label": "canary"}, "version_label", "canary")],
+)
+def test_a_version_is_chosen_by_number_or_label(choice, field, value):
+    scripted = Scripted()
+    with serving(scripted) as target, SinGANClient(target, **choice) as client:
+        client.sample(1)
+    spec = scripted.requests[0].model_spec
+    assert spec.WhichOneof("version_choice") == field
+    assert getattr(getattr(spec, field), "value", spec.version_label) == value
+
+
+# What is refused before it is sent.
+
+
+@pytest.mark.parametrize(
+    "call, said",
+    [
+        (lambda c: c.sample([]), "seeds"),
+        (lambda c: c.sample([[1]]), "seeds"),
+        (lambda c: c.sample([1.5]), "seeds"),
+        (lambda c: c.sample([True]), "seeds"),
+        (lambda c: c.sample(2**63), "seeds"),
+        (lambda c: c.sample(1, start_scale=-1), "start_scale"),
+        (lambda c: c.sample([1, 2], start_scale=[0, 1, 2]), "start_scale"),
+        (lambda c: c.sample(1, height=0), "height"),
+        (lambda c: c.sample(1, width=2**31), "width"),
+        (lambda c: c.sample(1, noise_scale=float("nan")), "noise_scale"),
+        (lambda c: c.sample(1, noise_scale="loud"), "noise_scale"),
+        (lambda c: c.super_resolve([]), "images"),
+        (lambda c: c.super_resolve(IMAGES / 255), "uint8"),
+        (lambda c: c.super_resolve(IMAGES[0]), "[B, H, W, C]"),
+        (lambda c: c.super_resolve(IMAGES[..., :2]), "channels"),
+        (lambda c: c.super_resolve([IMAGES[0], IMAGES[0, :2]]), "one size"),
+        (lambda c: c.super_resolve([b"png"]), "png=True"),
+        (lambda c: c.super_resolve(IMAGES, png=True), "bytes"),
+        (lambda c: c.super_resolve(b"png", png=True), "bytes"),
+        (lambda c: c.super_resolve(IMAGES, factor=17), "from 1 to 16"),
+        (lambda c: c.super_resolve(IMAGES, seeds=[1, 2, 3]), "seeds"),
+        (lambda c: c.edit(IMAGES, 0), "injection_scale"),
+        (lambda c: c.edit(IMAGES, 1, masks=IMAGES[..., :1][:1]), "masks"),
+        (lambda c: c.edit(IMAGES, 1, masks=IMAGES), "masks"),
+        (lambda c: c.edit([b"png"], 1, masks=IMAGES[:1], png=True), "masks"),
+        (lambda c: c.reconstruct(0), "count"),
+        (lambda c: c.reconstruct(1.5), "count"),
+    ],
+)
+def test_arguments_are_checked_before_anything_is_sent(call, said):
+    # Nothing listens there.
+    with SinGANClient("127.0.0.1:1", deadline=1) as client:
+        with pytest.raises(ValueError, match=re_escape(said)):
+            call(client)
+
+
+def re_escape(text):
+    return text.replace("[", r"\[").replace("]", r"\]")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"model": ""},
+        {"version": 1, "label": "stable"},
+        {"version": -1},
+        {"deadline": 0},
+        {"deadline": float("inf")},
+        {"max_message_bytes": 0},
+        {"max_message_bytes": 2**31},
+    ],
+)
+def test_a_client_refuses_settings_that_cannot_work(arguments):
+    with pytest.raises(ValueError):
+        SinGANClient("127.0.0.1:1", **arguments)
+
+
+# Retries, deadlines, limits, encryption.
+
+
+def test_it_asks_again_when_the_server_is_unavailable():
+    scripted = Scripted(UNAVAILABLE, UNAVAILABLE)
+    with serving(scripted) as target, SinGANClient(target) as client:
+        np.testing.assert_array_equal(client.sample([1, 2]), IMAGES)
+    assert len(scripted.requests) == 3
+
+
+def test_it_asks_again_with_a_large_request():
+    """gRPC's own buffer for what may have to be sent again holds 256 KiB."""
+    scripted = Scripted(UNAVAILABLE, UNAVAILABLE)
+    image = np.zeros([1, 600, 600, 3], np.uint8)
+    with serving(scripted) as target, SinGANClient(target) as client:
+        client.super_resolve(image)
+    assert len(scripted.requests) == 3
+    assert scripted.requests[2].ByteSize() > image.size
+
+
+def test_it_waits_between_attempts_and_gives_up_after_five():
+    scripted = Scripted(*[UNAVAILABLE] * 9)
+    with serving(scripted) as target, SinGANClient(target) as client:
+        start = time.monotonic()
+        with pytest.raises(grpc.RpcError) as refused:
+            client.sample(1)
+        waited = time.monotonic() - start
+    assert refused.value.code() == UNAVAILABLE
+    assert len(scripted.requests) == 5
+    # 0.2 + 0.4 + 0.8 + 1.6 seconds, which gRPC varies.
+    assert 0.3 < waited < 10
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        grpc.StatusCode.INVALID_ARGUMENT,
+        grpc.StatusCode.DEADLINE_EXCEEDED,
+        grpc.StatusCode.RESOURCE_EXHAUSTED,
+        grpc.StatusCode.INTERNAL,
+        grpc.StatusCode.NOT_FOUND,
+    ],
+)
+def test_it_does_not_ask_again_after_another_code(code):
+    scripted = Scripted(code, code)
+    with serving(scripted) as target, SinGANClient(target) as client:
+        with pytest.raises(grpc.RpcError) as refused:
+            client.sample(1)
+    assert refused.value.code() == code
+    assert refused.value.details() == "as scripted"
+    assert len(scripted.requests) == 1
+
+
+def test_the_deadline_ends_a_call_and_is_not_tried_again():
+    scripted = Scripted(delay=1.5)
+    with serving(scripted) as target, SinGANClient(target, deadline=0.3) as client:
+        with pytest.raises(grpc.RpcError) as refused:
+            client.sample(1)
+    assert refused.value.code() == grpc.StatusCode.DEADLINE_EXCEEDED
+    assert len(scripted.requests) == 1
+
+
+def test_a_server_that_starts_late_is_waited_for():
+    with serving(Scripted()) as target:
+        port = target.split(":")[1]
+    with SinGANClient(target) as client, futures.ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(client.sample, [1, 2])
+        time.sleep(0.4)
+        with serving(Scripted(), port):
+            np.testing.assert_array_equal(waiting.result(30), IMAGES)
+
+
+def test_messages_may_be_larger_than_grpc_allows_by_default():
+    large = np.zeros([1, 1300, 1300, 3], np.uint8)
+    scripted = Scripted(answer=tf.make_tensor_proto(large))
+    with serving(scripted) as target:
+        with SinGANClient(target) as client:
+            assert client.super_resolve(large).shape == large.shape
+        with SinGANClient(target, max_message_bytes=2**22) as client:
+            with pytest.raises(grpc.RpcError) as refused:
+                client.sample(1)
+    assert refused.value.code() == grpc.StatusCode.RESOURCE_EXHAUSTED
+
+
+def test_several_addresses_are_used_in_turn():
+    one, two = Scripted(), Scripted()
+    with serving(one) as first, serving(two) as second:
+        with SinGANClient(f"ipv4:{first},{second}") as client:
+            deadline = time.monotonic() + 20
+            while not (one.requests and two.requests):
+                assert time.monotonic() < deadline
+                client.sample(1)
+
+
+def test_a_closed_client_sends_nothing_more():
+    with serving(Scripted()) as target:
+        with SinGANClient(target) as client:
+            client.sample(1)
+        with pytest.raises(ValueError, match="closed"):
+            client.sample(1)
+
+
+def test_tls_checks_the_server_against_the_certificates(pem, capsys):
+    cert, key = (path.read_bytes() for path in pem)
+    available = get_model_status_pb2.ModelVersionStatus.State.AVAILABLE
+    statuses = Statuses((1, available, ""))
+    with serving(statuses, pem=(key, cert)) as target:
+        with SinGANClient(target, root_certificates=cert) as client:
+            assert client.status() == {1: "AVAILABLE"}
+        # Signed by nobody that the system trusts; and no encryption at all.
+        for arguments in ({"tls": True}, {}):
+            with SinGANClient(target, deadline=1, **arguments) as client:
+                with pytest.raises(grpc.RpcError):
+                    client.status()
+        flags = [f"--target={target}", f"--root_certificates={pem[0]}"]
+        status, out, _ = command(capsys, "status", *flags)
+    assert (status, out) == (0, "singan version 1: AVAILABLE\n")
+
+
+# With the exported model.
+
+
+@pytest.fixture
+def served(served_export):
+    """The target of a local server of the export."""
+    return f"127.0.0.1:{served_export.port}"
+
+
+def test_samples_are_those_of_main_to_the_last_bit(served, sampled):
+    with SinGANClient(served, NAME) as client:
+        images = client.sample([3, 4], height=44, width=66)
+        files = client.sample([3, 4], height=44, width=66, png=True)
+    np.testing.assert_array_equal(images, sampled)
+    np.testing.assert_array_equal([pixels(file) for file in files], sampled)
+
+
+def test_sizes_that_are_left_out_are_the_photographs(served):
+    with SinGANClient(served, NAME) as client:
+        assert client.sample([1, 2]).shape == (2, 32, 48, 3)
+        assert client.reconstruct(3).shape == (3, 32, 48, 3)
+
+
+def test_super_resolve_enlarges(served):
+    with SinGANClient(served, NAME) as client:
+        photograph = client.reconstruct()
+        images = client.super_resolve(photograph, 1.5, seeds=8)
+        (file,) = client.super_resolve([png(photograph[0])], 1.5, seeds=8, png=True)
+    assert images.shape == (1, 48, 72, 3)
+    np.testing.assert_array_equal(pixels(file), images[0])
+
+
+def test_edit_keeps_what_is_outside_the_mask(served):
+    with SinGANClient(served, NAME) as client:
+        photograph = client.reconstruct()
+        mask = np.zeros([1, 32, 48, 1], np.uint8)
+        mask[:, 10:30, 20:40] = 255
+        images = client.edit(photograph, 1, mask, seeds=2)
+        everywhere = client.edit(photograph, 1, seeds=2)
+        files = [png(photograph[0])], 1, [png(mask[0, ..., 0])], 2
+        (file,) = client.edit(*files, png=True)
+    np.testing.assert_array_equal(images, np.where(mask, everywhere, photograph))
+    assert (images != photograph).any()
+    np.testing.assert_array_equal(pixels(file), images[0])
+
+
+def test_what_the_model_refuses_says_which_input(served):
+    with SinGANClient(served, NAME) as client:
+        with pytest.raises(grpc.RpcError) as refused:
+            client.sample(1, start_scale=99)
+    assert refused.value.code() == grpc.StatusCode.INVALID_ARGUMENT
+    assert "start_scale must be from 0 to" in refused.value.details()
+
+
+def test_status_and_metadata_tell_what_is_served(served):
+    with SinGANClient(served, NAME) as client:
+        assert client.status() == {1: "AVAILABLE"}
+        metadata = client.metadata()
+    assert metadata["edit"] == {
+        "inputs": {
+            "image": ("DT_UINT8", (-1, -1, -1, 3)),
+            "injection_scale": ("DT_INT32", (-1,)),
+            "mask": ("DT_UINT8", (-1, -1, -1, 1)),
+            "seed": ("DT_INT64", (-1,)),
+        },
+        "outputs": {"image": ("DT_UINT8", (-1, -1, -1, 3))},
+    }
+
+
+# The command line.
+
+
+def test_sample_writes_an_image_for_each_seed_and_a_sheet(
+    served, sampled, tmp_path, capsys
+):
+    arguments = [f"--target={served}", f"--model={NAME}", "--seeds=3,4", "--height=44"]
+    arguments += ["--width=66", f"--output_dir={tmp_path / 'out'}"]
+    status, out, _ = command(capsys, "sample", *arguments)
+    assert status == 0 and str(tmp_path / "out") in out
+    names = sorted(path.name for path in (tmp_path / "out").iterdir())
+    assert names == ["contact_sheet.png", "seed_000003.png", "seed_000004.png"]
+    for name, expected in zip(names[1:], sampled):
+        np.testing.assert_array_equal(pixels(tmp_path / "out" / name), expected)
+    sheet = pixels(tmp_path / "out" / names[0])
+    np.testing.assert_array_equal(sheet[6:50, 6:72], sampled[0])
+    np.testing.assert_array_equal(sheet[6:50, 78:144], sampled[1])
+
+    status, _, error = command(capsys, "sample", *arguments)
+    assert status == 1 and "--overwrite" in sentence(error)
+    status, _, _ = command(capsys, "sample", *arguments, "--overwrite")
+    assert status == 0
+
+
+def test_the_other_commands_write_what_the_methods_return(served, tmp_path, capsys):
+    common = [f"--target={served}", f"--model={NAME}"]
+    made = tmp_path / "reconstructed"
+    assert command(capsys, "reconstruct", *common, f"--output_dir={made}")[0] == 0
+    photograph = made / "reconstruction.png"
+    # Another format on its way becomes PNG.
+    tiff = tmp_path / "photograph.tiff"
+    Image.open(photograph).save(tiff)
+    mask = tmp_path / "mask.png"
+    Image.fromarray(np.uint8([[0, 255] * 24] * 32)).save(mask)
+    with SinGANClient(served, NAME) as client:
+        photo = client.reconstruct()
+        enlarged = client.super_resolve(photo, 2, 5)
+        edited = client.edit(photo, 1, np.asarray(Image.open(mask))[None, ..., None])
+    np.testing.assert_array_equal(pixels(photograph), photo[0])
+    for name, arguments, expected in (
+        ("super_resolve", [f"--input={tiff}", "--factor=2", "--seeds=5"], enlarged),
+        ("edit", [f"--input={tiff}", f"--mask={mask}", "--injection_scale=1"], edited),
+    ):
+        folder = tmp_path / name
+        status, _, error = command(
+            capsys, name, *common, *arguments, f"--output_dir={folder}"
+        )
+        assert (status, error) == (0, "")
+        (path,) = folder.glob("seed_*.png")
+        np.testing.assert_array_equal(pixels(path), expected[0])
+        assert (folder / "contact_sheet.png").exists()
+
+
+def test_status_says_what_is_wrong_with_a_version(capsys):
+    states = get_model_status_pb2.ModelVersionStatus.State
+    healthy = (2, states.AVAILABLE, "")
+    broken = (3, states.END, "no variables")
+    with serving(Statuses(healthy, broken)) as target:
+        status, out, _ = command(capsys, "status", f"--target={target}")
+    assert status == 0
+    assert out.splitlines() == [
+        "singan version 2: AVAILABLE",
+        "singan version 3: END: no variables",
+    ]
+    with serving(Statuses(broken)) as target:
+        status, _, error = command(capsys, "status", f"--target={target}")
+    assert status == 1 and "No version of singan" in sentence(error)
+
+
+def test_refusals_are_sentences(served, tmp_path, capsys):
+    common = [f"--target={served}", f"--model={NAME}", f"--output_dir={tmp_path / 'o'}"]
+    status, _, error = command(capsys, "sample", *common, "--start_scale=99")
+    assert status == 1 and "INVALID_ARGUMENT" in sentence(error)
+    assert "start_scale must be from 0" in error
+    nobody = ["--target=127.0.0.1:1", "--deadline=0.5"]
+    status, _, error = command(capsys, "sample", *nobody)
+    assert status == 1 and "127.0.0.1:1" in sentence(error)
+    (tmp_path / "not.png").write_bytes(b"not an image")
+    (tmp_path / "cut.tiff").write_bytes(b"II*\0\x08\0\0\0")
+    for path in ("not.png", "cut.tiff", "absent.png"):
+        arguments = [*common, f"--input={tmp_path / path}"]
+        status, _, error = command(capsys, "super_resolve", *arguments)
+        assert status == 1 and path in sentence(error)
+    status, _, error = command(capsys, "status", "--root_certificates=absent.pem")
+    assert status == 1 and "absent.pem" in sentence(error)
+    (tmp_path / "file").write_text("")
+    arguments = [*common[:2], f"--output_dir={tmp_path / 'file' / 'in'}"]
+    status, _, error = command(capsys, "reconstruct", *arguments)
+    assert status == 1 and "--output_dir" in sentence(error)
+
+
+@pytest.mark.parametrize(
+    "arguments, said",
+    [
+        (["smple"], "did you mean sample"),
+        (["sample", "--sed=1"], "sed"),
+        (["sample", "extra"], "extra is not a flag"),
+        (["sample", "--seeds=one"], "--seeds"),
+        (["sample", "--seeds="], "--seeds"),
+        (["sample", "--height=0"], "height"),
+        (["super_resolve"], "--input is missing"),
+        (["super_resolve", "--factor=17"], "factor"),
+        (["edit", "--input=x"], "--injection_scale is missing"),
+        (["status", "--version=1", "--label=stable"], "choose one"),
+    ],
+)
+def test_bad_usage_is_told_in_a_sentence(arguments, said, capsys):
+    status, _, error = command(capsys, *arguments)
+    assert status == 2 and said in sentence(error)
+
+
+def test_help_lists_commands_and_flags(capsys):
+    status, out, _ = command(capsys)
+    assert status == 0
+    for name in export.client.COMMANDS:
+        assert name in out
+        status, told, _ = command(capsys, name, "--help")
+        assert status == 0 and "--target=localhost:8500" in told
+
+
+def test_the_file_needs_nothing_of_this_repository(tmp_path):
+    source = pathlib.Path(export.client.__file__)
+    nodes = list(ast.walk(ast.parse(source.read_text(encoding="utf-8"))))
+    roots = {
+        alias.name.split(".")[0]
+        for node in nodes
+        if isinstance(node, ast.Import)
+        for alias in node.names
+    } | {
+        node.module.split(".")[0] for node in nodes if isinstance(node, ast.ImportFrom)
+    }
+    third_party = (
+        roots - set(sys.stdlib_module_names) if sys.version_info >= (3, 10) else roots
+    )
+    assert third_party >= {"grpc", "tensorflow_serving"}
+    assert {"singan_tf", "keras", "export"}.isdisjoint(third_party)
+    copied = shutil.copy(source, tmp_path)
+    result = subprocess.run(
+        [sys.executable, copied, "--help"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert "super_resolve" in result.stdout
