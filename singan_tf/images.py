@@ -243,7 +243,11 @@ def contact_sheet(
     if not images or len(images) != len(captions):
         raise ValueError(f"{len(images)} images with {len(captions)} captions")
     columns = min(columns or math.ceil(math.sqrt(len(images))), len(images))
-    thumbnails = [_thumbnail(_to_pillow(image), max_side) for image in images]
+    pictures = [_to_pillow(image) for image in images]
+    largest = max(max(picture.size) for picture in pictures)
+    # Small images are enlarged to about the size of the largest that is not.
+    side = min(max_side, largest) if largest >= max_side / 2 else max_side
+    thumbnails = [_thumbnail(picture, side) for picture in pictures]
     font = ImageFont.load_default()
     line = font.getbbox("Ag")[3] + _MARGIN
     # Narrow images still leave room for a word.

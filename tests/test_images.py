@@ -681,6 +681,16 @@ def test_contact_sheet_thumbnails():
     assert (sheet[:top] == 255).all() and (sheet[:, : left - 1] == 255).all()
 
 
+def test_contact_sheet_enlarges_no_further_than_the_largest():
+    small, large = COLOUR[:4, :5], np.full((32, 40, 1), 0.5, np.float32)
+    sheet = images.contact_sheet([small, large], ["small", "large"], 2, max_side=64)
+    top = left = images._MARGIN
+    enlarged = small.repeat(8, 0).repeat(8, 1)  # 40 // 5
+    np.testing.assert_array_equal(sheet[top : top + 32, left : left + 40], enlarged)
+    second = left + 40 + images._MARGIN
+    assert (sheet[top : top + 32, second : second + 40] == 191).all()
+
+
 def test_contact_sheet_captions():
     tile = np.full((1, 64, 64, 3), 1.0, np.float32)  # white on white
     blank = images.contact_sheet([tile], [""], max_side=64)
