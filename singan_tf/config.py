@@ -7,6 +7,7 @@ is written down here and nowhere else. Standard library only.
 
 import dataclasses
 import math
+import re
 from typing import Any, Optional
 
 from singan_tf.errors import UsageError, UserError
@@ -209,6 +210,104 @@ class TrainingConfig(_Section):
             )
 
 
+ADVERSARIES = (
+    "critic",
+    "frechet",
+    "nearest_neighbor",
+    "aligned_nearest_neighbor",
+    "sliced_wasserstein",
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class AdversaryConfig(_Section):
+    """What a generator is trained against: a critic, or a distance of patches."""
+
+    adversary: str = _setting(
+        "critic",
+        f"{' | '.join(ADVERSARIES)}, at every scale or by scale, such as "
+        "0-3:critic,4-:sliced_wasserstein. At a scale with a distance there is no "
+        "critic, and a step is one update of the generator.",
+    )
+    patch_weight: float = _setting(
+        1.0, "Weight of a distance, as a multiple of the one that suits it.", 0
+    )
+    patch_size: int = _setting(7, "Side of a distance's patches, in pixels.", 1)
+    patch_stride: int = _setting(1, "Pixels from one patch to the next.", 1)
+    patch_count: int = _setting(
+        4096,
+        "Patches compared in an update, drawn at random; 0 compares all. The Frechet "
+        "distance always takes all.",
+        0,
+    )
+    patch_projections: int = _setting(
+        64, "Random directions of the sliced Wasserstein distance in an update.", 1
+    )
+    patch_memory: int = _setting(
+        256, "MiB that a search for nearest neighbours may hold.", 1
+    )
+    patch_alignment: str = _setting(
+        "covariance",
+        "What aligned_nearest_neighbor aligns first: the covariance of patches, or "
+        "only the variance of each value.",
+        choices=("covariance", "variance"),
+    )
+
+    def __post_init__(self):
+        """Checks the fields.
+
+        Raises:
+            UsageError: if a value is out of its range, or the schedule is not one.
+        """
+        super().__post_init__()
+        _read_schedule(self.adversary)
+
+    def at(self, scale: int) -> str:
+        """The adversary at a scale, one of `ADVERSARIES`."""
+        ranges = _read_schedule(self.adversary)
+        return next(name for first, name in reversed(ranges) if first <= scale)
+
+
+def _read_schedule(text: str) -> list[tuple[int, str]]:
+    """The first scale and the name of each adversary, in order.
+
+    Raises:
+        UsageError: if there is a scale without an adversary, or with two, or the
+            text is not understood.
+    """
+
+    def wrong(reason):
+        return UsageError(f"--adversary={text} {reason}.")
+
+    ranges, expected = [], 0
+    for entry in text.split(","):
+        match = re.fullmatch(r"\s*(?:(\d+)(-?)(\d*):)?(\w+)\s*", entry)
+        if not match or (match[3] and not match[2]):
+            raise wrong(
+                f"has {entry.strip()!r}, which is neither a name nor like "
+                "0-3:critic or 4-:critic"
+            )
+        name = match[4]
+        if name not in ADVERSARIES:
+            raise wrong(f"names {name}, which is not one of {', '.join(ADVERSARIES)}")
+        first = int(match[1] or 0)
+        open_ended = not match[1] or (match[2] and not match[3])
+        last = math.inf if open_ended else int(match[3] or first)
+        if last < first:
+            raise wrong(f"has a range from {first} down to {last}")
+        ranges.append((first, last, name))
+    ranges.sort(key=lambda entry: entry[0])
+    for first, last, _ in ranges:
+        if first < expected:
+            raise wrong(f"gives scale {first} to two adversaries")
+        if first > expected:
+            raise wrong(f"gives scale {expected} to none")
+        expected = last + 1
+    if expected != math.inf:
+        raise wrong(f"gives scale {expected} to none; end it with {expected}-:NAME")
+    return [(first, name) for first, _, name in ranges]
+
+
 @dataclasses.dataclass(frozen=True)
 class RuntimeConfig(_Section):
     """How a run is carried out; it may change between a run and its resumption."""
@@ -233,7 +332,24 @@ class Config:
     pyramid: PyramidConfig = PyramidConfig()
     network: NetworkConfig = NetworkConfig()
     training: TrainingConfig = TrainingConfig()
+    adversary: AdversaryConfig = AdversaryConfig()
     runtime: RuntimeConfig = RuntimeConfig()
+
+    def __post_init__(self):
+        """Checks what concerns two sections.
+
+        Raises:
+            UsageError: if patches do not fit into the smallest image that is seen.
+        """
+        patch = self.adversary.patch_size
+        for name, side in (
+            ("min_size", self.pyramid.min_size),
+            ("crop_size", self.training.crop_size),
+        ):
+            if side and patch > side:
+                raise UsageError(
+                    f"--patch_size={patch} must be at most --{name}={side}."
+                )
 
 
 SECTIONS = {field.name: field.type for field in dataclasses.fields(Config)}

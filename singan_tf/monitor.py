@@ -125,5 +125,11 @@ class Monitor:
 
 
 def _step_cost(config: Config, scale: int, size: tuple[int, int]) -> float:
-    pixels = math.prod(min(config.training.crop_size or side, side) for side in size)
-    return pixels * scale_width(config.network, scale) ** 2 + _OVERHEAD
+    training = config.training
+    pixels = math.prod(min(training.crop_size or side, side) for side in size)
+    # Passes through a network: with a critic, 13 in its update and 8 in the
+    # generator's; without, the generator's alone.
+    with_critic = 13 * training.critic_updates + 8 * training.generator_updates
+    passes = with_critic if config.adversary.at(scale) == "critic" else 6
+    share = passes / with_critic
+    return share * (pixels * scale_width(config.network, scale) ** 2 + _OVERHEAD)

@@ -13,6 +13,8 @@ PREVIOUS_STREAM = 1_001
 MIXING_STREAM = 1_002
 FAKE_CROP_STREAM = 1_003
 REAL_CROP_STREAM = 1_004
+PATCH_STREAM = 1_005
+PROJECTION_STREAM = 1_006
 
 
 def normal(seeds: tf.Tensor, stream: int, shape) -> tf.Tensor:

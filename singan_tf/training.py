@@ -1,8 +1,9 @@
-"""Training: one scale after the other, each against a critic of its own.
+"""Training: one scale after the other, each against an adversary of its own.
 
 `train` walks the pyramid; `train_scale` builds the players of a scale, restores
 what an earlier process left, and repeats the step of `_make_step`, which holds the
-whole recipe of the paper. Every random number is derived from (seed, scale, step,
+whole recipe of the paper, or its short form where a distance of patches stands in for
+the critic. Every random number is derived from (seed, scale, step,
 update), so a resumed run draws what an uninterrupted one would.
 """
 
@@ -21,6 +22,7 @@ from singan_tf import (
     losses,
     networks,
     noise,
+    patch_losses,
     pyramid,
     stages,
 )
@@ -44,12 +46,15 @@ class Interrupted(Exception):
 
 
 class Players(NamedTuple):
-    """What a scale trains: a stage, its critic and their optimizers."""
+    """What a scale trains: a stage, its critic and their optimizers.
+
+    There is no critic where the adversary is a distance.
+    """
 
     stage: stages.ConvolutionalStage
-    critic: networks.Critic
+    critic: Optional[networks.Critic]
     generator_optimizer: tf.keras.optimizers.Optimizer
-    critic_optimizer: tf.keras.optimizers.Optimizer
+    critic_optimizer: Optional[tf.keras.optimizers.Optimizer]
 
 
 class Run(NamedTuple):
@@ -121,7 +126,7 @@ def train_scale(
     real: tf.Tensor,
     critic_below: Optional[networks.Critic],
     palette: Optional[np.ndarray] = None,
-) -> networks.Critic:
+) -> Optional[networks.Critic]:
     """Trains the stage of one scale and appends it to the pyramid.
 
     Args:
@@ -129,12 +134,13 @@ def train_scale(
         singan: The stages of the coarser scales.
         scale: The scale to train.
         real: The photograph there, float32 [1, H, W, C] in [-1, 1].
-        critic_below: Of the coarser scale, to start from; None at scale 0.
+        critic_below: The nearest of the coarser scales, to start from, if any.
         palette: The only colours of its previous images, float32 [K, C]; None for
             all.
 
     Returns:
-        The scale's critic.
+        The critic for a finer scale to start from: this scale's, or where that has
+        none, the one from below.
 
     Raises:
         Interrupted: if the run was asked to stop.
@@ -147,7 +153,8 @@ def train_scale(
         players = _make_players(run.config, scale, palette)
         if scale > 0:
             _warm_start(players.stage.generator, singan.stages[-1].generator)
-            _warm_start(players.critic, critic_below)
+            if players.critic is not None and critic_below is not None:
+                _warm_start(players.critic, critic_below)
             players.stage.noise_amplitude.assign(
                 noise_amplitude(
                     real, previous_reconstruction, training.noise_amplitude_weight
@@ -157,13 +164,15 @@ def train_scale(
         if scale == 0:
             singan.set_reconstruction_noise(_reconstruction_seed(training, 0))
 
-    saved = {**players._asdict(), **checkpoint.model_objects(singan, scale)}
+    critic = critic_below if players.critic is None else players.critic
+    saved = {name: each for name, each in players._asdict().items() if each is not None}
+    saved.update(checkpoint.model_objects(singan, scale))
     history, fresh = [], []
     state = checkpoint.read_state(run.folder, scale)
     if state is not None:
         checkpoint.restore(run.folder, scale, state, saved)
         if state.finished:
-            return players.critic
+            return critic
         history.extend(checkpoint.read_losses(run.folder, scale, state))
 
     def save(finished):
@@ -192,7 +201,7 @@ def train_scale(
     pictures = _write_pictures(singan, scale, training.seed, run.folder)
     run.monitor.finish_scale(scale, real, *pictures)
     save(finished=True)
-    return players.critic
+    return critic
 
 
 def retrain_scale(
@@ -217,9 +226,12 @@ def retrain_scale(
     Raises:
         UserError: if the run is damaged or training diverges.
     """
-    critic_below = networks.build_critic(run.config, scale - 1)
-    state = checkpoint.read_state(run_dir, scale - 1)
-    checkpoint.restore(run_dir, scale - 1, state, {"critic": critic_below})
+    critic_below = None
+    for below in range(scale):
+        if run.config.adversary.at(below) == "critic":
+            critic_below = networks.build_critic(run.config, below)
+            state = checkpoint.read_state(run_dir, below)
+            checkpoint.restore(run_dir, below, state, {"critic": critic_below})
     real = images.read(run_dir / "pyramid" / f"{scale:02d}.png", singan.channels)
     retrained = singan.coarsest(scale)
     train_scale(run, retrained, scale, tf.constant(real), critic_below, palette)
@@ -267,17 +279,19 @@ def _make_players(
     """Creates a scale's networks and fresh optimizers."""
     training = config.training
     stage = stages.build_stage(config, scale, palette)
-    critic = networks.build_critic(config, scale)
+    critic = critic_optimizer = None
+    if config.adversary.at(scale) == "critic":
+        critic = networks.build_critic(config, scale)
+        critic_optimizer = _make_optimizer(
+            training, training.critic_learning_rate, training.critic_updates, 0.0
+        )
+        critic_optimizer.build(critic.trainable_variables)
     generator_optimizer = _make_optimizer(
         training,
         training.generator_learning_rate,
-        training.generator_updates,
+        training.generator_updates if critic is not None else 1,
         training.moving_average,
     )
-    critic_optimizer = _make_optimizer(
-        training, training.critic_learning_rate, training.critic_updates, 0.0
-    )
-    critic_optimizer.build(critic.trainable_variables)
     if not training.moving_average:
         generator_optimizer.build(stage.generator.trainable_variables)
     return Players(stage, critic, generator_optimizer, critic_optimizer)
@@ -373,6 +387,18 @@ def _make_step(
     if pool is not None and not whole:
         pool = stage.pad(pool)
 
+    if critic is not None:
+        draws, generator_updates = training.critic_updates, training.generator_updates
+        adversarial_weight, real_stream = 1.0, noise.REAL_CROP_STREAM
+    else:
+        # There are no two players to keep in balance: a step is one update.
+        draws, generator_updates = 1, 1
+        adversarial_weight = patch_losses.weight(config.adversary, scale)
+        distance = patch_losses.make(config.adversary, scale, real if whole else None)
+        # Crops are compared at one place: the photograph's patches are not the same
+        # everywhere, and a crop of a fake is not to resemble all of them.
+        real_stream = noise.FAKE_CROP_STREAM
+
     def corners(seeds, stream):
         free = tf.constant([size[0] - crop_size[0], size[1] - crop_size[1]], tf.float32)
         # Uniform numbers are below 1, so every corner is equally likely.
@@ -406,7 +432,7 @@ def _make_step(
     def crop_like_real(image, seeds, window):
         if whole:
             return tf.repeat(image, local_batch, axis=0)
-        at = corners(seeds, noise.REAL_CROP_STREAM)
+        at = corners(seeds, real_stream)
         return stages.crop(image, at, window)
 
     def draw_reconstruction_inputs(seeds, step):
@@ -424,10 +450,11 @@ def _make_step(
             crop_like_real(real, seeds, crop_size),
             draw_fake_inputs(seeds),
             draw_reconstruction_inputs(seeds, step),
-            noise.uniform(seeds, noise.MIXING_STREAM, 1)[:, 0],
+            seeds,
         )
 
-    def update_critic(real_batch, fake_inputs, mixing):
+    def update_critic(real_batch, fake_inputs, seeds):
+        mixing = noise.uniform(seeds, noise.MIXING_STREAM, 1)[:, 0]
         fake = stage.generator(fake_inputs, training=True)
         with tf.GradientTape() as tape:
             on_real = losses.mean_score(critic(real_batch, training=True))
@@ -443,14 +470,20 @@ def _make_step(
         critic_optimizer.apply_gradients(zip(tape.gradient(loss, variables), variables))
         return tf.reduce_sum([on_real, on_fake, penalty], axis=1) / global_batch
 
-    def update_generator(real_batch, fake_inputs, reconstruction_inputs):
+    def adversarial_term(fake, real_batch, seeds):
+        if critic is not None:
+            return -losses.mean_score(critic(fake, training=True))
+        return distance(fake, real_batch, seeds)
+
+    def update_generator(real_batch, fake_inputs, reconstruction_inputs, seeds):
         with tf.GradientTape() as tape:
             fake = stage.generator(fake_inputs, training=True)
-            adversarial = -losses.mean_score(critic(fake, training=True))
+            adversarial = adversarial_term(fake, real_batch, seeds)
             reconstruction = losses.reconstruction(
                 stage.generator(reconstruction_inputs, training=True), real_batch
             )
-            loss = adversarial + training.reconstruction_weight * reconstruction
+            loss = adversarial_weight * adversarial
+            loss += training.reconstruction_weight * reconstruction
             loss = tf.reduce_sum(loss) / global_batch
         variables = stage.generator.trainable_variables
         generator_optimizer.apply_gradients(
@@ -466,26 +499,25 @@ def _make_step(
         on_replicas, (draw, update_critic, update_generator)
     )
 
+    def total(terms):
+        return strategy.reduce(tf.distribute.ReduceOp.SUM, terms, axis=None)
+
     @tf.function(jit_compile=training.xla or None)
     def step_function(step):
-        for update in range(training.critic_updates):
-            real_batch, fake_inputs, reconstruction_inputs, mixing = draw(
+        on_critic = tf.zeros([3])
+        for update in range(draws):
+            real_batch, fake_inputs, reconstruction_inputs, seeds = draw(
                 step, tf.constant(update, tf.int64)
             )
-            on_critic = update_critic(real_batch, fake_inputs, mixing)
+            if critic is not None:
+                on_critic = total(update_critic(real_batch, fake_inputs, seeds))
         # The reference code reuses the last critic update's fake for all updates of
         # the generator; made anew from the same noise, it follows the weights.
-        for _ in range(training.generator_updates):
+        for _ in range(generator_updates):
             on_generator = update_generator(
-                real_batch, fake_inputs, reconstruction_inputs
+                real_batch, fake_inputs, reconstruction_inputs, seeds
             )
-        return tf.concat(
-            [
-                strategy.reduce(tf.distribute.ReduceOp.SUM, terms, axis=None)
-                for terms in (on_critic, on_generator)
-            ],
-            axis=0,
-        )
+        return tf.concat([on_critic, total(on_generator)], axis=0)
 
     return step_function
 
