@@ -51,6 +51,16 @@ REFERENCE = {
         "xla": False,
         "seed": 0,
     },
+    "adversary": {
+        "adversary": "critic",
+        "patch_weight": 1.0,
+        "patch_size": 7,
+        "patch_stride": 1,
+        "patch_count": 4096,
+        "patch_projections": 64,
+        "patch_memory": 256,
+        "patch_alignment": "covariance",
+    },
 }
 
 # A value other than the default for every setting.
@@ -88,6 +98,14 @@ CHANGED = {
     "moving_average": 0.99,
     "mixed_precision": "bfloat16",
     "seed": 7,
+    "adversary": "0-1:critic,2-:frechet",
+    "patch_weight": 0.5,
+    "patch_size": 11,
+    "patch_stride": 2,
+    "patch_count": 0,
+    "patch_projections": 16,
+    "patch_memory": 64,
+    "patch_alignment": "variance",
     "strategy": "mirrored",
     "xla": True,
     "checkpoint_seconds": 0.0,
@@ -128,6 +146,14 @@ OUTSIDE = {
     "moving_average": (-0.1, 1, 1.1),
     "mixed_precision": ("float16",),
     "seed": (-1, 2**31),
+    "adversary": ("", "discriminator", "critic,"),
+    "patch_weight": (-0.1,),
+    "patch_size": (0, 26),
+    "patch_stride": (0,),
+    "patch_count": (-1,),
+    "patch_projections": (0,),
+    "patch_memory": (0,),
+    "patch_alignment": ("mean",),
     "strategy": ("tpu",),
     "checkpoint_seconds": (-1,),
     "log_steps": (0,),
@@ -156,6 +182,12 @@ INSIDE = {
     "previous_pool": (0, 1024),
     "moving_average": (0, 0.9999),
     "seed": (0, 2**31 - 1),
+    "patch_weight": (0,),
+    "patch_size": (1, 25),
+    "patch_stride": (1,),
+    "patch_count": (0, 1),
+    "patch_projections": (1,),
+    "patch_memory": (1,),
     "checkpoint_seconds": (0,),
     "log_steps": (1,),
 }
@@ -267,6 +299,52 @@ def test_values_of_another_type_are_refused_by_flag(name, value):
 def test_width_above_its_cap_is_refused():
     refuse({"width": 65, "max_width": 64}, "--width=65", "--max_width=64")
     assert config.from_settings({"width": 64, "max_width": 64}).network.width == 64
+
+
+@pytest.mark.parametrize(
+    "text, expected",
+    [
+        ("critic", ["critic"] * 5),
+        ("frechet", ["frechet"] * 5),
+        ("0-:frechet", ["frechet"] * 5),
+        ("0-2:critic,3-:frechet", ["critic"] * 3 + ["frechet"] * 2),
+        ("0:frechet, 1-2:critic, 3-:frechet", ["frechet", "critic", "critic"]),
+        ("2-:critic,0-1:nearest_neighbor", ["nearest_neighbor"] * 2 + ["critic"]),
+        # A schedule may name more scales than a photograph has.
+        ("0-40:critic,41-:frechet", ["critic"] * 41 + ["frechet"]),
+    ],
+)
+def test_a_schedule_names_the_adversary_of_every_scale(text, expected):
+    adversary = config.from_settings({"adversary": text}).adversary
+    assert [adversary.at(scale) for scale in range(len(expected))] == expected
+    assert adversary.at(1000) == adversary.at(41)
+
+
+@pytest.mark.parametrize(
+    "text, words",
+    [
+        ("0-3:critic", ["scale 4 to none", "4-:NAME"]),
+        ("1-:critic", ["scale 0 to none"]),
+        ("0-1:critic,3-:frechet", ["scale 2 to none"]),
+        ("0-3:critic,3-:frechet", ["scale 3 to two"]),
+        ("0-:critic,3-:frechet", ["scale 3 to two"]),
+        ("critic,frechet", ["scale 0 to two"]),
+        ("0-3:critik,4-:frechet", ["names critik", "sliced_wasserstein"]),
+        ("critics", ["names critics", "sliced_wasserstein"]),
+        ("3-2:critic,0-:frechet", ["from 3 down to 2"]),
+        ("0-3=critic", ["'0-3=critic'", "neither"]),
+        ("-3:critic,4-:frechet", ["'-3:critic'", "neither"]),
+        ("0-3:critic;4-:frechet", ["'0-3:critic;4-:frechet'", "neither"]),
+    ],
+)
+def test_schedules_with_gaps_overlaps_or_strange_words_are_refused(text, words):
+    refuse({"adversary": text}, f"--adversary={text} ", *words)
+
+
+def test_patches_must_fit_into_the_smallest_image_seen():
+    refuse({"patch_size": 19, "min_size": 18}, "--patch_size=19", "--min_size=18")
+    refuse({"patch_size": 17, "crop_size": 16}, "--patch_size=17", "--crop_size=16")
+    config.from_settings({"patch_size": 16, "crop_size": 16})
 
 
 @pytest.mark.parametrize("unknown", [["stepz"], ["lr", "alpha"]])

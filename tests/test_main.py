@@ -45,6 +45,10 @@ def test_help_shows_the_flags_of_a_command(capsys, name):
         (["train", "--image=coffee", "--steps=0"], "--steps=0 must be at least 1"),
         (["train", "--image=coffee", "--steps=many"], "--steps=many"),
         (["train", "--image=coffee", "--padding=mirror"], "must be one of zeros"),
+        (
+            ["train", "--image=coffee", "--adversary=0-1:critic,3-:frechet"],
+            "--adversary=0-1:critic,3-:frechet gives scale 2 to none",
+        ),
         (["train", "--image=coffee", "--scale_factor=1.5"], "--scale_factor"),
         (["train", "--image=coffee", "--flagfile=/no/such.flags"], "/no/such.flags"),
         (
@@ -145,6 +149,25 @@ def test_every_kind_of_image_trains(capsys, tmp_path, mode):
     )
     assert status == 0, error
     assert "samples.png" in out
+
+
+def test_a_schedule_of_adversaries_trains_and_samples(capsys, tmp_path, photograph):
+    run_dir = tmp_path / "run"
+    arguments = [f"--image={photograph}", f"--run_dir={run_dir}", SMOKE]
+    schedule = "--adversary=0:critic,1:nearest_neighbor,2-:sliced_wasserstein"
+    status, _, error = run(capsys, "train", *arguments, schedule)
+    assert status == 0, error
+    for scale, with_critic in enumerate([True, False, False]):
+        text = (run_dir / f"scales/{scale:02d}/losses.csv").read_text()
+        for line in text.splitlines()[1:]:
+            _, *critic, adversarial, _ = map(float, line.split(","))
+            assert any(critic) == with_critic
+            assert with_critic or adversarial > 0
+    output = f"--output_dir={tmp_path / 'out'}"
+    status, _, error = run(
+        capsys, "sample", f"--run_dir={run_dir}", output, "--num_samples=1"
+    )
+    assert status == 0, error
 
 
 def test_training_leaves_the_run_folder_of_the_design(finished):

@@ -240,6 +240,17 @@ def test_a_step_is_the_recipe_written_out(photograph, tmp_path):
         },
         {"critic_constraint": "spectral", "critic_normalization": "none"},
         {"mixed_precision": "bfloat16"},
+        {"adversary": "frechet"},
+        {"adversary": "nearest_neighbor", "patch_count": 50, "crop_size": 16},
+        {"adversary": "aligned_nearest_neighbor", "mixed_precision": "bfloat16"},
+        {
+            "adversary": "sliced_wasserstein",
+            "patch_count": 50,
+            "crop_size": 16,
+            "previous_pool": 2,
+            "global_batch_size": 2,
+        },
+        {"adversary": "0:frechet,1-:critic", "moving_average": 0.5},
     ],
     ids=str,
 )
@@ -279,6 +290,13 @@ def test_two_devices_compute_what_one_does_with_the_same_batch(tmp_path):
         for scale in range(2):
             for a, b in zip(weights(one, scale), weights(two, scale)):
                 np.testing.assert_allclose(a, b, atol=1e-4)
+        settings.update(adversary="0:sliced_wasserstein,1-:frechet", crop_size=16,
+                        patch_count=60)
+        one = train(photograph, folder / "3", strategy="one_device", **settings)
+        two = train(photograph, folder / "4", strategy="mirrored", **settings)
+        for scale in range(2):
+            for a, b in zip(weights(one, scale), weights(two, scale)):
+                np.testing.assert_allclose(a, b, atol=1e-4)
         """
     )
     process = subprocess.run(
@@ -301,6 +319,47 @@ def test_xla_computes_the_same_losses_but_for_its_other_noise(photograph, tmp_pa
     # The critic's score of the photograph has no noise in it.
     np.testing.assert_allclose(found[1], expected[1], rtol=1e-4)
     np.testing.assert_allclose(found, expected, rtol=0.1, atol=5e-3)
+
+
+THREE_SCALES = {"max_size": 30, "num_scales": 3, "min_size": 17}
+
+
+def critic_weights(run_dir, scale):
+    return {
+        name: value
+        for (found, name), value in stored(run_dir).items()
+        if found == scale and name.startswith("critic/")
+    }
+
+
+def test_a_critic_starts_from_the_nearest_critic_below(photograph, tmp_path):
+    still = {"generator_learning_rate": 0.0, "critic_learning_rate": 0.0}
+    still.update(THREE_SCALES, steps=1, critic_normalization="none")
+    train(photograph, tmp_path, adversary="0:critic,1:frechet,2-:critic", **still)
+    below, above = (critic_weights(tmp_path, scale) for scale in (0, 2))
+    assert len(below) == 10 and not critic_weights(tmp_path, 1)
+    for name, value in below.items():
+        np.testing.assert_array_equal(value, above[name], err_msg=name)
+
+
+def test_distances_train_towards_the_photographs_patches(photograph, tmp_path):
+    """Without the reconstruction term, the distance of samples must fall."""
+    settings = {"num_scales": 1, "min_size": 20, "steps": 60, "width": 8}
+    settings.update(reconstruction_weight=0.0, learning_rate_schedule="constant")
+    for name in ("frechet", "nearest_neighbor", "sliced_wasserstein"):
+        train(photograph, tmp_path / name, adversary=name, **settings)
+        table = tmp_path / name / "scales/00/losses.csv"
+        values = np.loadtxt(table, delimiter=",", skiprows=1)[:, 4]
+        assert values[-10:].mean() < 0.5 * values[:10].mean(), name
+
+
+def test_a_step_against_a_distance_is_one_update_of_the_generator(photograph, tmp_path):
+    """So the number of updates against a critic has no effect on it."""
+    one_scale = {"num_scales": 1, "min_size": 20, "adversary": "sliced_wasserstein"}
+    train(photograph, tmp_path / "one", **one_scale)
+    updates = {"critic_updates": 2, "generator_updates": 3}
+    train(photograph, tmp_path / "more", **one_scale, **updates)
+    assert_same_run(tmp_path / "one", tmp_path / "more")
 
 
 def test_too_little_memory_is_one_sentence(photograph, tmp_path, monkeypatch):
@@ -351,7 +410,16 @@ def retrain(run_dir, folder, palette):
         watch.close()
 
 
-@pytest.mark.parametrize("crops", [{}, {"crop_size": 16, "previous_pool": 2}])
+@pytest.mark.parametrize(
+    "crops",
+    [
+        {},
+        {"crop_size": 16, "previous_pool": 2},
+        {"adversary": "0:critic,1-:frechet"},
+        {"adversary": "0:frechet,1-:critic"},
+    ],
+    ids=str,
+)
 def test_a_scale_is_trained_again_beside_the_run(photograph, tmp_path, crops):
     run_dir, folder = tmp_path / "run", tmp_path / "again"
     train(photograph, run_dir, **crops)
