@@ -20,10 +20,10 @@ Distance = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
 # What --patch_weight=1 is for each: with it and the default reconstruction weight
 # both terms move the generator (docs/critic_free.md tells how they were chosen).
 WEIGHTS = {
-    "frechet": 1.0,
-    "nearest_neighbor": 1.0,
-    "aligned_nearest_neighbor": 1.0,
-    "sliced_wasserstein": 1.0,
+    "frechet": 3.0,
+    "nearest_neighbor": 0.3,
+    "aligned_nearest_neighbor": 3.0,
+    "sliced_wasserstein": 2.0,
 }
 
 # Of the largest eigenvalue: below it the gradient of a root stops growing. Under a

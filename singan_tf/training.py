@@ -2,9 +2,9 @@
 
 `train` walks the pyramid; `train_scale` builds the players of a scale, restores
 what an earlier process left, and repeats the step of `_make_step`, which holds the
-whole recipe of the paper, or its short form where a distance of patches stands in for
-the critic. Every random number is derived from (seed, scale, step,
-update), so a resumed run draws what an uninterrupted one would.
+whole recipe of the paper, or its short form where a distance of patches stands in
+for the critic. Every random number is derived from (seed, scale, step, update), so a
+resumed run draws what an uninterrupted one would.
 """
 
 import logging

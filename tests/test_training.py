@@ -240,9 +240,12 @@ def test_a_step_is_the_recipe_written_out(photograph, tmp_path):
         },
         {"critic_constraint": "spectral", "critic_normalization": "none"},
         {"mixed_precision": "bfloat16"},
-        {"adversary": "frechet"},
-        {"adversary": "nearest_neighbor", "patch_count": 50, "crop_size": 16},
-        {"adversary": "aligned_nearest_neighbor", "mixed_precision": "bfloat16"},
+        {
+            "adversary": "0:nearest_neighbor,1-:aligned_nearest_neighbor",
+            "patch_count": 50,
+            "crop_size": 16,
+            "mixed_precision": "bfloat16",
+        },
         {
             "adversary": "sliced_wasserstein",
             "patch_count": 50,
@@ -415,7 +418,6 @@ def retrain(run_dir, folder, palette):
     [
         {},
         {"crop_size": 16, "previous_pool": 2},
-        {"adversary": "0:critic,1-:frechet"},
         {"adversary": "0:frechet,1-:critic"},
     ],
     ids=str,
