@@ -138,7 +138,7 @@ def read(weights: str, features: int) -> list[Convolution]:
     read_file = _read_npz if path.suffix == ".npz" else _read_keras
     try:
         found = read_file(path)
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+    except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile) as error:
         reason = " ".join(str(error).split())[:200]
         raise UserError(
             f"--inception_weights={path} is neither Keras' {WEIGHTS_NAME} nor a .npz "
@@ -238,10 +238,7 @@ def _network(
         # Batch norm that only adds the bias.
         zeros = np.zeros_like(bias)
         normalization.set_weights([bias, zeros, zeros + (1 - _EPSILON)])
-    return tf.function(
-        lambda image: model(image, training=False),
-        input_signature=[tf.TensorSpec([1, None, None, 3])],
-    )
+    return lambda image: model(image, training=False)
 
 
 def _keras_model() -> tf.keras.Model:

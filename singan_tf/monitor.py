@@ -15,6 +15,7 @@ import sys
 import time
 from typing import Callable, Optional
 
+import numpy as np
 import tensorflow as tf
 import tqdm
 
@@ -164,10 +165,7 @@ class Monitor:
         self, scale: int, done: int, real: tf.Tensor, sample: tf.Tensor
     ) -> None:
         """Measures a sample, and writes the scale's table anew."""
-        if self._inception:
-            found = metrics.sifid(self._inception, sample.numpy(), real.numpy())
-        else:
-            found = metrics.patch_frechet(sample.numpy(), real.numpy())
+        found = self._distance(sample.numpy(), real.numpy())
         if found is None:
             return
         self._measured[done] = found
@@ -179,6 +177,13 @@ class Monitor:
         for step in sorted(self._measured):
             writer.writerow((step, f"{self._measured[step]:.9g}"))
         files.write_text(self._metrics_path(scale), text.getvalue())
+
+    def _distance(self, sample: np.ndarray, real: np.ndarray) -> Optional[float]:
+        if not np.isfinite(sample).all():
+            return None  # Training itself tells that it has diverged.
+        if self._inception:
+            return metrics.sifid(self._inception, sample, real)
+        return metrics.patch_frechet(sample, real)
 
     def _close_bar(self) -> None:
         if self._bar:
