@@ -20,7 +20,6 @@ _COPY_TOLERANCE = 0.1
 _COPY_DETAIL = 5 / 127.5
 _MAX_PATCHES = 2**15
 _MAX_QUERIES = 2**10
-_PROJECTIONS = 64
 # Patches of the photograph that are compared with at once.
 _BAND = 2**13
 
@@ -167,8 +166,9 @@ def nearest_patches(
 def sliced_wasserstein(first: np.ndarray, second: np.ndarray) -> Optional[float]:
     """Sliced Wasserstein distance between the patches of two images.
 
-    The patches are projected on random directions; in one dimension the Wasserstein-1
-    distance is the mean difference of sorted numbers (Rabin et al., 2011).
+    The patches are projected on the directions of a random basis; in one dimension
+    the Wasserstein-1 distance is the mean difference of sorted numbers (Rabin et al.,
+    2011).
 
     Args:
         first: [1, H, W, C] in [-1, 1].
@@ -180,8 +180,9 @@ def sliced_wasserstein(first: np.ndarray, second: np.ndarray) -> Optional[float]
     if min(_count_patches(first), _count_patches(second)) < 1:
         return None
     one, other = patches(first), patches(second)
-    directions = np.random.default_rng(0).normal(size=(one.shape[1], _PROJECTIONS))
-    directions /= np.linalg.norm(directions, axis=0)
+    # A basis covers directions more evenly than as many independent ones.
+    size = one.shape[1]
+    directions, _ = np.linalg.qr(np.random.default_rng(0).normal(size=(size, size)))
     one, other = np.sort(one @ directions, axis=0), np.sort(other @ directions, axis=0)
     count = max(len(one), len(other))
     return float(np.abs(_quantiles(one, count) - _quantiles(other, count)).mean())

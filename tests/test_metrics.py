@@ -134,18 +134,18 @@ def test_sliced_wasserstein_by_other_directions(rng, size):
     first, second = texture(rng, 30, 40), noise_image(rng, *size)
     one, other = brute_patches(first), brute_patches(second)
     found = []
-    for _ in range(300):
+    for _ in range(500):
         direction = rng.normal(size=one.shape[1])
         direction /= np.linalg.norm(direction)
         found.append(stats.wasserstein_distance(one @ direction, other @ direction))
-    expected = pytest.approx(np.mean(found), rel=0.1)
+    expected = pytest.approx(np.mean(found), rel=0.05)
     assert metrics.sliced_wasserstein(first, second) == expected
 
 
 def test_sliced_wasserstein_of_constants_has_a_closed_form():
     """A step of 1 along the diagonal, seen from a random direction in 147."""
     found = metrics.sliced_wasserstein(constant(-0.5), constant(0.5))
-    assert found == pytest.approx(np.sqrt(2 / np.pi), rel=0.15)
+    assert found == pytest.approx(np.sqrt(2 / np.pi), rel=0.1)
 
 
 def test_diversity_by_its_formula(rng):
