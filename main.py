@@ -204,6 +204,72 @@ def animate(values: flags.FlagValues) -> None:
     _finish_task(values, task, "animate", cells, results)
 
 
+def evaluate(values: flags.FlagValues) -> None:
+    """Measure samples: SIFID, diversity, patch distances, shares that are copies."""
+    if bool(values.run_dir) == bool(values.samples or values.image):
+        raise UsageError(
+            "--run_dir evaluates a run, --samples and --image any folder of images "
+            "with their photograph: choose one way."
+        )
+    if values.run_dir:
+        task = _open_task(values, "evaluate")
+        _check_start_scale(values, task)
+        output_dir = task.output_dir
+    else:
+        _require(values, "samples")
+        _require(values, "image")
+        folder = pathlib.Path(values.samples)
+        output_dir = _output_dir(values, "evaluate", folder)
+    import tqdm
+
+    from singan_tf import evaluation, inception
+
+    if values.run_dir:
+        subject = evaluation.of_run(
+            task, values.num_samples, values.seed, values.start_scale
+        )
+    else:
+        subject = evaluation.of_folder(values.image, folder)
+    network = None
+    if values.inception_weights:
+        network = inception.load(values.inception_weights, int(values.sifid_features))
+    _make_output_dir(output_dir)
+    progress = tqdm.tqdm(
+        subject.samples, total=subject.count, unit="sample", disable=None
+    )
+    found = evaluation.evaluate(subject._replace(samples=progress), network)
+    if network is None:
+        found.notes.append(inception.NO_WEIGHTS)
+    results = evaluation.summary(found)
+    evaluation.write(found, results, output_dir)
+    height, width = subject.photograph.shape[1:3]
+    print(f"{subject.count} samples of a photograph of {width}x{height} pixels.")
+    print(evaluation.table(results))
+    for note in found.notes:
+        print(note)
+    call = {
+        "run" if values.run_dir else "images": subject.source,
+        "notes": found.notes,
+        "results": results,
+    }
+    _write_results(values, output_dir, "evaluate", found.cells, call)
+
+
+def shrink_inception(values: flags.FlagValues) -> None:
+    """Make a small weights file for SIFID from Keras' own."""
+    _require(values, "inception_weights")
+    from singan_tf import inception
+
+    features = int(values.sifid_features)
+    output = pathlib.Path(values.output or f"inception_{features}.npz")
+    if output.suffix != ".npz":
+        raise UsageError(f"--output={output} must end in .npz.")
+    if output.exists() and not values.overwrite:
+        raise UserError(f"--output={output} exists; pass --overwrite to replace it.")
+    inception.save(output, inception.read(values.inception_weights, features))
+    print(f"Wrote {output}: pass --inception_weights={shlex.quote(str(output))}")
+
+
 def export(values: flags.FlagValues) -> None:
     """Write a SavedModel for TensorFlow Serving and pipelines."""
     _require(values, "run_dir")
@@ -287,7 +353,8 @@ def _blend_in(values: flags.FlagValues, command: str) -> None:
 def _train(
     image: str, run_dir: pathlib.Path, config: config_lib.Config, overwrite: bool
 ) -> None:
-    from singan_tf import checkpoint, images
+    from singan_tf import checkpoint, images, inception
+    from singan_tf.monitor import Monitor
 
     path = images.resolve(image)
     photograph = images.read(path, config.network.channels)
@@ -298,25 +365,26 @@ def _train(
         sizes = checkpoint.run_scales(config, facts).sizes
     except UserError as error:
         raise type(error)(f"{path}: {error}") from None
+    weights = config.runtime.inception_weights
+    network = inception.load(weights) if weights else None
     with checkpoint.open_run(run_dir, config, facts, overwrite):
         if checkpoint.is_finished(run_dir, len(sizes)):
             print(f"The run in {run_dir} is finished.")
         else:
-            _train_opened(photograph, config, run_dir, sizes)
+            monitor = Monitor(config, sizes, run_dir, network)
+            _train_opened(photograph, config, run_dir, monitor)
             print(f"Wrote {run_dir}")
     print(f"Samples: {run_dir / checkpoint.SAMPLES_NAME}")
     print(f"More samples: python main.py sample --run_dir={shlex.quote(str(run_dir))}")
 
 
-def _train_opened(photograph, config, run_dir, sizes) -> None:
+def _train_opened(photograph, config, run_dir, monitor) -> None:
     import tensorflow as tf
 
     from singan_tf import training
-    from singan_tf.monitor import Monitor
 
     # The same weights from the same command, also after an interruption.
     tf.config.experimental.enable_op_determinism()
-    monitor = Monitor(config, sizes, run_dir)
     try:
         with _signals_asked_about() as should_stop:
             training.train(photograph, config, run_dir, monitor, should_stop)
@@ -514,6 +582,61 @@ def _define_animate(values: flags.FlagValues) -> None:
     )
 
 
+def _define_evaluate(values: flags.FlagValues) -> None:
+    _define_task(values)
+    flags.DEFINE_integer(
+        "num_samples", 50, "How many, of a run.", 1, 10**6, flag_values=values
+    )
+    _define_seed(values, "Of a run's first sample; the next ones count on from it.")
+    _define_start_scale(
+        values,
+        0,
+        "Of a run's samples: scales below it reproduce the photograph.",
+    )
+    flags.DEFINE_string(
+        "samples",
+        None,
+        "A folder of images to evaluate in place of a run's.",
+        flag_values=values,
+    )
+    flags.DEFINE_string(
+        "image",
+        None,
+        "The photograph that --samples were made from: a path, or a name that "
+        "scikit-image carries.",
+        flag_values=values,
+    )
+    _define_inception(
+        values,
+        "For SIFID: a path of Keras' Inception V3 without top in .h5, or of a .npz "
+        "made from it by the command shrink_inception, or download.",
+    )
+
+
+def _define_shrink_inception(values: flags.FlagValues) -> None:
+    _define_inception(values, "Keras' Inception V3 without top in .h5, or download.")
+    flags.DEFINE_string(
+        "output",
+        None,
+        "The file to make; inception_FEATURES.npz by default.",
+        flag_values=values,
+    )
+    flags.DEFINE_boolean("overwrite", False, "Replace --output.", flag_values=values)
+
+
+def _define_inception(values: flags.FlagValues, weights_help: str) -> None:
+    flags.DEFINE_string("inception_weights", None, weights_help, flag_values=values)
+    flags.DEFINE_enum(
+        "sifid_features",
+        "64",
+        ["64", "192", "768", "2048"],
+        "Of which layer: 64 before the first max pool, as the paper's code; 192 before "
+        "the second; 768 before the auxiliary classifier; 2048 before the last "
+        "average pool.",
+        flag_values=values,
+    )
+
+
 def _define_export(values: flags.FlagValues) -> None:
     _define_version(values, "Of the SavedModel; by default one more than the highest.")
     flags.DEFINE_integer(
@@ -653,6 +776,8 @@ COMMANDS = {
     "edit": Command(edit, _define_edit),
     "inpaint": Command(inpaint, _define_inpaint),
     "animate": Command(animate, _define_animate),
+    "evaluate": Command(evaluate, _define_evaluate),
+    "shrink_inception": Command(shrink_inception, _define_shrink_inception),
     "export": Command(export, _define_export),
     "verify": Command(verify, _define_verify),
     "serve": Command(serve, _define_serve),
@@ -676,11 +801,20 @@ def _finish_task(
     values: flags.FlagValues, task, command: str, cells: dict, results=None
 ) -> None:
     """Leaves the contact sheet and call.json, and says where."""
-    sheet = task.write_sheet(cells)
+    call = {"run": task.source(), "notes": task.notes, "results": results or {}}
+    _write_results(values, task.output_dir, command, cells, call)
+
+
+def _write_results(
+    values: flags.FlagValues, output_dir: pathlib.Path, command: str, cells, call
+) -> None:
+    from singan_tf import tasks
+
     arguments = {name: values[name].value for name in values}
-    arguments["output_dir"] = str(task.output_dir)
-    task.write_call(command, arguments, results or {})
-    print(f"Wrote {task.output_dir}; see {sheet}")
+    arguments["output_dir"] = str(output_dir)
+    call = {"command": command, "arguments": arguments, **call}
+    sheet = tasks.write_results(output_dir, cells, call)
+    print(f"Wrote {output_dir}; see {sheet}")
 
 
 def _check_start_scale(values: flags.FlagValues, task) -> None:
@@ -695,11 +829,19 @@ def _task_folders(values: flags.FlagValues, command: str):
     """Checks the folders of a command on a finished run, before anything slow."""
     _require(values, "run_dir")
     run_dir = pathlib.Path(values.run_dir)
-    name = run_dir.resolve().name
+    return run_dir, _output_dir(values, command, run_dir)
+
+
+def _output_dir(
+    values: flags.FlagValues, command: str, source: pathlib.Path
+) -> pathlib.Path:
+    """Checks where results go; not into `source`, which they are made from."""
+    name = source.resolve().name
     output_dir = pathlib.Path(values.output_dir or f"outputs/{name}/{command}")
-    if run_dir.resolve() in (output_dir.resolve(), *output_dir.resolve().parents):
+    if source.resolve() in (output_dir.resolve(), *output_dir.resolve().parents):
+        where = "run" if values.run_dir else "folder of --samples"
         raise UserError(
-            f"--output_dir={output_dir} is in the run, which stays as it is; name "
+            f"--output_dir={output_dir} is in the {where}, which stays as it is; name "
             "another folder."
         )
     if output_dir.exists() and not output_dir.is_dir():
@@ -709,7 +851,7 @@ def _task_folders(values: flags.FlagValues, command: str):
             f"--output_dir={output_dir} is not empty; name another folder, or pass "
             "--overwrite to replace files in it."
         )
-    return run_dir, output_dir
+    return output_dir
 
 
 def _make_output_dir(output_dir: pathlib.Path) -> None:

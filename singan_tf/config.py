@@ -323,6 +323,15 @@ class RuntimeConfig(_Section):
     log_steps: int = _setting(
         10, "Steps between TensorBoard points and between plain log lines.", 1
     )
+    metric_steps: int = _setting(
+        100,
+        "Steps between measurements of a sample: its SIFID, or without weights the "
+        "Frechet distance of patches; 0 measures at the end of each scale only.",
+        0,
+    )
+    inception_weights: str = _setting(
+        "", "For SIFID; see `evaluate`. The empty default does without."
+    )
 
 
 @dataclasses.dataclass(frozen=True)

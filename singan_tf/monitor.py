@@ -1,21 +1,28 @@
 """What a person sees of a run while it trains.
 
 A progress bar where there is a terminal, plain lines where there is none, and
-TensorBoard scalars and images in the run folder in both cases.
+TensorBoard scalars and images in the run folder in both cases. Now and then a sample
+is measured; scales/NN/metrics.csv keeps what was found.
 """
 
+import csv
 import datetime
+import io
 import logging
 import math
 import pathlib
 import sys
 import time
+from typing import Callable, Optional
 
+import numpy as np
 import tensorflow as tf
 import tqdm
 
+from singan_tf import checkpoint, files, metrics
 from singan_tf.checkpoint import LOSS_COLUMNS
 from singan_tf.config import Config
+from singan_tf.inception import Inception
 from singan_tf.networks import scale_width
 
 logger = logging.getLogger(__name__)
@@ -29,7 +36,11 @@ class Monitor:
     """Shows a run's progress and writes its TensorBoard events."""
 
     def __init__(
-        self, config: Config, sizes: list[tuple[int, int]], run_dir: pathlib.Path
+        self,
+        config: Config,
+        sizes: list[tuple[int, int]],
+        run_dir: pathlib.Path,
+        inception: Optional[Inception] = None,
     ):
         """Opens the events folder.
 
@@ -37,7 +48,12 @@ class Monitor:
             config: Of the run.
             sizes: (height, width) of each scale.
             run_dir: The run folder.
+            inception: For SIFID; without it, samples are measured by their patches.
         """
+        self._metric_steps = config.runtime.metric_steps
+        self._inception = inception
+        self._run_dir = run_dir
+        self._measured = {}
         self._steps = config.training.steps
         self._log_steps = config.runtime.log_steps
         self._sizes = sizes
@@ -59,6 +75,12 @@ class Monitor:
             logger.info("%s: step %d of %d", title, first_step, self._steps)
         self._started = time.monotonic()
         self._first_step = first_step
+        # What was measured after the checkpoint will be measured again.
+        self._measured = {
+            step: value
+            for step, value in _read_measured(self._metrics_path(scale), self._metric)
+            if step <= first_step
+        }
 
     def step(self, scale: int, step: int, losses: tf.Tensor) -> None:
         """Counts a step done.
@@ -94,6 +116,25 @@ class Monitor:
                 text,
             )
 
+    def measure(
+        self,
+        scale: int,
+        step: int,
+        real: tf.Tensor,
+        draw: Callable[[], tf.Tensor],
+    ) -> None:
+        """Measures a sample after a step, if it is time to.
+
+        Args:
+            scale: The scale.
+            step: Its number, from 0. After the last, `finish_scale` measures.
+            real: The photograph there, float32 [1, H, W, C] in [-1, 1].
+            draw: Makes the sample, likewise, and changes nothing.
+        """
+        done = step + 1
+        if self._metric_steps and done % self._metric_steps == 0 and done < self._steps:
+            self._keep_measured(scale, done, real, draw())
+
     def finish_scale(
         self, scale: int, real: tf.Tensor, fake: tf.Tensor, reconstruction: tf.Tensor
     ) -> None:
@@ -105,12 +146,44 @@ class Monitor:
                 ("reconstruction", reconstruction),
             ):
                 tf.summary.image(f"scale_{scale:02d}/{name}", (image + 1) / 2)
+        self._keep_measured(scale, self._steps, real, fake)
         self._close_bar()
 
     def close(self) -> None:
         """Writes what is buffered; call it however the run ends."""
         self._close_bar()
         self._writer.close()
+
+    @property
+    def _metric(self) -> str:
+        return "sifid" if self._inception else "patch_frechet"
+
+    def _metrics_path(self, scale: int) -> pathlib.Path:
+        return checkpoint.scale_dir(self._run_dir, scale) / "metrics.csv"
+
+    def _keep_measured(
+        self, scale: int, done: int, real: tf.Tensor, sample: tf.Tensor
+    ) -> None:
+        """Measures a sample, and writes the scale's table anew."""
+        found = self._distance(sample.numpy(), real.numpy())
+        if found is None:
+            return
+        self._measured[done] = found
+        with self._writer.as_default(done):
+            tf.summary.scalar(f"scale_{scale:02d}/{self._metric}", found)
+        text = io.StringIO()
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow(("step", self._metric))
+        for step in sorted(self._measured):
+            writer.writerow((step, f"{self._measured[step]:.9g}"))
+        files.write_text(self._metrics_path(scale), text.getvalue())
+
+    def _distance(self, sample: np.ndarray, real: np.ndarray) -> Optional[float]:
+        if not np.isfinite(sample).all():
+            return None  # Training itself tells that it has diverged.
+        if self._inception:
+            return metrics.sifid(self._inception, sample, real)
+        return metrics.patch_frechet(sample, real)
 
     def _close_bar(self) -> None:
         if self._bar:
@@ -122,6 +195,18 @@ class Monitor:
         steps = self._steps - done
         ahead = self._steps * sum(self._costs[scale + 1 :]) / self._costs[scale]
         return str(datetime.timedelta(seconds=round((steps + ahead) / rate)))
+
+
+def _read_measured(path: pathlib.Path, metric: str) -> list[tuple[int, float]]:
+    """Steps and values; none if there is no such table, or it has another metric."""
+    try:
+        rows = list(csv.reader(path.read_text().splitlines()))
+        if rows[:1] != [["step", metric]]:
+            return []
+        return [(int(step), float(value)) for step, value in rows[1:]]
+    except (OSError, ValueError):
+        # Only shown: a table that cannot be read is begun again.
+        return []
 
 
 def _step_cost(config: Config, scale: int, size: tuple[int, int]) -> float:

@@ -30,6 +30,8 @@ from singan_tf.monitor import Monitor
 from singan_tf.resize import resize
 from singan_tf.singan import SinGAN, bring_up
 
+SHEET_NAME = "contact_sheet.png"
+
 # Of a quantized painting, as in the reference code.
 _PAINT_COLOURS = 5
 
@@ -71,39 +73,37 @@ class Task(NamedTuple):
         """Writes a result: [1, H, W, C], [H, W, C] or a mask [H, W, 1]."""
         images.write(self.output_dir / name, image)
 
-    def write_sheet(self, cells: dict[str, np.ndarray]) -> pathlib.Path:
-        """Writes contact_sheet.png from images by caption; returns its path."""
-        path = self.output_dir / "contact_sheet.png"
-        images.write(path, images.contact_sheet(list(cells.values()), list(cells)))
-        return path
-
-    def write_call(
-        self, command: str, arguments: dict[str, Any], results: dict[str, Any]
-    ) -> None:
-        """Writes call.json, the last file of a command.
-
-        Args:
-            command: Its name.
-            arguments: Its flags.
-            results: What was measured, JSON values by name.
-        """
+    def source(self) -> dict[str, Any]:
+        """The run's identity, for call.json."""
         photograph = checkpoint.read_run(self.run_dir)[1]
-        checkpoint.write_json(
-            self.output_dir / "call.json",
-            {
-                "command": command,
-                "arguments": arguments,
-                "version": singan_tf.__version__,
-                "run": {
-                    "name": self.run_dir.resolve().name,
-                    "image": photograph.name,
-                    "image_sha256": photograph.sha256,
-                    "config_sha256": images.sha256(self.run_dir / "config.json"),
-                },
-                "notes": self.notes,
-                "results": results,
-            },
-        )
+        return {
+            "name": self.run_dir.resolve().name,
+            "image": photograph.name,
+            "image_sha256": photograph.sha256,
+            "config_sha256": images.sha256(self.run_dir / "config.json"),
+        }
+
+
+def write_results(
+    output_dir: pathlib.Path,
+    cells: dict[str, np.ndarray],
+    call: dict[str, Any],
+) -> pathlib.Path:
+    """Writes contact_sheet.png and call.json, the last files of a command.
+
+    Args:
+        output_dir: Where to.
+        cells: Images of the sheet by caption, each [1, H, W, C] or [H, W, C].
+        call: What was done, JSON values by name; the version is added.
+
+    Returns:
+        The sheet's path.
+    """
+    path = output_dir / SHEET_NAME
+    images.write(path, images.contact_sheet(list(cells.values()), list(cells)))
+    call = {"version": singan_tf.__version__, **call}
+    checkpoint.write_json(output_dir / "call.json", call)
+    return path
 
 
 def open_task(run_dir: pathlib.Path, output_dir: pathlib.Path) -> Task:

@@ -188,6 +188,7 @@ def train_scale(
     for step in range(len(history), training.steps):
         fresh.append(step_function(tf.constant(step, tf.int64)))
         run.monitor.step(scale, step, fresh[-1])
+        run.monitor.measure(scale, step, real, lambda: singan.sample([training.seed]))
         stopping = run.should_stop()
         since = time.monotonic() - last_saved
         if stopping or since >= run.config.runtime.checkpoint_seconds:

@@ -13,7 +13,7 @@ PACKAGE = pathlib.Path(__file__).parent.parent / "singan_tf"
 TOP_TO_BOTTOM = [
     "studies",
     "report",
-    "metrics",
+    "evaluation",
     "tasks",
     "manipulation",
     "training",
@@ -21,6 +21,8 @@ TOP_TO_BOTTOM = [
     "checkpoint",
     "singan",
     "stages",
+    "metrics",
+    "inception",
     "losses",
     "patch_losses",
     "networks",

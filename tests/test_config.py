@@ -110,6 +110,8 @@ CHANGED = {
     "xla": True,
     "checkpoint_seconds": 0.0,
     "log_steps": 1,
+    "metric_steps": 0,
+    "inception_weights": "stem.npz",
 }
 
 # Setting: just outside its range.
@@ -157,6 +159,7 @@ OUTSIDE = {
     "strategy": ("tpu",),
     "checkpoint_seconds": (-1,),
     "log_steps": (0,),
+    "metric_steps": (-1,),
 }
 
 # Setting: the ends of its range.
@@ -190,9 +193,11 @@ INSIDE = {
     "patch_memory": (1,),
     "checkpoint_seconds": (0,),
     "log_steps": (1,),
+    "metric_steps": (0,),
 }
 
 BOOLEANS = {"residual", "xla"}
+PATHS = {"inception_weights"}
 
 
 def pairs(table):
@@ -227,7 +232,7 @@ def test_every_setting_has_a_flat_name_of_its_own_and_a_meaning():
 
 def test_the_tables_of_this_file_name_every_setting():
     assert set(CHANGED) == set(names())
-    assert set(OUTSIDE) | BOOLEANS == set(names())
+    assert set(OUTSIDE) | BOOLEANS | PATHS == set(names())
 
 
 @pytest.mark.parametrize("values", [{}, CHANGED], ids=["defaults", "changed"])
@@ -377,6 +382,7 @@ def test_differences_say_what_was_and_what_would_be():
 
 def test_differences_ignore_runtime_settings_alone():
     runtime = {"strategy", "checkpoint_seconds", "log_steps"}
+    runtime |= {"metric_steps", "inception_weights"}
     found = config.differences(config.Config(), config.from_settings(CHANGED))
     named = {entry.split(":")[0].removeprefix("--") for entry in found}
     assert named == set(CHANGED) - runtime

@@ -31,7 +31,7 @@ def test_no_command_lists_every_command_with_a_line_each(capsys):
 def test_help_shows_the_flags_of_a_command(capsys, name):
     status, out, _ = run(capsys, name, "--help")
     assert status == 0
-    assert "--run_dir" in out
+    assert "  --" in out
 
 
 @pytest.mark.parametrize(

@@ -93,6 +93,7 @@ def command(name, run_dir, inputs, output_dir):
         "sample": ["--num_samples=2"],
         "super_resolve": ["--factor=1.5"],
         "animate": ["--frames=4", "--start_scale=0"],
+        "evaluate": ["--num_samples=1"],
     }.get(name, [])
     return arguments
 
@@ -324,7 +325,7 @@ def test_too_many_pixels_are_refused(capsys, tmp_path, finished):
     assert "--factor=16 makes 128000x960 pixels" in sentence(error)
 
 
-@pytest.mark.parametrize("name", TASKS)
+@pytest.mark.parametrize("name", [*TASKS, "evaluate"])
 def test_an_unfinished_run_is_refused(capsys, tmp_path, finished, inputs, name):
     run_dir = copied(finished, tmp_path / "run")
     (run_dir / "scales" / "02" / "state.json").unlink()

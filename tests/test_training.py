@@ -15,6 +15,7 @@ from singan_tf import (
     config,
     distribution,
     images,
+    metrics,
     monitor,
     pyramid,
     training,
@@ -30,6 +31,7 @@ TINY = {
     "critic_updates": 1,
     "generator_updates": 1,
     "log_steps": 2,
+    "metric_steps": 1,
 }
 
 
@@ -44,7 +46,7 @@ def photograph():
     return coffee[:, 100:124, 200:230]
 
 
-def train(photograph, run_dir, should_stop=lambda: False, **settings):
+def train(photograph, run_dir, should_stop=lambda: False, network=None, **settings):
     settings = config.from_settings({**TINY, **settings})
     facts = checkpoint.Photograph("coffee.png", *photograph.shape[1:3], "0" * 64)
     sizes = checkpoint.run_scales(settings, facts).sizes
@@ -266,6 +268,8 @@ def test_every_variant_trains_resumes_exactly_and_loads(photograph, tmp_path, se
         train(photograph, tmp_path / "cut", lambda: next(stops), **settings)
     train(photograph, tmp_path / "cut", **settings)
     assert_same_run(tmp_path / "whole", tmp_path / "cut")
+    for scale in (0, 1):
+        assert measured(tmp_path / "whole", scale) == measured(tmp_path / "cut", scale)
     loaded, _ = checkpoint.load(tmp_path / "cut")
     sample = trained.sample([7])
     assert np.isfinite(sample).all()
@@ -405,6 +409,69 @@ def test_tensorboard_has_the_losses_and_images_of_each_scale(photograph, tmp_pat
     for scale in ("scale_00", "scale_01"):
         assert {f"{scale}/{name}" for name in checkpoint.LOSS_COLUMNS} <= found
         assert {f"{scale}/{name}" for name in ("real", "fake")} <= found
+        assert f"{scale}/patch_frechet" in found
+
+
+def measured(run_dir, scale=0):
+    return (run_dir / f"scales/{scale:02d}/metrics.csv").read_text().split()
+
+
+def test_measuring_samples_leaves_training_as_it_is(photograph, tmp_path):
+    train(photograph, tmp_path / "often", metric_steps=1)
+    singan = train(photograph, tmp_path / "end", metric_steps=0)
+    assert_same_run(tmp_path / "often", tmp_path / "end")
+    reals = pyramid.image_pyramid(photograph, singan.sizes)
+    for scale, real in enumerate(reals):
+        head, *often = measured(tmp_path / "often", scale)
+        assert head == "step,patch_frechet"
+        assert [row.split(",")[0] for row in often] == list("1234")
+        assert measured(tmp_path / "end", scale) == [head, often[3]]
+        sample = singan.coarsest(scale + 1).sample([0]).numpy()
+        expected = metrics.patch_frechet(sample, real.numpy())
+        assert float(often[3].split(",")[1]) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    ("table", "kept"),
+    [
+        # Of a process that was killed between a measurement and its checkpoint.
+        ("step,sifid\n2,0.5\n4,0.25\n6,9\n", ["2,0.5", "4,0.25"]),
+        ("step,patch_frechet\n2,0.5\n", []),
+        ("step,sifid\n2,", []),
+        ("", []),
+        (None, []),
+    ],
+)
+def test_measurements_go_on_where_the_checkpoint_stands(
+    photograph, tmp_path, table, kept
+):
+    def network(image):
+        # As Inception, it has nothing to say about what is too small for it.
+        return image[0].reshape(-1, 3) if image.shape[1] > 10 else None
+
+    if table is not None:
+        (tmp_path / "scales/00").mkdir(parents=True)
+        (tmp_path / "scales/00/metrics.csv").write_text(table)
+    settings = config.from_settings({"steps": 9, "metric_steps": 2})
+    watch = monitor.Monitor(settings, [photograph.shape[1:3]], tmp_path, network)
+    real, sample = tf.constant(photograph), tf.constant(photograph[:, ::-1] / 2)
+    drawn = []
+
+    def draw():
+        drawn.append(sample)
+        return sample
+
+    watch.start_scale(0, 4)
+    for step in range(4, 9):
+        watch.measure(0, step, real, draw)
+    assert len(drawn) == 2
+    watch.measure(0, 5, real, lambda: sample * np.nan)
+    watch.measure(0, 5, real, lambda: sample[:, :10])
+    watch.finish_scale(0, real, sample, sample)
+    watch.close()
+    value = f"{metrics.sifid(network, sample.numpy(), photograph):.9g}"
+    new = [f"{step},{value}" for step in (6, 8, 9)]
+    assert measured(tmp_path) == ["step,sifid", *kept, *new]
 
 
 def retrain(run_dir, folder, palette):
