@@ -913,7 +913,7 @@ def _print_commands() -> None:
         "Usage: python main.py COMMAND [--flagfile=configs/NAME.flags] [--flag ...]\n"
     )
     for name, command in COMMANDS.items():
-        print(f"  {name:15}{command.run.__doc__.splitlines()[0]}")
+        print(f"  {name:18}{command.run.__doc__.splitlines()[0]}")
     print("\npython main.py COMMAND --help shows a command's flags.")
 
 
