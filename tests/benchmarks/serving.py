@@ -4,7 +4,7 @@
 
 RUN_DIR is a run with an export. Calls of one sample through the server and in this
 process take turns, so that both meet the same noise; then four clients at once are set
-against as many calls in a row. The last rows are the server's memory.
+against as many calls in a row. The last rows are the server's memory, in MiB.
 """
 
 import pathlib
@@ -77,14 +77,18 @@ def measure(client: SinGANClient, pipeline: Pipeline, server: int, rounds: int) 
             min(gains),
             max(gains),
         )
-        before = resident_mib(server)
-        found = [before]
+        found = [resident_mib(server)]
         for start in range(0, MEMORY_REQUESTS, MEMORY_REQUESTS // 10):
             seeds = range(start, start + MEMORY_REQUESTS // 10)
             list(pool.map(lambda s: client.sample([s], height=64, width=64), seeds))
             found.append(resident_mib(server))
-    name = f"server's memory over {MEMORY_REQUESTS} requests, MiB"
-    row(name, statistics.median(found), min(found), max(found))
+    name = f"server's MiB after {MEMORY_REQUESTS // 10} of {MEMORY_REQUESTS} requests"
+    row(f"{name} and later: last, least, most", found[-1], *_range(found[1:]))
+    row("before them", found[0], found[0], found[0])
+
+
+def _range(values: list) -> tuple:
+    return min(values), max(values)
 
 
 def main() -> None:
