@@ -12,11 +12,12 @@ import pytest
 PACKAGE = pathlib.Path(__file__).parent.parent / "singan_tf"
 TOP_TO_BOTTOM = [
     "studies",
-    "report",
     "evaluation",
     "tasks",
     "manipulation",
     "training",
+    "report",
+    "page",
     "monitor",
     "checkpoint",
     "singan",
