@@ -45,13 +45,15 @@ th, td { padding: .35rem .8rem .35rem 0; text-align: right; vertical-align: top;
   border-bottom: 1px solid var(--line); }
 th { color: var(--soft); font-weight: 600; }
 th:first-child, td:first-child, .words td, .words th { text-align: left; }
+.words td { overflow-wrap: anywhere; min-width: 6rem; }
 figure { margin: 0; min-width: 0; }
 figcaption { font-size: .8rem; line-height: 1.35; padding-top: .3rem;
   overflow-wrap: anywhere; }
 img { display: block; max-width: 100%; height: auto; border-radius: 3px; }
 .pixels img { width: 100%; image-rendering: pixelated; }
 .strip { display: grid; gap: .75rem; margin: .5rem 0 1rem;
-  grid-template-columns: repeat(auto-fill, minmax(min(10rem, 44%), 1fr)); }
+  grid-template-columns: repeat(auto-fill, minmax(min(10rem, 29%), 1fr)); }
+.large { grid-template-columns: repeat(auto-fill, minmax(min(18rem, 100%), 1fr)); }
 .plots { display: grid; gap: 1rem;
   grid-template-columns: repeat(auto-fit, minmax(min(20rem, 100%), 1fr)); }
 .plots svg { display: block; width: 100%; height: auto; max-width: 30rem; }
@@ -160,9 +162,10 @@ def picture(image: np.ndarray, alt: str, caption: str = "", max_side: int = 512)
     )
 
 
-def strip(pictures: Iterable[str]) -> str:
+def strip(pictures: Iterable[str], large: bool = False) -> str:
     """Pictures side by side, enlarged to one width, their pixels left square."""
-    return f'<div class="strip pixels">{"".join(pictures)}</div>'
+    kind = "strip pixels large" if large else "strip pixels"
+    return f'<div class="{kind}">{"".join(pictures)}</div>'
 
 
 def legend(names: Sequence[str]) -> str:

@@ -27,10 +27,11 @@ from singan_tf.singan import SinGAN
 REPORT_NAME = pathlib.Path("report", "index.html")
 
 _FAKES = 3
-_SAMPLES = 12
-# At most so many samples for the variance map, and so many pixels of them in all.
-_VARIANCE_SAMPLES = 32
-_VARIANCE_PIXELS = 2**21
+# Samples on the page.
+_SHOWN = 11
+# For the map of variance: so many, and of large ones so many pixels in all.
+_LEAST_SAMPLES, _MOST_SAMPLES = 4, 32
+_SAMPLE_PIXELS = 2**21
 # A plot shows a curve as so many means.
 _POINTS = 240
 
@@ -73,17 +74,19 @@ def write(run_dir: pathlib.Path) -> pathlib.Path:
     singan, config = checkpoint.load(run_dir)
     photograph = checkpoint.read_run(run_dir)[1]
     last = len(singan.sizes) - 1
+    real = images.read(run_dir / "pyramid" / f"{last:02d}.png", singan.channels)
+    samples = _draw(singan, config.training.seed)
     paces = [pace(run_dir, scale) for scale in range(last + 1)]
     title = f"{photograph.name}: a run of singan_tf"
     body = [
         _summary(photograph, singan, paces),
         "<h2>Samples</h2>",
-        _samples(run_dir, singan, config),
+        _samples(real, samples),
         "<h2>Scales</h2>",
         _scale_table(singan, config, paces),
         *_pictures(run_dir, singan, config),
         "<h2>Where samples differ</h2>",
-        _variance(run_dir, singan),
+        _variance(real, list(samples.values())),
         "<h2>Losses</h2>",
         losses(run_dir, config, last + 1),
         *_metric(run_dir, last + 1),
@@ -124,8 +127,11 @@ def losses(run_dir: pathlib.Path, config: Config, num_scales: int) -> str:
             for name, values in curves.items():
                 axes.plot(*_thinned(values), color=page.COLOURS[names.index(name)])
             axes.set_xlabel("step")
-            # Linear around zero: scores of a critic have both signs.
-            axes.set_yscale("symlog", linthresh=0.01)
+            if min(values.min() for values in curves.values()) > 0:
+                axes.set_yscale("log")
+            else:
+                # Linear around zero: scores of a critic have both signs.
+                axes.set_yscale("symlog", linthresh=0.01)
 
         label = f"Losses of scale {scale} over steps: {', '.join(curves)}"
         parts.append(
@@ -138,7 +144,16 @@ def losses(run_dir: pathlib.Path, config: Config, num_scales: int) -> str:
 def variance(
     samples: list[np.ndarray], photograph: np.ndarray
 ) -> Optional[tuple[np.ndarray, str]]:
-    """The variance map as a picture, and what to know of it; None if undefined."""
+    """Where samples differ from each other.
+
+    Args:
+        samples: [1, H, W, C] in [-1, 1], all of one size.
+        photograph: Likewise.
+
+    Returns:
+        A picture, uint8 [H, W, 3], and what to know of it; None if the variance is
+        undefined.
+    """
     values = metrics.variance_map(samples, photograph)
     if values is None:
         return None
@@ -168,15 +183,23 @@ def _summary(photograph, singan: SinGAN, paces) -> str:
     return page.table(("run", ""), rows, words=True)
 
 
-def _samples(run_dir: pathlib.Path, singan: SinGAN, config: Config) -> str:
-    """The photograph and the samples of the run's contact sheet, one by one."""
-    last = len(singan.sizes) - 1
-    real = images.read(run_dir / "pyramid" / f"{last:02d}.png", singan.channels)
-    seed = config.training.seed
+def _draw(singan: SinGAN, seed: int) -> dict[int, np.ndarray]:
+    """Samples by seed: fewer where they are large, and take long."""
+    height, width = singan.sizes[-1]
+    most = _SAMPLE_PIXELS // (height * width)
+    count = max(_LEAST_SAMPLES, min(_MOST_SAMPLES, most))
+    make = singan.sampler()
+    return {
+        number: make([number], 0, height, width, 1.0).numpy()
+        for number in range(seed, seed + count)
+    }
+
+
+def _samples(real: np.ndarray, samples: dict[int, np.ndarray]) -> str:
+    """The photograph and some samples."""
     pictures = [page.picture(real, "The photograph", "photograph")]
-    for index in range(_SAMPLES - 1):
-        sample = singan.sample([seed + index]).numpy()
-        name = f"seed {seed + index}"
+    for seed, sample in list(samples.items())[:_SHOWN]:
+        name = f"seed {seed}"
         pictures.append(page.picture(sample, f"A random sample, {name}", name))
     return page.strip(pictures)
 
@@ -238,16 +261,7 @@ def _pictures(run_dir: pathlib.Path, singan: SinGAN, config: Config) -> list[str
     return parts
 
 
-def _variance(run_dir: pathlib.Path, singan: SinGAN) -> str:
-    height, width = singan.sizes[-1]
-    count = max(4, min(_VARIANCE_SAMPLES, _VARIANCE_PIXELS // (height * width)))
-    make = singan.sampler()
-    samples = [
-        make([seed], 0, height, width, 1.0).numpy().mean(axis=-1, keepdims=True)
-        for seed in range(count)
-    ]
-    last = len(singan.sizes) - 1
-    real = images.read(run_dir / "pyramid" / f"{last:02d}.png", singan.channels)
+def _variance(real: np.ndarray, samples: list[np.ndarray]) -> str:
     found = variance(samples, real)
     if found is None:
         return "<p>The photograph is of one grey value.</p>"
@@ -258,7 +272,7 @@ def _variance(run_dir: pathlib.Path, singan: SinGAN) -> str:
         page.picture(mean, "The mean of the samples", "The mean of the samples."),
         page.picture(heat, "A map of where samples differ", caption),
     ]
-    return page.strip(pictures)
+    return page.strip(pictures, large=True)
 
 
 def _loss_curves(
@@ -320,7 +334,7 @@ def _metric(run_dir: pathlib.Path, num_scales: int) -> list[str]:
         for scale, (_, points) in found.items():
             axes.plot(
                 *zip(*points),
-                color=shades(0.15 + 0.75 * scale / max(1, num_scales - 1)),
+                color=shades(0.3 + 0.55 * scale / max(1, num_scales - 1)),
                 marker="o",
                 markersize=2,
                 label=f"scale {scale}",

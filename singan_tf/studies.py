@@ -672,8 +672,11 @@ def _section(result: Result, show: tuple[str, ...]) -> list[str]:
         parts.append("<h3>Of twice the size</h3>")
         parts.append(
             page.strip(
-                shown(f"twice_{n}", f"Sample {n}, twice the size")
-                for n in range(_TWICE)
+                (
+                    shown(f"twice_{n}", f"Sample {n}, twice the size")
+                    for n in range(_TWICE)
+                ),
+                large=True,
             )
         )
     if "losses" in show:
