@@ -158,6 +158,14 @@ STUDIES = {
             for weight in (0, 0.1, 1, 10)
         ],
     ),
+    "texture": Study(
+        "Texture loss on activations of VGG16",
+        "Report A, 3: it does not help, and spoils samples where it dominates.",
+        [
+            Row(f"weight {weight:g}", {"texture_weight": float(weight)})
+            for weight in (0, 0.01, 0.1, 1)
+        ],
+    ),
     "variation": Study(
         "Where in the image samples vary",
         "Report A, 5: a map of the variance of each pixel over samples.",

@@ -24,6 +24,7 @@ TOP_TO_BOTTOM = [
     "stages",
     "metrics",
     "inception",
+    "vgg",
     "losses",
     "patch_losses",
     "networks",
