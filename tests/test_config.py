@@ -42,6 +42,7 @@ REFERENCE = {
         "decay_factor": 0.1,
         "gradient_penalty_weight": 0.1,
         "reconstruction_weight": 10.0,
+        "texture_weight": 0.0,
         "noise_amplitude_weight": 0.1,
         "reconstruction_noise": "redrawn",
         "crop_size": 0,

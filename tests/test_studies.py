@@ -57,15 +57,17 @@ def study_dir(tmp_path_factory):
 
 
 def carry_out(capsys, name, photograph, study_dir, *flags):
+    """Runs a study in this process: status, standard output, standard error."""
     arguments = [f"--name={name}", f"--image={photograph}", f"--study_dir={study_dir}"]
     return run(capsys, "study", *arguments, *FLAGS, *flags)
 
 
 @pytest.mark.parametrize("name", studies.STUDIES)
 def test_every_study_makes_its_page_and_table(
-    capsys, name, photograph, study_dir, in_this_process
+    capsys, name, photograph, study_dir, in_this_process, vgg_file
 ):
-    status, out, error = carry_out(capsys, name, photograph, study_dir)
+    flags = [f"--vgg_weights={vgg_file}"] if name == "texture" else []
+    status, out, error = carry_out(capsys, name, photograph, study_dir, *flags)
     assert status == 0, error
     assert str(study_dir / name / "index.html") in out
     found = check_page(study_dir / name / "index.html")
@@ -208,6 +210,7 @@ def test_threads_are_shared_among_workers(tmp_path, monkeypatch):
     ("flags", "status", "words"),
     [
         (["--name=paddin"], 2, "did you mean padding?"),
+        (["--name=texture"], 2, "«weight 0.01»: --texture_weight needs --vgg_weights"),
         (["--name=hamster"], 2, "one of residual"),
         (["--name=padding", "--min_size=99"], 1, "row «zeros»"),
         (["--name=residual", "--seed=3"], 1, "other settings"),
@@ -235,7 +238,7 @@ def test_another_folder_is_left_alone(capsys, photograph, tmp_path):
 def test_every_row_of_every_budget_is_a_valid_configuration(name, budget):
     values = main.flags.FlagValues()
     main._define_study(values)
-    values(["main.py"])
+    values(["main.py", "--vgg_weights=download"])
     settings = main._budget_settings(values, main.BUDGETS[budget])
     names = set()
     for row in studies.STUDIES[name].rows:
