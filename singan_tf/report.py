@@ -32,6 +32,10 @@ _SHOWN = 11
 # For the map of variance: so many, and of large ones so many pixels in all.
 _LEAST_SAMPLES, _MOST_SAMPLES = 4, 32
 _SAMPLE_PIXELS = 2**21
+VARIANCE = (
+    "Maps of variance show how much the grey value of each pixel varies over samples, "
+    "as a share of its variance over the photograph: black is 0, brightest 1 or more."
+)
 # A plot shows a curve as so many means.
 _POINTS = 240
 
@@ -151,18 +155,14 @@ def variance(
         photograph: Likewise.
 
     Returns:
-        A picture, uint8 [H, W, 3], and what to know of it; None if the variance is
-        undefined.
+        A picture, uint8 [H, W, 3], whose colours `VARIANCE` explains, and its
+        caption; None if the variance is undefined.
     """
     values = metrics.variance_map(samples, photograph)
     if values is None:
         return None
-    caption = (
-        f"Variance of grey values over {len(samples)} samples, as a share of the "
-        f"photograph's own: black 0, brightest 1 or more; mean "
-        f"{page.number(float(values.mean()))}, most {page.number(float(values.max()))}."
-    )
-    return page.heat_map(values), caption
+    mean, most = (page.number(float(value)) for value in (values.mean(), values.max()))
+    return page.heat_map(values), f"variance: mean {mean}, most {most}"
 
 
 def _summary(photograph, singan: SinGAN, paces) -> str:
@@ -268,11 +268,13 @@ def _variance(real: np.ndarray, samples: list[np.ndarray]) -> str:
     heat, caption = found
     mean = np.mean(samples, axis=0)
     pictures = [
-        page.picture(real, "The photograph", "The photograph."),
-        page.picture(mean, "The mean of the samples", "The mean of the samples."),
+        page.picture(real, "The photograph", "photograph"),
+        page.picture(
+            mean, "The mean of the samples", f"mean of {len(samples)} samples"
+        ),
         page.picture(heat, "A map of where samples differ", caption),
     ]
-    return page.strip(pictures, large=True)
+    return f'<p class="soft">{VARIANCE}</p>' + page.strip(pictures, large=True)
 
 
 def _loss_curves(

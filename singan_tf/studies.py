@@ -624,7 +624,8 @@ def _about(results: list[Result], plan: Plan) -> str:
         f"{len(results)} rows, {plan.num_samples} samples of each; distances are means "
         "over samples, lower is better, and mean nothing where diversity is near 0 or "
         "much is copied.",
-        f"{plan.workers} trained at a time.",
+        report.VARIANCE,
+        f"Trained with --workers={plan.workers}.",
     ]
     if not plan.settings["inception_weights"]:
         parts.append(inception.NO_WEIGHTS)

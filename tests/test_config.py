@@ -92,6 +92,7 @@ CHANGED = {
     "decay_factor": 0.2,
     "gradient_penalty_weight": 1.0,
     "reconstruction_weight": 100,
+    "texture_weight": 0.1,
     "noise_amplitude_weight": 0.5,
     "reconstruction_noise": "fixed",
     "crop_size": 64,
@@ -113,6 +114,7 @@ CHANGED = {
     "log_steps": 1,
     "metric_steps": 0,
     "inception_weights": "stem.npz",
+    "vgg_weights": "vgg.h5",
 }
 
 # Setting: just outside its range.
@@ -142,6 +144,7 @@ OUTSIDE = {
     "decay_factor": (-0.1, 1.1),
     "gradient_penalty_weight": (-0.1,),
     "reconstruction_weight": (-0.1,),
+    "texture_weight": (-0.1,),
     "noise_amplitude_weight": (-0.1,),
     "reconstruction_noise": ("drawn",),
     "crop_size": (-1, 1, 15),
@@ -198,7 +201,7 @@ INSIDE = {
 }
 
 BOOLEANS = {"residual", "xla"}
-PATHS = {"inception_weights"}
+PATHS = {"inception_weights", "vgg_weights"}
 
 
 def pairs(table):
