@@ -386,7 +386,7 @@ def test_differences_say_what_was_and_what_would_be():
 
 def test_differences_ignore_runtime_settings_alone():
     runtime = {"strategy", "checkpoint_seconds", "log_steps"}
-    runtime |= {"metric_steps", "inception_weights"}
+    runtime |= {"metric_steps", "inception_weights", "vgg_weights"}
     found = config.differences(config.Config(), config.from_settings(CHANGED))
     named = {entry.split(":")[0].removeprefix("--") for entry in found}
     assert named == set(CHANGED) - runtime
