@@ -300,7 +300,6 @@ def run(
         if run_name not in errors:
             if should_stop():
                 raise Interrupted()
-            print(f"Measuring {row.caption} ({run_name}).", flush=True)
             values = _measured(run_dir, folder, row.start_scale, plan, network)
         error = errors.get(run_name, "")
         results.append(Result(row, run_dir, config, values, folder, error))
@@ -462,6 +461,7 @@ def _measured(
     found = checkpoint.read_json(path)
     if found and found["asked"] == asked:
         return found["values"]
+    print(f"Measuring {folder.name}.", flush=True)
     shutil.rmtree(folder, ignore_errors=True)
     task = tasks.open_task(run_dir, folder)
     subject = evaluation.of_run(task, plan.num_samples, 0, start_scale)
