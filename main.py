@@ -270,6 +270,67 @@ def shrink_inception(values: flags.FlagValues) -> None:
     print(f"Wrote {output}: pass --inception_weights={shlex.quote(str(output))}")
 
 
+def report(values: flags.FlagValues) -> None:
+    """Write a finished run's report anew: one page, as training leaves it."""
+    _require(values, "run_dir")
+    from singan_tf import report as reports
+
+    print(f"Wrote {reports.write(pathlib.Path(values.run_dir))}")
+
+
+def study(values: flags.FlagValues) -> None:
+    """Carry out one of the seed reports' experiments, or go on with it."""
+    _require(values, "name")
+    _require(values, "image")
+    budget = BUDGETS[values.budget]
+    settings = _budget_settings(values, budget)
+    folder = pathlib.Path(
+        values.study_dir
+        or f"outputs/studies/{pathlib.Path(values.image).stem}-{values.budget}"
+    )
+    from singan_tf import studies
+
+    if values.name not in studies.STUDIES:
+        near = difflib.get_close_matches(values.name, studies.STUDIES, 1)
+        hint = f"did you mean {near[0]}?" if near else "one of "
+        hint += "" if near else ", ".join(studies.STUDIES) + "."
+        raise UsageError(f"There is no study --name={values.name}: {hint}")
+    plan = studies.Plan(
+        values.image,
+        settings,
+        values.num_samples or budget.num_samples,
+        folder,
+        [sys.executable, str(_HERE / "main.py")],
+        values.workers,
+    )
+    try:
+        with _signals_asked_about() as should_stop:
+            results = studies.run(values.name, plan, should_stop)
+    except studies.Interrupted:
+        command = shlex.join(sys.argv)
+        raise KeyboardInterrupt(f"all is saved; go on with: python {command}") from None
+    page = folder / values.name / "index.html"
+    print(f"Wrote {page} and {page.parent / values.name}.csv")
+    failed = [result.row.caption for result in results if result.error]
+    if failed:
+        raise UserError(
+            f"{len(failed)} of {len(results)} rows could not be trained "
+            f"({', '.join(failed)}); {page} says why, and the same command tries again."
+        )
+
+
+def _budget_settings(values: flags.FlagValues, budget: "Budget") -> dict:
+    """A budget's settings, but for those that the command line gives."""
+    recipe = flags.FlagValues()
+    _define_train(recipe)
+    recipe([sys.argv[0], f"--flagfile={_HERE / 'configs' / budget.flag_file}"])
+    settings = {}
+    for field in config_lib.settings():
+        given = values[field.name].present
+        settings[field.name] = (values if given else recipe)[field.name].value
+    return settings
+
+
 def export(values: flags.FlagValues) -> None:
     """Write a SavedModel for TensorFlow Serving and pipelines."""
     _require(values, "run_dir")
@@ -353,7 +414,7 @@ def _blend_in(values: flags.FlagValues, command: str) -> None:
 def _train(
     image: str, run_dir: pathlib.Path, config: config_lib.Config, overwrite: bool
 ) -> None:
-    from singan_tf import checkpoint, images, inception
+    from singan_tf import checkpoint, images, inception, report
     from singan_tf.monitor import Monitor
 
     path = images.resolve(image)
@@ -374,6 +435,10 @@ def _train(
             monitor = Monitor(config, sizes, run_dir, network)
             _train_opened(photograph, config, run_dir, monitor)
             print(f"Wrote {run_dir}")
+        # Also after a kill between the samples, which end a run, and its report.
+        if not (run_dir / report.REPORT_NAME).exists():
+            report.write(run_dir)
+    print(f"Report: {run_dir / report.REPORT_NAME}")
     print(f"Samples: {run_dir / checkpoint.SAMPLES_NAME}")
     print(f"More samples: python main.py sample --run_dir={shlex.quote(str(run_dir))}")
 
@@ -419,13 +484,7 @@ def _signals_asked_about():
 
 
 def _define_train(values: flags.FlagValues) -> None:
-    flags.DEFINE_string(
-        "image",
-        None,
-        f"The photograph: a path, or a name that scikit-image carries, such as "
-        f"{_DEMO_IMAGE}.",
-        flag_values=values,
-    )
+    _define_image(values)
     flags.DEFINE_string(
         "run_dir", None, "The run folder; runs/NAME by default.", flag_values=values
     )
@@ -434,6 +493,16 @@ def _define_train(values: flags.FlagValues) -> None:
     )
     for field in config_lib.settings():
         _define_setting(values, field)
+
+
+def _define_image(values: flags.FlagValues) -> None:
+    flags.DEFINE_string(
+        "image",
+        None,
+        f"The photograph: a path, or a name that scikit-image carries, such as "
+        f"{_DEMO_IMAGE}.",
+        flag_values=values,
+    )
 
 
 def _define_setting(values: flags.FlagValues, field) -> None:
@@ -637,6 +706,50 @@ def _define_inception(values: flags.FlagValues, weights_help: str) -> None:
     )
 
 
+def _define_report(values: flags.FlagValues) -> None:
+    flags.DEFINE_string("run_dir", None, "A finished run.", flag_values=values)
+
+
+def _define_study(values: flags.FlagValues) -> None:
+    flags.DEFINE_string(
+        "name", None, "Of the study; docs/studies.md lists them.", flag_values=values
+    )
+    _define_image(values)
+    flags.DEFINE_enum(
+        "budget",
+        "quick",
+        list(BUDGETS),
+        "The settings that rows differ from: smoke shows that it runs, quick takes "
+        "minutes a row, paper many hours. Flags of `train` change them further.",
+        flag_values=values,
+    )
+    flags.DEFINE_integer(
+        "num_samples",
+        None,
+        "Measured of each row; by default as many as suit the budget.",
+        2,
+        10**6,
+        flag_values=values,
+    )
+    flags.DEFINE_integer(
+        "workers",
+        1,
+        "Rows that are trained at a time, each with its share of the cores.",
+        1,
+        256,
+        flag_values=values,
+    )
+    flags.DEFINE_string(
+        "study_dir",
+        None,
+        "The folder of all studies of a photograph; outputs/studies/IMAGE-BUDGET by "
+        "default.",
+        flag_values=values,
+    )
+    for field in config_lib.settings():
+        _define_setting(values, field)
+
+
 def _define_export(values: flags.FlagValues) -> None:
     _define_version(values, "Of the SavedModel; by default one more than the highest.")
     flags.DEFINE_integer(
@@ -760,6 +873,20 @@ def _define_task(values: flags.FlagValues) -> None:
     )
 
 
+class Budget(NamedTuple):
+    """What a study spends on a row."""
+
+    flag_file: str
+    num_samples: int
+
+
+BUDGETS = {
+    "smoke": Budget("study_smoke.flags", 3),
+    "quick": Budget("quick.flags", 20),
+    "paper": Budget("paper.flags", 50),
+}
+
+
 class Command(NamedTuple):
     """A command: what it runs and which flags it takes."""
 
@@ -778,6 +905,8 @@ COMMANDS = {
     "animate": Command(animate, _define_animate),
     "evaluate": Command(evaluate, _define_evaluate),
     "shrink_inception": Command(shrink_inception, _define_shrink_inception),
+    "report": Command(report, _define_report),
+    "study": Command(study, _define_study),
     "export": Command(export, _define_export),
     "verify": Command(verify, _define_verify),
     "serve": Command(serve, _define_serve),
@@ -961,6 +1090,8 @@ def _set_up_process() -> None:
     # TensorFlow 2.15 reports its own duplicate CUDA plugins as errors at every
     # import; real errors arrive as exceptions.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    # It warns of graphs made again, which each of a study's runs needs.
+    logging.getLogger("tensorflow").setLevel(logging.ERROR)
 
 
 def main(argv: list) -> int:

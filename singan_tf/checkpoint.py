@@ -161,7 +161,7 @@ def read_run(run_dir: pathlib.Path) -> tuple[Config, Photograph]:
     Raises:
         UserError: if there is no run, or its config.json is damaged.
     """
-    data = _read_json(run_dir / "config.json")
+    data = read_json(run_dir / "config.json")
     if data is None:
         raise UserError(
             f"There is no run in --run_dir={run_dir} (no config.json); train one first."
@@ -187,7 +187,7 @@ def read_state(run_dir: pathlib.Path, scale: int) -> Optional[ScaleState]:
         UserError: if the scale's state is damaged.
     """
     folder = scale_dir(run_dir, scale)
-    data = _read_json(folder / "state.json")
+    data = read_json(folder / "state.json")
     if data is None:
         return None
     try:
@@ -343,8 +343,12 @@ def write_json(path: pathlib.Path, data: dict[str, Any]) -> None:
     files.write_text(path, json.dumps(data, indent=2) + "\n")
 
 
-def _read_json(path: pathlib.Path) -> Optional[dict[str, Any]]:
-    """The contents of a JSON file; None if there is no such file."""
+def read_json(path: pathlib.Path) -> Optional[dict[str, Any]]:
+    """The contents of a JSON file; None if there is no such file.
+
+    Raises:
+        UserError: if it is damaged.
+    """
     try:
         data = json.loads(path.read_text())
     except (FileNotFoundError, NotADirectoryError):

@@ -157,6 +157,12 @@ class TrainingConfig(_Section):
     reconstruction_weight: float = _setting(
         10.0, "Weight of the reconstruction loss (alpha in the paper).", 0
     )
+    texture_weight: float = _setting(
+        0.0,
+        "Weight of a texture loss, which compares activations of VGG16; needs "
+        "--vgg_weights.",
+        0,
+    )
     noise_amplitude_weight: float = _setting(
         0.1, "Noise amplitude of a scale per unit of reconstruction RMSE.", 0
     )
@@ -332,6 +338,10 @@ class RuntimeConfig(_Section):
     inception_weights: str = _setting(
         "", "For SIFID; see `evaluate`. The empty default does without."
     )
+    vgg_weights: str = _setting(
+        "",
+        "For --texture_weight: a path of Keras' VGG16 without top in .h5, or download.",
+    )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -348,8 +358,11 @@ class Config:
         """Checks what concerns two sections.
 
         Raises:
-            UsageError: if patches do not fit into the smallest image that is seen.
+            UsageError: if patches do not fit into the smallest image that is seen, or
+                there are no weights for a texture loss.
         """
+        if self.training.texture_weight and not self.runtime.vgg_weights:
+            raise UsageError("--texture_weight needs --vgg_weights.")
         patch = self.adversary.patch_size
         for name, side in (
             ("min_size", self.pyramid.min_size),

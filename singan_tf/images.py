@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import hashlib
 import importlib.resources
+import io
 import logging
 import math
 import os
@@ -38,6 +39,7 @@ _BITS_PER_SAMPLE, _PHOTOMETRIC, _ORIENTATION = 258, 262, 274  # TIFF tags
 _LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R 601
 _SUGGESTIONS = "hubble_deep_field, coffee, chelsea, astronaut, rocket, grass"
 _MARGIN = 6
+_LOSSLESS_PIXELS = 2**13
 
 _log = logging.getLogger(__name__)
 
@@ -151,6 +153,25 @@ def write(path: str | os.PathLike[str], image: np.ndarray) -> None:
     options = {"quality": 90} if kind == "JPEG" else {}
     with replacing(path) as temporary, temporary.open("wb") as file:
         picture.save(file, format=kind, **options)
+
+
+def encode(image: np.ndarray, max_side: int) -> tuple[bytes, tuple[int, int]]:
+    """A small WebP file in memory, for a page.
+
+    Args:
+        image: As for `write`.
+        max_side: A larger image is shrunk to it.
+
+    Returns:
+        The file's bytes, and (width, height) of what is in it.
+    """
+    picture = _to_pillow(image).convert("RGB")
+    picture.thumbnail((max_side, max_side), Image.Resampling.LANCZOS)
+    file = io.BytesIO()
+    # Enlarged, small images would show what compression does to colours.
+    small = picture.width * picture.height <= _LOSSLESS_PIXELS
+    picture.save(file, format="WEBP", lossless=small, quality=90)
+    return file.getvalue(), picture.size
 
 
 def write_animation(

@@ -53,3 +53,37 @@ def gradient_penalty(
 def reconstruction(image: tf.Tensor, real: tf.Tensor) -> tf.Tensor:
     """Mean squared error of each image, float32 [B] (SinGAN, eq. 4)."""
     return tf.reduce_mean((image - real) ** 2, axis=[1, 2, 3])
+
+
+def gram(activations: tf.Tensor) -> tf.Tensor:
+    """How the channels of activations go together, wherever they are in the image.
+
+    Args:
+        activations: float32 [B, h, w, D].
+
+    Returns:
+        float32 [B, D, D]: means over positions of the products of two channels.
+    """
+    positions = tf.cast(activations.shape[1] * activations.shape[2], tf.float32)
+    return tf.einsum("bhwi,bhwj->bij", activations, activations) / positions
+
+
+def texture(grams: list[tf.Tensor], real: list[tf.Tensor]) -> tf.Tensor:
+    """How far the texture of images is from the photograph's (Gatys et al., 2015).
+
+    Each layer's squared difference is a share of the photograph's own square, so that
+    one weight suits every layer, image and set of weights.
+
+    Args:
+        grams: By `gram`, of each layer, float32 [B, D, D].
+        real: The photograph's, likewise, or [1, D, D].
+
+    Returns:
+        float32 [B]: the mean over layers.
+    """
+    shares = [
+        tf.reduce_sum((found - wanted) ** 2, axis=[1, 2])
+        / (tf.reduce_sum(wanted**2, axis=[1, 2]) + _NORM_EPSILON)
+        for found, wanted in zip(grams, real)
+    ]
+    return tf.reduce_mean(shares, axis=0)

@@ -208,6 +208,26 @@ def diversity(samples: Sequence[np.ndarray], photograph: np.ndarray) -> Optional
     return float(np.std(values, axis=0, ddof=1).mean() / spread)
 
 
+def variance_map(
+    samples: Sequence[np.ndarray], photograph: np.ndarray
+) -> Optional[np.ndarray]:
+    """Where in the image samples differ from each other.
+
+    Args:
+        samples: [1, H, W, C] in [-1, 1], all of one size.
+        photograph: Likewise, perhaps of another size.
+
+    Returns:
+        The variance over the samples of each pixel's grey value, divided by the
+        variance of the photograph's grey values; both over N - 1; float64 [H, W].
+        None where `diversity` is.
+    """
+    if diversity(samples, photograph) is None:
+        return None
+    values = np.stack([_grey(sample) for sample in samples])
+    return np.var(values, axis=0, ddof=1) / np.var(_grey(photograph), ddof=1)
+
+
 def copied(sample: np.ndarray, photograph: np.ndarray) -> Optional[float]:
     """How much of a sample is the photograph itself, at the same place.
 

@@ -2,7 +2,7 @@
 
 A progress bar where there is a terminal, plain lines where there is none, and
 TensorBoard scalars and images in the run folder in both cases. Now and then a sample
-is measured; scales/NN/metrics.csv keeps what was found.
+is measured; scales/NN/metrics.csv keeps what was found, and timings.csv the pace.
 """
 
 import csv
@@ -11,9 +11,10 @@ import io
 import logging
 import math
 import pathlib
+import re
 import sys
 import time
-from typing import Callable, Optional
+from typing import Callable, NamedTuple, Optional
 
 import numpy as np
 import tensorflow as tf
@@ -30,6 +31,40 @@ logger = logging.getLogger(__name__)
 # A step's fixed cost as if it were arithmetic, in pixels x channels^2; measured: a
 # step at 25x34 and 32 channels is mostly overhead.
 _OVERHEAD = 4e6
+
+
+_METRICS = ("sifid", "patch_frechet")
+_STATUS = pathlib.Path("/proc/self/status")
+
+
+class Timing(NamedTuple):
+    """The pace of some steps of a scale.
+
+    Attributes:
+        step: Steps done at their end.
+        steps: How many they are.
+        seconds: They took, with what was measured and saved between them; the first
+            ones of a process also build the graph.
+        peak_mib: The most memory that the process has held up to then; NaN where
+            the system does not tell.
+    """
+
+    step: int
+    steps: int
+    seconds: float
+    peak_mib: float
+
+
+class Metric(NamedTuple):
+    """How far samples were from the photograph while a scale trained.
+
+    Attributes:
+        name: "sifid" or "patch_frechet".
+        points: Pairs of the steps done and the value.
+    """
+
+    name: str
+    points: list[tuple[int, float]]
 
 
 class Monitor:
@@ -54,6 +89,7 @@ class Monitor:
         self._inception = inception
         self._run_dir = run_dir
         self._measured = {}
+        self._timings = []
         self._steps = config.training.steps
         self._log_steps = config.runtime.log_steps
         self._sizes = sizes
@@ -62,6 +98,8 @@ class Monitor:
         self._bar = None
         self._started = 0.0
         self._first_step = 0
+        self._timed_at = 0.0
+        self._timed_step = 0
 
     def start_scale(self, scale: int, first_step: int) -> None:
         """Announces a scale that starts, or goes on, at `first_step`."""
@@ -73,13 +111,20 @@ class Monitor:
             )
         else:
             logger.info("%s: step %d of %d", title, first_step, self._steps)
-        self._started = time.monotonic()
-        self._first_step = first_step
+        self._started = self._timed_at = time.monotonic()
+        self._first_step = self._timed_step = first_step
+        # As for what was measured: later steps will be timed again.
+        self._timings = [
+            each
+            for each in read_timings(self._run_dir, scale)
+            if each.step <= first_step
+        ]
         # What was measured after the checkpoint will be measured again.
+        kept = read_metric(self._run_dir, scale)
         self._measured = {
             step: value
-            for step, value in _read_measured(self._metrics_path(scale), self._metric)
-            if step <= first_step
+            for step, value in (kept.points if kept else ())
+            if step <= first_step and kept.name == self._metric
         }
 
     def step(self, scale: int, step: int, losses: tf.Tensor) -> None:
@@ -97,6 +142,7 @@ class Monitor:
         if done % self._log_steps and done != self._steps:
             return
         values = dict(zip(LOSS_COLUMNS, losses.numpy().tolist()))
+        self._keep_timing(scale, done)
         with self._writer.as_default(step):
             for name, value in values.items():
                 tf.summary.scalar(f"scale_{scale:02d}/{name}", value)
@@ -156,10 +202,7 @@ class Monitor:
 
     @property
     def _metric(self) -> str:
-        return "sifid" if self._inception else "patch_frechet"
-
-    def _metrics_path(self, scale: int) -> pathlib.Path:
-        return checkpoint.scale_dir(self._run_dir, scale) / "metrics.csv"
+        return _METRICS[0 if self._inception else 1]
 
     def _keep_measured(
         self, scale: int, done: int, real: tf.Tensor, sample: tf.Tensor
@@ -171,12 +214,18 @@ class Monitor:
         self._measured[done] = found
         with self._writer.as_default(done):
             tf.summary.scalar(f"scale_{scale:02d}/{self._metric}", found)
-        text = io.StringIO()
-        writer = csv.writer(text, lineterminator="\n")
-        writer.writerow(("step", self._metric))
-        for step in sorted(self._measured):
-            writer.writerow((step, f"{self._measured[step]:.9g}"))
-        files.write_text(self._metrics_path(scale), text.getvalue())
+        rows = ((n, f"{self._measured[n]:.9g}") for n in sorted(self._measured))
+        _write_table(_metrics_path(self._run_dir, scale), ("step", self._metric), rows)
+
+    def _keep_timing(self, scale: int, done: int) -> None:
+        """Notes the pace since the last time, and writes the scale's table anew."""
+        now = time.monotonic()
+        self._timings.append(
+            Timing(done, done - self._timed_step, now - self._timed_at, _peak_mib())
+        )
+        self._timed_at, self._timed_step = now, done
+        rows = ((t.step, t.steps, *(f"{x:.9g}" for x in t[2:])) for t in self._timings)
+        _write_table(_timings_path(self._run_dir, scale), Timing._fields, rows)
 
     def _distance(self, sample: np.ndarray, real: np.ndarray) -> Optional[float]:
         if not np.isfinite(sample).all():
@@ -197,16 +246,54 @@ class Monitor:
         return str(datetime.timedelta(seconds=round((steps + ahead) / rate)))
 
 
-def _read_measured(path: pathlib.Path, metric: str) -> list[tuple[int, float]]:
-    """Steps and values; none if there is no such table, or it has another metric."""
+def read_timings(run_dir: pathlib.Path, scale: int) -> list[Timing]:
+    """The pace of a scale; empty if it was not kept."""
     try:
-        rows = list(csv.reader(path.read_text().splitlines()))
-        if rows[:1] != [["step", metric]]:
+        text = _timings_path(run_dir, scale).read_text()
+        rows = list(csv.reader(text.splitlines()))
+        if rows[:1] != [list(Timing._fields)]:
             return []
-        return [(int(step), float(value)) for step, value in rows[1:]]
+        return [Timing(int(a), int(b), float(c), float(d)) for a, b, c, d in rows[1:]]
     except (OSError, ValueError):
         # Only shown: a table that cannot be read is begun again.
         return []
+
+
+def read_metric(run_dir: pathlib.Path, scale: int) -> Optional[Metric]:
+    """What was measured while a scale trained; None if that was not kept."""
+    try:
+        rows = list(csv.reader(_metrics_path(run_dir, scale).read_text().splitlines()))
+        step, name = rows[0]
+        points = [(int(done), float(value)) for done, value in rows[1:]]
+    except (OSError, ValueError, IndexError):
+        return None
+    known = step == "step" and name in _METRICS and points
+    return Metric(name, points) if known else None
+
+
+def _metrics_path(run_dir: pathlib.Path, scale: int) -> pathlib.Path:
+    return checkpoint.scale_dir(run_dir, scale) / "metrics.csv"
+
+
+def _timings_path(run_dir: pathlib.Path, scale: int) -> pathlib.Path:
+    return checkpoint.scale_dir(run_dir, scale) / "timings.csv"
+
+
+def _write_table(path: pathlib.Path, header, rows) -> None:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(header)
+    writer.writerows(rows)
+    files.write_text(path, text.getvalue())
+
+
+def _peak_mib() -> float:
+    """Of this process; getrusage would count what its parent held as well."""
+    try:
+        found = re.search(r"VmHWM:\s+(\d+) kB", _STATUS.read_text())
+    except OSError:
+        found = None
+    return int(found[1]) / 1024 if found else math.nan
 
 
 def _step_cost(config: Config, scale: int, size: tuple[int, int]) -> float:

@@ -25,6 +25,7 @@ from singan_tf import (
     patch_losses,
     pyramid,
     stages,
+    vgg,
 )
 from singan_tf.config import Config, TrainingConfig
 from singan_tf.errors import UserError
@@ -400,6 +401,8 @@ def _make_step(
         # everywhere, and a crop of a fake is not to resemble all of them.
         real_stream = noise.FAKE_CROP_STREAM
 
+    texture = _texture_term(config, real if whole else None)
+
     def corners(seeds, stream):
         free = tf.constant([size[0] - crop_size[0], size[1] - crop_size[1]], tf.float32)
         # Uniform numbers are below 1, so every corner is equally likely.
@@ -485,6 +488,8 @@ def _make_step(
             )
             loss = adversarial_weight * adversarial
             loss += training.reconstruction_weight * reconstruction
+            if texture is not None:
+                loss += training.texture_weight * texture(fake, real_batch)
             loss = tf.reduce_sum(loss) / global_batch
         variables = stage.generator.trainable_variables
         generator_optimizer.apply_gradients(
@@ -521,6 +526,31 @@ def _make_step(
         return tf.concat([on_critic, total(on_generator)], axis=0)
 
     return step_function
+
+
+def _texture_term(
+    config: Config, real: Optional[tf.Tensor]
+) -> Optional[Callable[[tf.Tensor, tf.Tensor], tf.Tensor]]:
+    """The texture loss of fakes against real images; None if there is none.
+
+    Args:
+        config: Of the run.
+        real: The photograph, if every real image is the whole of it: it is then
+            looked at once.
+    """
+    if not config.training.texture_weight:
+        return None
+    activations = vgg.load(config.runtime.vgg_weights)
+
+    def grams(image):
+        return [losses.gram(each) for each in activations(image)]
+
+    once = None if real is None else grams(real)
+
+    def term(fake, real_batch):
+        return losses.texture(grams(fake), once or grams(real_batch))
+
+    return term
 
 
 def _previous_pool(coarser: SinGAN, scale: int, config: Config) -> Optional[tf.Tensor]:

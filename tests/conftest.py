@@ -4,6 +4,7 @@ import shutil
 
 import numpy as np
 import pytest
+import tensorflow as tf
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -13,7 +14,7 @@ from serving_helpers import serving
 
 import main
 from export import saved_model, signatures
-from singan_tf import config, images
+from singan_tf import config, images, vgg
 from singan_tf.stages import build_stage
 
 
@@ -56,6 +57,15 @@ def finished(tmp_path_factory, photograph):
     )
     assert status == 0
     return run_dir
+
+
+@pytest.fixture(scope="session")
+def vgg_file(tmp_path_factory):
+    """VGG16 with random weights, as Keras stores them."""
+    model = tf.keras.applications.VGG16(include_top=False, weights=None)
+    path = tmp_path_factory.mktemp("weights") / vgg.WEIGHTS_NAME
+    model.save_weights(path)
+    return path
 
 
 @pytest.fixture(scope="session")

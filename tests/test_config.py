@@ -42,6 +42,7 @@ REFERENCE = {
         "decay_factor": 0.1,
         "gradient_penalty_weight": 0.1,
         "reconstruction_weight": 10.0,
+        "texture_weight": 0.0,
         "noise_amplitude_weight": 0.1,
         "reconstruction_noise": "redrawn",
         "crop_size": 0,
@@ -91,6 +92,7 @@ CHANGED = {
     "decay_factor": 0.2,
     "gradient_penalty_weight": 1.0,
     "reconstruction_weight": 100,
+    "texture_weight": 0.1,
     "noise_amplitude_weight": 0.5,
     "reconstruction_noise": "fixed",
     "crop_size": 64,
@@ -112,6 +114,7 @@ CHANGED = {
     "log_steps": 1,
     "metric_steps": 0,
     "inception_weights": "stem.npz",
+    "vgg_weights": "vgg.h5",
 }
 
 # Setting: just outside its range.
@@ -141,6 +144,7 @@ OUTSIDE = {
     "decay_factor": (-0.1, 1.1),
     "gradient_penalty_weight": (-0.1,),
     "reconstruction_weight": (-0.1,),
+    "texture_weight": (-0.1,),
     "noise_amplitude_weight": (-0.1,),
     "reconstruction_noise": ("drawn",),
     "crop_size": (-1, 1, 15),
@@ -197,7 +201,7 @@ INSIDE = {
 }
 
 BOOLEANS = {"residual", "xla"}
-PATHS = {"inception_weights"}
+PATHS = {"inception_weights", "vgg_weights"}
 
 
 def pairs(table):
@@ -382,7 +386,7 @@ def test_differences_say_what_was_and_what_would_be():
 
 def test_differences_ignore_runtime_settings_alone():
     runtime = {"strategy", "checkpoint_seconds", "log_steps"}
-    runtime |= {"metric_steps", "inception_weights"}
+    runtime |= {"metric_steps", "inception_weights", "vgg_weights"}
     found = config.differences(config.Config(), config.from_settings(CHANGED))
     named = {entry.split(":")[0].removeprefix("--") for entry in found}
     assert named == set(CHANGED) - runtime

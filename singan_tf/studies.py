@@ -1,0 +1,694 @@
+"""The seed reports' experiments: each a table of rows, a page and a CSV file.
+
+A row is an ordinary run: settings that differ from the budget's. Rows of the same
+settings are one run, whichever studies they are in, so all studies of a photograph
+share their baseline. Each run is trained in a process of its own, which the same
+command resumes; what is finished, or measured, is not done again.
+
+    STUDY_DIR/
+      study.json                the photograph and the budget's settings
+      runs/NAME/, NAME.log      a run folder for each row, and what its training said
+      measured/NAME/            its metrics and pictures
+      STUDY/index.html, STUDY.csv, contact_sheet.png
+"""
+
+import csv
+import io
+import math
+import os
+import pathlib
+import re
+import shutil
+import subprocess
+import time
+from collections.abc import Iterator, Sequence
+from typing import Any, Callable, NamedTuple, Optional
+
+import numpy as np
+
+from singan_tf import (
+    checkpoint,
+    evaluation,
+    files,
+    images,
+    inception,
+    page,
+    report,
+    tasks,
+)
+from singan_tf import config as config_lib
+from singan_tf.config import Config
+from singan_tf.errors import UsageError, UserError
+
+# Samples of a row on the page and on the contact sheet.
+_SHOWN = 4
+# Of twice the size, where a study asks for them.
+_TWICE = 2
+# Seconds between two looks at the processes.
+_POLL = 0.2
+_BASELINE = "baseline"
+
+
+class Times(NamedTuple):
+    """A multiple of the budget's value of a setting."""
+
+    factor: float
+
+    def of(self, value: Any) -> Any:
+        """The multiple, a whole number where the value is one."""
+        if isinstance(value, int):
+            return max(1, round(value * self.factor))
+        return value * self.factor
+
+
+class Row(NamedTuple):
+    """A run of a study, and how it is sampled.
+
+    Attributes:
+        caption: What it is, in a few words.
+        settings: What differs from the budget's settings: values, or `Times`.
+        start_scale: Of its samples.
+    """
+
+    caption: str
+    settings: dict[str, Any] = {}
+    start_scale: int = 0
+
+
+class Study(NamedTuple):
+    """An experiment.
+
+    Attributes:
+        title: What is compared.
+        found: What the seed report found.
+        rows: In the order of the page.
+        show: What the page has beside samples: "twice", samples of twice the size;
+            "losses", their curves.
+    """
+
+    title: str
+    found: str
+    rows: Sequence[Row]
+    show: tuple[str, ...] = ()
+
+
+class Plan(NamedTuple):
+    """What a study is carried out on.
+
+    Attributes:
+        image: The photograph, a path or a name that scikit-image carries.
+        settings: Of the budget, every one by name.
+        num_samples: Measured of each row.
+        folder: STUDY_DIR.
+        program: The command line that runs main.py.
+        workers: Rows that are trained at a time.
+    """
+
+    image: str
+    settings: dict[str, Any]
+    num_samples: int
+    folder: pathlib.Path
+    program: Sequence[str]
+    workers: int
+
+
+class Result(NamedTuple):
+    """A row and what came of it.
+
+    Attributes:
+        row: The row.
+        run_dir: Its run.
+        config: Of the run.
+        values: What was measured, JSON values by name; None if training failed.
+        folder: With its metrics and pictures.
+        error: Why training failed; empty if it did not.
+    """
+
+    row: Row
+    run_dir: pathlib.Path
+    config: Config
+    values: Optional[dict[str, Any]]
+    folder: pathlib.Path
+    error: str
+
+
+class Interrupted(Exception):
+    """A study was asked to stop; what is trained and measured stays."""
+
+
+_AS_IT_IS = Row("the budget's own settings")
+
+
+STUDIES = {
+    "residual": Study(
+        "Residual connection in the generator",
+        "Report A, 1: no faster convergence with it, but a little more variation.",
+        [
+            Row("with", {"residual": True}),
+            Row("without", {"residual": False}),
+            Row("with, half the steps", {"residual": True, "steps": Times(0.5)}),
+            Row("without, half the steps", {"residual": False, "steps": Times(0.5)}),
+        ],
+    ),
+    "reconstruction_weight": Study(
+        "Weight of the reconstruction loss",
+        "Report A, 2: without it the contrast is off.",
+        [
+            Row(f"weight {weight:g}", {"reconstruction_weight": float(weight)})
+            for weight in (0, 0.1, 1, 10)
+        ],
+    ),
+    "texture": Study(
+        "Texture loss on activations of VGG16",
+        "Report A, 3: it does not help, and spoils samples where it dominates.",
+        [
+            Row(f"weight {weight:g}", {"texture_weight": float(weight)})
+            for weight in (0, 0.01, 0.1, 1)
+        ],
+    ),
+    "variation": Study(
+        "Where in the image samples vary",
+        "Report A, 5: a map of the variance of each pixel over samples.",
+        [Row(f"from scale {scale} on", {}, scale) for scale in range(3)],
+    ),
+    "scale_factor": Study(
+        "Scale factor, and with it the number of scales",
+        "Report A, 6: 0.75 was chosen.",
+        [
+            Row(f"factor {factor}", {"scale_factor": factor})
+            for factor in (0.5, 0.65, 0.75, 0.85)
+        ],
+    ),
+    "pyramid_limits": Study(
+        "Limits of the pyramid",
+        "Report A, 7: a longest side of 520 in place of 250 made 12 scales of 25 to "
+        "520 pixels, a coarsest side of 12 in place of 25 made 13; they looked at "
+        "samples of twice the size.",
+        [
+            _AS_IT_IS,
+            Row("twice the finest size", {"max_size": Times(2.08)}),
+            Row("half the coarsest size", {"min_size": Times(0.48)}),
+        ],
+        ("twice",),
+    ),
+    "losses": Study(
+        "Losses over steps",
+        "Report A, 8: the critic on the photograph and on fakes, the critic's loss, "
+        "the reconstruction's and the generator's.",
+        [_AS_IT_IS],
+        ("losses",),
+    ),
+    "padding": Study(
+        "What surrounds the image",
+        "Report B, 2: circular padding keeps the elements and loses their order, as "
+        "zeros tell the network where the borders are.",
+        [
+            Row(padding, {"padding": padding})
+            for padding in ("zeros", "circular", "reflect", "noise")
+        ],
+    ),
+    "adversaries": Study(
+        "A critic, or a distance of patches in its place",
+        "Report B, 3 to 5: Frechet far faster and poor; nearest neighbour of good "
+        "structure and texture; aligned nearest neighbour unstable.",
+        [
+            Row("critic", {"adversary": "critic"}),
+            # Their step is one update: they take more steps in a critic's time.
+            *(
+                Row(name.replace("_", " "), {"adversary": name, "steps": Times(4)})
+                for name in config_lib.ADVERSARIES[1:]
+            ),
+            Row(
+                "critic to scale 2, then sliced wasserstein",
+                {"adversary": "0-2:critic,3-:sliced_wasserstein"},
+            ),
+        ],
+    ),
+    "hyperparameters": Study(
+        "Quality against time",
+        "Report B, 1: their SIFID at the end was 0.1 to 0.5 at the finest of 9 "
+        "scales, with 2000 iterations a scale.",
+        [
+            _AS_IT_IS,
+            Row("half the channels", {"width": Times(0.5), "max_width": Times(0.5)}),
+            Row("twice the channels", {"width": Times(2), "max_width": Times(2)}),
+            Row("half the steps", {"steps": Times(0.5)}),
+            Row("twice the steps", {"steps": Times(2)}),
+            *(
+                Row(
+                    f"learning rates {caption}",
+                    {
+                        "critic_learning_rate": Times(factor),
+                        "generator_learning_rate": Times(factor),
+                    },
+                )
+                for caption, factor in (("a fifth", 0.2), ("doubled", 2.0))
+            ),
+            Row("1 critic update", {"critic_updates": 1}),
+            Row("5 critic updates", {"critic_updates": 5}),
+            Row("1 generator update", {"generator_updates": 1}),
+            Row("5 generator updates", {"generator_updates": 5}),
+        ],
+    ),
+    "reconstruction_noise": Study(
+        "Reconstruction noise redrawn or fixed",
+        "The paper fixes it; the reference code redraws it at every step of the "
+        "coarsest scale.",
+        [
+            Row("redrawn", {"reconstruction_noise": "redrawn"}),
+            Row("fixed", {"reconstruction_noise": "fixed"}),
+        ],
+    ),
+}
+
+
+def run(
+    name: str, plan: Plan, should_stop: Callable[[], bool] = lambda: False
+) -> list[Result]:
+    """Carries out a study, or goes on with it, and writes its page and tables.
+
+    Args:
+        name: Of the study, a key of `STUDIES`.
+        plan: On what, and how.
+        should_stop: Asked now and then.
+
+    Returns:
+        What came of each row.
+
+    Raises:
+        Interrupted: if `should_stop` said so; the study can be resumed.
+        UserError: if the photograph or the settings do not fit, or the folder is
+            another study's or cannot be written.
+    """
+    study = STUDIES[name]
+    path = images.resolve(plan.image)
+    configs = [_resolve(row, plan.settings) for row in study.rows]
+    rows = list(_possible(zip(study.rows, configs), path))
+    weights = plan.settings["inception_weights"]
+    network = inception.load(weights) if weights else None
+    _claim(plan, path)
+    runs = {}
+    for _, config in rows:
+        runs[_run_name(config, plan.settings)] = config
+    errors = _train(runs, plan, should_stop)
+    results = []
+    for row, config in rows:
+        run_name = _run_name(config, plan.settings)
+        run_dir = plan.folder / "runs" / run_name
+        folder = plan.folder / "measured" / f"{run_name}-from-{row.start_scale}"
+        values = None
+        if run_name not in errors:
+            if should_stop():
+                raise Interrupted()
+            values = _measured(run_dir, folder, row.start_scale, plan, network)
+        error = errors.get(run_name, "")
+        results.append(Result(row, run_dir, config, values, folder, error))
+    _write(name, study, results, plan)
+    return results
+
+
+def _resolve(row: Row, base: dict[str, Any]) -> Config:
+    """A row's configuration."""
+    settings = {
+        name: value.of(base[name]) if isinstance(value, Times) else value
+        for name, value in row.settings.items()
+    }
+    try:
+        return config_lib.from_settings({**base, **settings})
+    except UserError as error:
+        raise UsageError(f"The row «{row.caption}»: {error}") from None
+
+
+def _possible(
+    rows: Iterator[tuple[Row, Config]], path: pathlib.Path
+) -> Iterator[tuple[Row, Config]]:
+    """The rows whose start scale the run has; refuses an image that does not fit."""
+    for row, config in rows:
+        photograph = images.read(path, config.network.channels)
+        facts = checkpoint.Photograph(path.name, *photograph.shape[1:3], "")
+        try:
+            sizes = checkpoint.run_scales(config, facts).sizes
+        except UserError as error:
+            raise type(error)(f"{path}, row «{row.caption}»: {error}") from None
+        if row.start_scale < len(sizes):
+            yield row, config
+
+
+def _run_name(config: Config, base: dict[str, Any]) -> str:
+    """A run's folder, from what differs from the budget; equal runs are one."""
+    changes = []
+    for entry in config_lib.differences(config_lib.from_settings(base), config):
+        setting, _, values = entry.removeprefix("--").partition(": ")
+        changes.append(f"{setting}={values.rpartition(' -> ')[2]}")
+    name = ",".join(changes) or _BASELINE
+    return re.sub(r"[^\w.,=+-]", "_", name)
+
+
+def _claim(plan: Plan, path: pathlib.Path) -> None:
+    """Notes whose folder it is, or refuses another's."""
+    settings = config_lib.to_json(config_lib.from_settings(plan.settings))
+    # May change between a run and its resumption.
+    del settings["runtime"]
+    mine = {"image_sha256": images.sha256(path), "settings": settings}
+    file = plan.folder / "study.json"
+    if file.exists():
+        if checkpoint.read_json(file) != mine:
+            raise UserError(
+                f"--study_dir={plan.folder} holds studies of another photograph or "
+                "with other settings; name another folder."
+            )
+        return
+    if plan.folder.is_dir() and any(plan.folder.iterdir()):
+        raise UserError(
+            f"--study_dir={plan.folder} exists and holds no study; name a new or an "
+            "empty folder."
+        )
+    checkpoint.write_json(file, mine)
+
+
+def _train(
+    runs: dict[str, Config], plan: Plan, should_stop: Callable[[], bool]
+) -> dict[str, str]:
+    """Trains runs, some at a time; the error of each that failed, by name."""
+    waiting = [name for name in runs if not _is_trained(plan, name)]
+    running, errors = {}, {}
+    try:
+        while waiting or running:
+            while waiting and len(running) < plan.workers:
+                name = waiting.pop(0)
+                print(f"Training {name}, {len(waiting)} to go.", flush=True)
+                running[name] = _start(_command(name, runs[name], plan), plan, name)
+            for name, process in list(running.items()):
+                status = process.poll()
+                if status is None:
+                    continue
+                del running[name]
+                if status:
+                    errors[name] = _last_line(_log_path(plan, name))
+                    print(f"{name} failed: {errors[name]}", flush=True)
+            if should_stop():
+                raise Interrupted()
+            time.sleep(_POLL)
+    finally:
+        # They save what they have and end.
+        for process in running.values():
+            process.terminate()
+        for process in running.values():
+            process.wait()
+    return errors
+
+
+def _is_trained(plan: Plan, name: str) -> bool:
+    run_dir = plan.folder / "runs" / name
+    if not (run_dir / "config.json").exists():
+        return False
+    config, photograph = checkpoint.read_run(run_dir)
+    count = len(checkpoint.run_scales(config, photograph).sizes)
+    return checkpoint.is_finished(run_dir, count)
+
+
+def _command(name: str, config: Config, plan: Plan) -> list[str]:
+    run_dir = plan.folder / "runs" / name
+    command = [*plan.program, "train", f"--image={plan.image}", f"--run_dir={run_dir}"]
+    for section in config_lib.to_json(config).values():
+        # Absl reads --flag=true and --flag=false, in either case.
+        command += [f"--{key}={value}" for key, value in section.items()]
+    return command
+
+
+def _start(command: list[str], plan: Plan, name: str) -> subprocess.Popen:
+    """A process of its own: its memory is its own, and it has its share of cores."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None
+    threads = str(max(1, (cores or os.cpu_count() or 1) // plan.workers))
+    limits = ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS")
+    environment = {**os.environ, **{limit: threads for limit in limits}}
+    path = _log_path(plan, name)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a") as log:
+        # In a session of its own: Ctrl-C reaches this process, which tells it to
+        # stop, once.
+        return subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            env=environment,
+            start_new_session=True,
+        )
+
+
+def _log_path(plan: Plan, name: str) -> pathlib.Path:
+    return plan.folder / "runs" / f"{name}.log"
+
+
+def _last_line(path: pathlib.Path) -> str:
+    lines = path.read_text(errors="replace").split("\n")
+    found = next((line for line in reversed(lines) if line.strip()), "no word of why")
+    return found.removeprefix("error: ")
+
+
+def _measured(
+    run_dir: pathlib.Path,
+    folder: pathlib.Path,
+    start_scale: int,
+    plan: Plan,
+    network: Optional[inception.Inception],
+) -> dict[str, Any]:
+    """What a run is worth, as kept in its folder of measurements, or measured now."""
+    path = folder / "measured.json"
+    weights = plan.settings["inception_weights"]
+    asked = {"samples": plan.num_samples, "inception_weights": weights}
+    found = checkpoint.read_json(path)
+    if found and found["asked"] == asked:
+        return found["values"]
+    print(f"Measuring {folder.name}.", flush=True)
+    shutil.rmtree(folder, ignore_errors=True)
+    task = tasks.open_task(run_dir, folder)
+    subject = evaluation.of_run(task, plan.num_samples, 0, start_scale)
+    samples = []
+
+    def kept() -> Iterator[tuple[str, np.ndarray]]:
+        for name, sample in subject.samples:
+            samples.append(sample)
+            yield name, sample
+
+    found = evaluation.evaluate(subject._replace(samples=kept()), network)
+    summary = evaluation.summary(found)
+    evaluation.write(found, summary, folder)
+    for index, sample in enumerate(samples[:_SHOWN]):
+        task.write(f"sample_{index}.png", sample)
+    task.write("photograph.png", task.photograph)
+    task.write("reconstruction.png", subject.reconstruction)
+    values = _values(run_dir, len(task.singan.sizes), summary)
+    variation = report.variance(samples, task.photograph)
+    if variation is not None:
+        heat, values["variance"] = variation
+        task.write("variance.png", heat)
+    checkpoint.write_json(path, {"asked": asked, "values": values})
+    return values
+
+
+def _values(
+    run_dir: pathlib.Path, num_scales: int, summary: dict[str, Any]
+) -> dict[str, Any]:
+    """The columns of a row, JSON values by name."""
+    paces = [report.pace(run_dir, scale) for scale in range(num_scales)]
+    known = [each for each in paces if each]
+    peak = max((each.peak_mib for each in known), default=math.nan)
+    reconstruction = summary["reconstruction"]
+    return {
+        "scales": num_scales,
+        "seconds": sum(each.seconds for each in known),
+        "peak_mib": None if math.isnan(peak) else peak,
+        **{
+            name: summary[name] and summary[name]["mean"] for name in evaluation.COLUMNS
+        },
+        "diversity": summary["diversity"],
+        **{f"reconstruction_{key}": reconstruction[key] for key in ("rmse", "psnr")},
+        "seconds_per_step": [each and each.step_seconds for each in paces],
+    }
+
+
+# Of the table on the page; the CSV file has every value.
+_COLUMNS = {
+    "scales": "scales",
+    "seconds": "seconds",
+    "peak_mib": "peak MiB",
+    "sifid": "SIFID",
+    "diversity": "diversity",
+    "patch_frechet": "patch Frechet",
+    "sliced_wasserstein": "sliced Wasserstein",
+    "plausibility": "plausibility",
+    "coverage": "coverage",
+    "copied": "copied",
+    "reconstruction_rmse": "reconstruction RMSE",
+    "reconstruction_psnr": "PSNR, dB",
+}
+
+
+def _write(name: str, study: Study, results: list[Result], plan: Plan) -> None:
+    """The study's CSV file, contact sheet and page."""
+    folder = plan.folder / name
+    files.write_text(folder / f"{name}.csv", _csv(results))
+    done = [each for each in results if each.values is not None]
+    if done:
+        images.write(folder / "contact_sheet.png", _sheet(done))
+    body = [
+        f"<p>{page.text(study.found)}</p>",
+        f'<p class="soft">{page.text(_about(results, plan))}</p>',
+        "<h2>Measured</h2>",
+        _table(results),
+        *_time_table(done),
+    ]
+    if done:
+        photograph = images.read(done[0].folder / "photograph.png")
+        body.append("<h2>Photograph</h2>")
+        body.append(page.strip([page.picture(photograph, "The photograph")]))
+    for result in results:
+        body += _section(result, study.show)
+    title = f"{study.title}: {name}"
+    files.write_text(folder / "index.html", page.document(title, body))
+
+
+def _varied(results: list[Result]) -> list[str]:
+    """Settings that are not the same in all rows."""
+    flat = [
+        {
+            k: v
+            for part in config_lib.to_json(each.config).values()
+            for k, v in part.items()
+        }
+        for each in results
+    ]
+    return [key for key in flat[0] if len({str(each[key]) for each in flat}) > 1]
+
+
+def _csv(results: list[Result]) -> str:
+    varied = _varied(results)
+    keys = ["scales", "seconds", "peak_mib", *evaluation.COLUMNS, "diversity"]
+    keys += ["reconstruction_rmse", "reconstruction_psnr"]
+    steps = [each.values["seconds_per_step"] for each in results if each.values]
+    count = max((len(each) for each in steps), default=0)
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(
+        ["row", "run", "start_scale", "error", *varied, *keys]
+        + [f"seconds_per_step_{scale:02d}" for scale in range(count)]
+    )
+    for each in results:
+        settings = {}
+        for part in config_lib.to_json(each.config).values():
+            settings.update(part)
+        line = [each.row.caption, each.run_dir.name, each.row.start_scale, each.error]
+        line += [settings[key] for key in varied]
+        values = each.values or {}
+        numbers = [values.get(key) for key in keys] + values.get("seconds_per_step", [])
+        numbers += [None] * (len(keys) + count - len(numbers))
+        line += ["" if value is None else f"{value:.9g}" for value in numbers]
+        writer.writerow(line)
+    return text.getvalue()
+
+
+def _sheet(done: list[Result]) -> np.ndarray:
+    """The photograph, then a line for each row: its reconstruction and samples."""
+    photograph = images.read(done[0].folder / "photograph.png")
+    blank = np.ones_like(photograph)
+    cells = [(photograph, "photograph")] + [(blank, "")] * _SHOWN
+    for each in done:
+        reconstruction = images.read(each.folder / "reconstruction.png")
+        cells.append((reconstruction, f"{each.row.caption}: reconstruction"))
+        for path in _sample_paths(each):
+            cells.append((images.read(path), each.row.caption))
+        cells += [(blank, "")] * (-len(cells) % (_SHOWN + 1))
+    return images.contact_sheet(*zip(*cells), columns=_SHOWN + 1)
+
+
+def _sample_paths(result: Result) -> list[pathlib.Path]:
+    return sorted(result.folder.glob("sample_*.png"))
+
+
+def _draw_twice(result: Result) -> None:
+    """Samples of twice the size, if they are not there yet."""
+    paths = [result.folder / f"twice_{index}.png" for index in range(_TWICE)]
+    if all(path.exists() for path in paths):
+        return
+    singan, _ = checkpoint.load(result.run_dir)
+    height, width = (2 * side for side in singan.sizes[-1])
+    for seed, path in enumerate(paths):
+        start = result.row.start_scale
+        images.write(path, singan.sample([seed], start, height, width).numpy())
+
+
+def _about(results: list[Result], plan: Plan) -> str:
+    parts = [
+        f"{len(results)} rows, {plan.num_samples} samples of each; distances are means "
+        "over samples, lower is better, and mean nothing where diversity is near 0 or "
+        "much is copied.",
+        report.VARIANCE,
+        f"Trained with --workers={plan.workers}.",
+    ]
+    if not plan.settings["inception_weights"]:
+        parts.append(inception.NO_WEIGHTS)
+    return " ".join(parts)
+
+
+def _table(results: list[Result]) -> str:
+    columns = {
+        key: title
+        for key, title in _COLUMNS.items()
+        if any(each.values and each.values[key] is not None for each in results)
+    }
+    rows = []
+    for each in results:
+        values = each.values or {}
+        cells = [page.number(values.get(key)) for key in columns]
+        rows.append([each.row.caption, *cells])
+    return page.table(["row", *columns.values()], rows)
+
+
+def _time_table(done: list[Result]) -> list[str]:
+    count = max((each.values["scales"] for each in done), default=0)
+    rows = []
+    for each in done:
+        seconds = [page.number(value) for value in each.values["seconds_per_step"]]
+        rows.append([each.row.caption, *seconds, *[""] * (count - len(seconds))])
+    header = ["seconds a step at scale", *range(count)]
+    return ["<h3>Time</h3>", page.table(header, rows)] if rows else []
+
+
+def _section(result: Result, show: tuple[str, ...]) -> list[str]:
+    """A row's pictures."""
+    caption = result.row.caption
+    parts = [f"<h2>{page.text(caption)}</h2>"]
+    if result.error:
+        return [*parts, f"<p>Training failed: {page.text(result.error)}</p>"]
+
+    def shown(name, what, note=""):
+        image = images.read(result.folder / f"{name}.png")
+        return page.picture(image, f"{what}, {caption}", note or what.lower())
+
+    pictures = [shown("reconstruction", "Reconstruction")]
+    pictures += [
+        shown(path.stem, f"Sample {index}")
+        for index, path in enumerate(_sample_paths(result))
+    ]
+    if "variance" in result.values:
+        note = result.values["variance"]
+        pictures.append(shown("variance", "Variance of samples", note))
+    parts.append(page.strip(pictures))
+    if "twice" in show:
+        _draw_twice(result)
+        parts.append("<h3>Of twice the size</h3>")
+        parts.append(
+            page.strip(
+                (
+                    shown(f"twice_{n}", f"Sample {n}, twice the size")
+                    for n in range(_TWICE)
+                ),
+                large=True,
+            )
+        )
+    if "losses" in show:
+        scales = result.values["scales"]
+        parts.append(report.losses(result.run_dir, result.config, scales))
+    return parts
