@@ -20,6 +20,7 @@ from collections.abc import Iterator
 from typing import NamedTuple, Optional
 
 from singan_tf.errors import UsageError, UserError
+from singan_tf.files import write_text
 
 logger = logging.getLogger(__name__)
 
@@ -165,7 +166,7 @@ def write_files(options: Options, name: str, base_path: pathlib.Path) -> Files:
         config_dir / "monitoring.config",
         config_dir / "ssl.config" if options.tls_cert else None,
     )
-    _write(
+    write_text(
         files.models,
         f"""\
 model_config_list {{
@@ -183,7 +184,7 @@ model_config_list {{
 }}
 """,
     )
-    _write(
+    write_text(
         files.batching,
         f"""\
 # Larger batches than the model takes would be refused.
@@ -193,7 +194,7 @@ max_enqueued_batches {{ value: 64 }}
 num_batch_threads {{ value: {_cores()} }}
 """,
     )
-    _write(
+    write_text(
         files.monitoring,
         """\
 prometheus_config {
@@ -210,7 +211,7 @@ prometheus_config {
                 ("tls_cert", options.tls_cert),
             )
         )
-        _write(
+        write_text(
             files.tls,
             f"""\
 server_key: {_quoted(key)}
@@ -330,13 +331,3 @@ def _quoted(text: str) -> str:
     """A string of protobuf's text format."""
     escaped = text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
     return f'"{escaped}"'
-
-
-def _write(path: pathlib.Path, text: str, mode: int = 0o666) -> None:
-    """Writes a file whole, and gives it its name then."""
-    temporary = path.with_name(path.name + ".tmp")
-    temporary.unlink(missing_ok=True)
-    descriptor = os.open(temporary, os.O_CREAT | os.O_WRONLY, mode)
-    with open(descriptor, "w", encoding="utf-8") as file:
-        file.write(text)
-    os.replace(temporary, path)

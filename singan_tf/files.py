@@ -36,7 +36,19 @@ def replacing(path: pathlib.Path) -> Iterator[pathlib.Path]:
             temporary.unlink()
 
 
-def write_text(path: pathlib.Path, text: str) -> None:
-    """Writes a text file, as `replacing` does."""
+def write_text(path: pathlib.Path, text: str, mode: int = 0o666) -> None:
+    """Writes a text file, as `replacing` does.
+
+    Args:
+        path: Missing folders are made.
+        text: Written as UTF-8.
+        mode: The file's permissions, less the process's mask, from its first byte on.
+
+    Raises:
+        UserError: if it cannot be written.
+    """
     with replacing(path) as temporary:
-        temporary.write_text(text)
+        # One that a killed process left has its own permissions.
+        temporary.unlink(missing_ok=True)
+        temporary.touch(mode)
+        temporary.write_text(text, encoding="utf-8")

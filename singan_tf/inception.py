@@ -16,9 +16,9 @@ import tensorflow as tf
 
 from singan_tf import files
 from singan_tf.errors import UserError
+from singan_tf.pretrained import DOWNLOAD, download
 
 WEIGHTS_NAME = "inception_v3_weights_tf_dim_ordering_tf_kernels_notop.h5"
-DOWNLOAD = "download"
 NO_WEIGHTS = (
     f"No SIFID, which needs Inception's weights: pass --inception_weights=FILE with "
     f"Keras' {WEIGHTS_NAME} (keras-applications on storage.googleapis.com has it, "
@@ -129,7 +129,11 @@ def read(weights: str, features: int) -> list[Convolution]:
     Raises:
         UserError: if the weights cannot be read or downloaded, or are others.
     """
-    path = _download() if weights == DOWNLOAD else pathlib.Path(weights)
+    path = (
+        download(WEIGHTS_NAME, _URL, _MD5, "inception_weights")
+        if weights == DOWNLOAD
+        else pathlib.Path(weights)
+    )
     if not path.is_file():
         raise UserError(
             f"--inception_weights={weights} is not a file; give the path of Keras' "
@@ -166,22 +170,6 @@ def save(path: pathlib.Path, convolutions: list[Convolution]) -> None:
         arrays[f"bias_{index:02d}"] = convolution.bias
     with files.replacing(path) as temporary, temporary.open("wb") as file:
         np.savez(file, **arrays)
-
-
-def _download() -> pathlib.Path:
-    """Keras' own copy, in its cache; from the network if it is not there yet."""
-    try:
-        path = tf.keras.utils.get_file(
-            WEIGHTS_NAME, _URL, cache_subdir="models", file_hash=_MD5
-        )
-    except Exception as error:
-        # What it raises depends on how the network fails.
-        reason = " ".join(str(error).split())
-        raise UserError(
-            f"--inception_weights={DOWNLOAD} failed ({reason}); bring "
-            f"{WEIGHTS_NAME} here by other means and pass its path."
-        ) from None
-    return pathlib.Path(path)
 
 
 def _read_npz(path: pathlib.Path) -> list[Convolution]:

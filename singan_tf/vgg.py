@@ -10,9 +10,9 @@ import numpy as np
 import tensorflow as tf
 
 from singan_tf.errors import UserError
+from singan_tf.pretrained import DOWNLOAD, download
 
 WEIGHTS_NAME = "vgg16_weights_tf_dim_ordering_tf_kernels_notop.h5"
-DOWNLOAD = "download"
 
 _URL = (
     "https://storage.googleapis.com/tensorflow/keras-applications/vgg16/" + WEIGHTS_NAME
@@ -38,7 +38,11 @@ def load(weights: str) -> Callable[[tf.Tensor], list[tf.Tensor]]:
     Raises:
         UserError: if the weights cannot be read or downloaded, or are others.
     """
-    layers = _read(_download() if weights == DOWNLOAD else pathlib.Path(weights))
+    layers = _read(
+        download(WEIGHTS_NAME, _URL, _MD5, "vgg_weights")
+        if weights == DOWNLOAD
+        else pathlib.Path(weights)
+    )
 
     def activations(image: tf.Tensor) -> list[tf.Tensor]:
         colour = tf.repeat(image, 3 // image.shape[3], axis=3)
@@ -74,19 +78,3 @@ def _read(path: pathlib.Path) -> list[tuple[np.ndarray, np.ndarray]]:
         layer for layer in model.layers if isinstance(layer, tf.keras.layers.Conv2D)
     ]
     return [tuple(x.get_weights()) for x in convolutions[: _LOOKED_AT[-1] + 1]]
-
-
-def _download() -> pathlib.Path:
-    """Keras' own copy, in its cache; from the network if it is not there yet."""
-    try:
-        path = tf.keras.utils.get_file(
-            WEIGHTS_NAME, _URL, cache_subdir="models", file_hash=_MD5
-        )
-    except Exception as error:
-        # What it raises depends on how the network fails.
-        reason = " ".join(str(error).split())
-        raise UserError(
-            f"--vgg_weights={DOWNLOAD} failed ({reason}); bring {WEIGHTS_NAME} here by "
-            "other means and pass its path."
-        ) from None
-    return pathlib.Path(path)

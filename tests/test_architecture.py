@@ -34,6 +34,7 @@ TOP_TO_BOTTOM = [
     "resize",
     "images",
     "files",
+    "pretrained",
     "config",
     "errors",
 ]

@@ -1,0 +1,34 @@
+"""Weights that others have trained, from the network into Keras' cache."""
+
+import pathlib
+
+import tensorflow as tf
+
+from singan_tf.errors import UserError
+
+# In place of a path: what a flag says to have the network asked.
+DOWNLOAD = "download"
+
+
+def download(name: str, url: str, md5: str, flag: str) -> pathlib.Path:
+    """Keras' own copy, in its cache; from the network if it is not there yet.
+
+    Args:
+        name: Of the file.
+        url: Where it is.
+        md5: Of its bytes.
+        flag: That asked for it, for the error.
+
+    Raises:
+        UserError: if it cannot be had.
+    """
+    try:
+        path = tf.keras.utils.get_file(name, url, cache_subdir="models", file_hash=md5)
+    except Exception as error:
+        # What it raises depends on how the network fails.
+        reason = " ".join(str(error).split())
+        raise UserError(
+            f"--{flag}={DOWNLOAD} failed ({reason}); bring {name} here by other means "
+            "and pass its path."
+        ) from None
+    return pathlib.Path(path)
