@@ -215,7 +215,7 @@ STUDIES = {
             Row("critic", {"adversary": "critic"}),
             # Their step is one update: they take more steps in a critic's time.
             *(
-                Row(name.replace("_", " "), {"adversary": name, "steps": Times(4)})
+                Row(name.replace("_", " "), {"adversary": name, "steps": Times(3)})
                 for name in config_lib.ADVERSARIES[1:]
             ),
             Row(
