@@ -882,7 +882,7 @@ class Budget(NamedTuple):
 
 BUDGETS = {
     "smoke": Budget("study_smoke.flags", 3),
-    "quick": Budget("quick.flags", 20),
+    "quick": Budget("study_quick.flags", 20),
     "paper": Budget("paper.flags", 50),
 }
 
