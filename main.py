@@ -123,24 +123,45 @@ def super_resolve(values: flags.FlagValues) -> None:
 
 def paint(values: flags.FlagValues) -> None:
     """Turn a painting into an image with the photograph's textures."""
-    _require(values, "input")
+    if values.quantize and values.sketch:
+        raise UsageError(
+            "--quantize is for blots of colour, --sketch for lines: choose one."
+        )
+    if not values.sketch:
+        _require(values, "input")
     task = _open_task(values, "paint")
     from singan_tf import tasks
 
     scales = tasks.injection_scales(task, values.injection_scale)
-    if values.quantize and len(scales) > 1:
-        raise UsageError(
-            "--quantize trains one scale again: name it by --injection_scale, after a "
-            "look at the strip of all without --quantize."
-        )
-    painting = tasks.read_input(task, values.input, values.keep_size)
+    for flag in ("quantize", "sketch"):
+        if values[flag].value and len(scales) > 1:
+            raise UsageError(
+                f"--{flag} trains for one injection scale: name it by "
+                f"--injection_scale, after a look at the strip of all without --{flag}."
+            )
+    read = tasks.read_drawing if values.sketch else tasks.read_input
+    painting = read(task, values.input, values.keep_size)
     _make_output_dir(task.output_dir)
     task.write("input.png", painting)
     cells = {"photograph": task.photograph, "painting": painting}
     cells.update(tasks.redraw_each(task, painting, scales, values.seed))
     if values.quantize:
         cells.update(tasks.paint_quantized(task, painting, scales[0], values.seed))
+    if values.sketch:
+        cells.update(_paint_sketch(task, painting, scales[0], values.seed))
     _finish_task(values, task, "paint", cells)
+
+
+def _paint_sketch(task, drawing: np.ndarray, scale: int, seed: int) -> dict:
+    from singan_tf import tasks, training
+
+    try:
+        with _signals_asked_about() as should_stop:
+            return tasks.paint_sketch(task, drawing, scale, seed, should_stop)
+    except training.Interrupted:
+        arguments = [arg for arg in sys.argv if arg != "--overwrite"]
+        command = shlex.join([*arguments, "--overwrite"])
+        raise KeyboardInterrupt(f"all is saved; go on with: python {command}") from None
 
 
 def harmonize(values: flags.FlagValues) -> None:
@@ -594,12 +615,23 @@ def _define_super_resolve(values: flags.FlagValues) -> None:
 
 
 def _define_paint(values: flags.FlagValues) -> None:
-    _define_redraw(values, "The painting: blots of colour in the layout to make.")
+    _define_redraw(
+        values,
+        "The painting: blots of colour in the layout to make. With --sketch a drawing, "
+        "dark lines on white; by default the photograph's own sketch, mirrored.",
+    )
     flags.DEFINE_boolean(
         "quantize",
         False,
         "Map the painting to the photograph's 5 main colours, and train the injection "
         "scale again on images in them, beside the run's own.",
+        flag_values=values,
+    )
+    flags.DEFINE_boolean(
+        "sketch",
+        False,
+        "Paint a drawing: train the scales from the injection scale on again, beside "
+        "the run's own, on sketches of the photograph and of samples as input.",
         flag_values=values,
     )
 

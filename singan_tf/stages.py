@@ -2,7 +2,8 @@
 
 `SinGAN` walks over stages and needs three things of each: `noise` draws its noise
 map, calling it makes an image, and its tf.Variables are found by tf.Module. The
-convolutional generator of the paper is one kind of stage.
+convolutional generator of the paper is one kind of stage; another gives images that
+were made elsewhere.
 """
 
 from typing import Optional
@@ -13,6 +14,7 @@ import tensorflow as tf
 from singan_tf import networks, noise
 from singan_tf.config import Config
 from singan_tf.networks import MARGIN
+from singan_tf.resize import resize
 
 # Rows of an image are computed in strips of about so many pixels, which bounds
 # memory: 128 channels of float32 in a layer are 128 MiB then.
@@ -206,6 +208,43 @@ class ConvolutionalStage(tf.Module):
         image = tf.transpose(strips.concat(), [1, 0, 2, 3])
         image.set_shape([padded.shape[0], None, None, channels])
         return image
+
+
+class ImageStage(tf.Module):
+    """Gives images that were made elsewhere: noise chooses, nothing else matters."""
+
+    def __init__(self, images: np.ndarray):
+        """Keeps the images.
+
+        Args:
+            images: float32 [N, H, W, C] in [-1, 1]; the first one takes the
+                photograph's place in reconstructions.
+        """
+        super().__init__()
+        self._images = tf.constant(images)
+
+    def noise(self, seeds: tf.Tensor, stream: int, height, width) -> tf.Tensor:
+        """Draws the choice, uniform in [0, 1), float32 [B, 1, 1, 1]."""
+        return noise.uniform(seeds, stream, 1)[:, :, tf.newaxis, tf.newaxis]
+
+    def __call__(
+        self, noise_map: Optional[tf.Tensor], previous: tf.Tensor
+    ) -> tf.Tensor:
+        """Gives images, at any size.
+
+        Args:
+            noise_map: As `noise` gives it; None chooses the first image.
+            previous: [B, H, W, C], for its size.
+
+        Returns:
+            float32 [B, H, W, C], not clipped.
+        """
+        chosen = self._images[:1]
+        if noise_map is not None:
+            choice = noise_map[:, 0, 0, 0] * self._images.shape[0]
+            chosen = tf.gather(self._images, tf.cast(choice, tf.int32))
+        size = [previous.shape[axis] or tf.shape(previous)[axis] for axis in (1, 2)]
+        return resize(chosen, *size)
 
 
 def build_stage(

@@ -8,7 +8,7 @@ empty) is a note: printed, and kept in call.json.
 
 import pathlib
 import shutil
-from typing import Any, NamedTuple, Optional
+from typing import Any, Callable, NamedTuple, Optional
 
 import numpy as np
 import tensorflow as tf
@@ -31,9 +31,13 @@ from singan_tf.resize import resize
 from singan_tf.singan import SinGAN, bring_up
 
 SHEET_NAME = "contact_sheet.png"
+# The folder of the stages that paint sketches.
+SKETCHED = "sketched"
 
 # Of a quantized painting, as in the reference code.
 _PAINT_COLOURS = 5
+# Random samples whose sketches are painted in training, beside the photograph's.
+_SKETCHED_SAMPLES = 15
 
 
 class Task(NamedTuple):
@@ -332,6 +336,137 @@ def paint_quantized(
     task.write("input_quantized.png", blots)
     task.write(f"scale_{scale:02d}_quantized.png", result)
     return {"painting, quantized": blots, f"scale {scale:02d}, quantized": result}
+
+
+def photograph_sketch(task: Task) -> np.ndarray:
+    """The outlines of the photograph, float32 [1, H, W, C] in [-1, 1].
+
+    Raises:
+        UserError: if there are none.
+    """
+    sketch = manipulation.sketch(task.photograph)
+    if sketch.min() == sketch.max():
+        raise UserError(
+            f"The photograph of --run_dir={task.run_dir} has no outlines, so --sketch "
+            "has nothing to train on; paint with --quantize."
+        )
+    return sketch
+
+
+def read_drawing(task: Task, name: Optional[str], keep_size: bool) -> np.ndarray:
+    """Reads what `paint_sketch` paints, and notes if it is not like a sketch.
+
+    Args:
+        task: The opened task.
+        name: As for `read_input`; None for the photograph's own sketch, mirrored:
+            a painter that remembers rather than paints would not know it.
+        keep_size: As for `read_input`.
+
+    Returns:
+        float32 [1, H, W, C] in [-1, 1].
+
+    Raises:
+        UserError: as `read_input`, or if the photograph has no outlines.
+    """
+    sketch = photograph_sketch(task)
+    if name is None:
+        return sketch[:, :, ::-1]
+    drawing = read_input(task, name, keep_size)
+    if drawing.mean() < 0:
+        task.note(
+            f"The drawing {images.resolve(name).name} is mostly dark, but sketches are "
+            "dark lines on white; invert it if its lines are bright."
+        )
+    return drawing
+
+
+def sketch_painter(
+    task: Task,
+    folder: pathlib.Path,
+    scale: int,
+    should_stop: Callable[[], bool] = lambda: False,
+) -> SinGAN:
+    """The run's pyramid with the scales from one on trained to paint sketches.
+
+    What enters in training are the sketches of the photograph, which is to become the
+    photograph again, and of random samples, without which nothing would be learned of
+    other drawings.
+
+    Args:
+        task: The opened task; its run is not touched.
+        folder: Where the new stages are kept. If they are there, they are not trained
+            again; if some are, or one in part, training goes on.
+        scale: Where sketches enter, at least 1.
+        should_stop: Asked after every step.
+
+    Returns:
+        A pyramid whose reconstruction is the photograph's sketch painted; `inject` at
+        that scale paints others.
+
+    Raises:
+        training.Interrupted: if `should_stop` said so.
+        UserError: if the photograph has no outlines, the run is damaged or training
+            diverges.
+    """
+    # The same stages from the same command.
+    tf.config.experimental.enable_op_determinism()
+    sketches = [photograph_sketch(task)]
+    draw = task.singan.sampler()
+    for seed in range(_SKETCHED_SAMPLES):
+        sample = draw([seed], 0, *task.singan.sizes[-1], 1.0).numpy()
+        sketches.append(manipulation.sketch(sample))
+    mine = {**task.source(), "scale": scale}
+    if checkpoint.read_json(folder / "sketched.json") != mine:
+        # Left by an earlier call, with another run or at another scale.
+        shutil.rmtree(folder, ignore_errors=True)
+        checkpoint.write_json(folder / "sketched.json", mine)
+    monitor = Monitor(task.config, task.singan.sizes, folder)
+    strategy = distribution.make_strategy(task.config.runtime.strategy)
+    run = training.Run(task.config, strategy, folder, monitor, should_stop)
+    try:
+        return training.retrain_on_images(
+            run, task.singan, task.run_dir, scale, np.concatenate(sketches)
+        )
+    finally:
+        monitor.close()
+
+
+def paint_sketch(
+    task: Task,
+    drawing: np.ndarray,
+    scale: int,
+    seed: int,
+    should_stop: Callable[[], bool],
+) -> dict[str, np.ndarray]:
+    """Paints a drawing by stages that are trained on sketches.
+
+    The stages stay in the folder `SKETCHED`; the run's own are not touched.
+
+    Args:
+        task: The opened task.
+        drawing: Dark lines on white, float32 [1, H, W, C] in [-1, 1].
+        scale: The injection scale.
+        seed: Of the noise.
+        should_stop: Asked after every step of training.
+
+    Returns:
+        The photograph's sketch, what it is painted to, and the result, by caption.
+
+    Raises:
+        training.Interrupted: if `should_stop` said so; another call goes on.
+        UserError: see `sketch_painter`.
+    """
+    painter = sketch_painter(task, task.output_dir / SKETCHED, scale, should_stop)
+    sketch, painted = photograph_sketch(task), painter.reconstruct().numpy()
+    result = manipulation.redraw(painter, drawing, scale, seed)
+    task.write("sketch.png", sketch)
+    task.write("sketch_painted.png", painted)
+    task.write(f"scale_{scale:02d}_sketch.png", result)
+    return {
+        "photograph's sketch": sketch,
+        "its sketch, painted": painted,
+        f"scale {scale:02d}, trained on sketches": result,
+    }
 
 
 def enlarge(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:

@@ -7,6 +7,7 @@ for the critic. Every random number is derived from (seed, scale, step, update),
 resumed run draws what an uninterrupted one would.
 """
 
+import dataclasses
 import logging
 import pathlib
 import time
@@ -127,6 +128,7 @@ def train_scale(
     real: tf.Tensor,
     critic_below: Optional[networks.Critic],
     palette: Optional[np.ndarray] = None,
+    generator: Optional[networks.Generator] = None,
 ) -> Optional[networks.Critic]:
     """Trains the stage of one scale and appends it to the pyramid.
 
@@ -138,6 +140,7 @@ def train_scale(
         critic_below: The nearest of the coarser scales, to start from, if any.
         palette: The only colours of its previous images, float32 [K, C]; None for
             all.
+        generator: To start from; None for that of the scale below.
 
     Returns:
         The critic for a finer scale to start from: this scale's, or where that has
@@ -153,7 +156,9 @@ def train_scale(
     with run.strategy.scope():
         players = _make_players(run.config, scale, palette)
         if scale > 0:
-            _warm_start(players.stage.generator, singan.stages[-1].generator)
+            _warm_start(
+                players.stage.generator, generator or singan.stages[-1].generator
+            )
             if players.critic is not None and critic_below is not None:
                 _warm_start(players.critic, critic_below)
             players.stage.noise_amplitude.assign(
@@ -230,15 +235,68 @@ def retrain_scale(
     """
     critic_below = None
     for below in range(scale):
-        if run.config.adversary.at(below) == "critic":
-            critic_below = networks.build_critic(run.config, below)
-            state = checkpoint.read_state(run_dir, below)
-            checkpoint.restore(run_dir, below, state, {"critic": critic_below})
+        critic_below = _trained_critic(run.config, run_dir, below) or critic_below
     real = images.read(run_dir / "pyramid" / f"{scale:02d}.png", singan.channels)
     retrained = singan.coarsest(scale)
     train_scale(run, retrained, scale, tf.constant(real), critic_below, palette)
     retrained.stages = [*retrained.stages, *singan.stages[scale + 1 :]]
     return retrained
+
+
+def retrain_on_images(
+    run: Run,
+    singan: SinGAN,
+    run_dir: pathlib.Path,
+    scale: int,
+    entering: np.ndarray,
+) -> SinGAN:
+    """Trains the scales of a finished run from one on again, on images given to it.
+
+    Each starts from what it was. The given images are to become the photograph, so
+    the scale that they enter does not add them to its output.
+
+    Args:
+        run: Its folder is where the new stages go, and is gone on with.
+        singan: The run's pyramid, which stays as it is.
+        run_dir: The finished run, which stays as it is.
+        scale: At least 1.
+        entering: What enters there, float32 [N, H, W, C] in [-1, 1]; the first one is
+            trained to become the photograph itself.
+
+    Returns:
+        The pyramid of the new stages, over the images in place of coarser scales.
+
+    Raises:
+        Interrupted: if the run was asked to stop.
+        UserError: if the run is damaged or training diverges.
+    """
+    retrained = SinGAN(singan.sizes, singan.channels)
+    retrained.stages = [stages.ImageStage(entering)] * scale
+    network = dataclasses.replace(run.config.network, residual=False)
+    first = run._replace(config=dataclasses.replace(run.config, network=network))
+    for each in range(scale, len(singan.sizes)):
+        real = images.read(run_dir / "pyramid" / f"{each:02d}.png", singan.channels)
+        train_scale(
+            first if each == scale else run,
+            retrained,
+            each,
+            tf.constant(real),
+            _trained_critic(run.config, run_dir, each),
+            generator=singan.stages[each].generator,
+        )
+    return retrained
+
+
+def _trained_critic(
+    config: Config, run_dir: pathlib.Path, scale: int
+) -> Optional[networks.Critic]:
+    """The critic of a scale of a finished run; None where it has none."""
+    if config.adversary.at(scale) != "critic":
+        return None
+    critic = networks.build_critic(config, scale)
+    state = checkpoint.read_state(run_dir, scale)
+    checkpoint.restore(run_dir, scale, state, {"critic": critic})
+    return critic
 
 
 def noise_amplitude(

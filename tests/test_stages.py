@@ -5,6 +5,7 @@ import pytest
 import tensorflow as tf
 
 from singan_tf import stages
+from singan_tf.singan import SinGAN
 from singan_tf.stages import crop, nearest_colours
 
 PADDINGS = ["zeros", "reflect", "circular", "noise"]
@@ -291,3 +292,48 @@ def test_a_stage_with_a_palette_sees_only_its_colours_and_the_padding(make_stage
     )
     padded = stage.pad(PREVIOUS)
     np.testing.assert_array_equal(padded, numpy_pad(quantized, "constant"))
+
+
+GIVEN = np.array([-0.5, 0.0, 0.5], np.float32)
+
+
+@pytest.fixture(scope="module")
+def image_stage():
+    """Gives one of three images, each of one value."""
+    return stages.ImageStage(np.tile(GIVEN[:, None, None, None], [1, 9, 12, 3]))
+
+
+def test_images_are_chosen_by_noise_each_as_often(image_stage):
+    seeds = tf.range(300, dtype=tf.int64)
+    chosen = image_stage(image_stage.noise(seeds, 2, 5, 7), tf.zeros([300, 5, 7, 3]))
+    assert chosen.shape == (300, 5, 7, 3)
+    values = chosen.numpy()[:, 0, 0, 0]
+    np.testing.assert_allclose(chosen - values[:, None, None, None], 0, atol=1e-6)
+    counts = [(abs(values - value) < 1e-6).sum() for value in GIVEN]
+    assert sum(counts) == 300 and min(counts) > 70
+
+
+def test_an_image_is_chosen_by_its_own_seed(image_stage):
+    previous = tf.zeros([1, 4, 4, 3])
+    together = image_stage(image_stage.noise(SEEDS, 2, 4, 4), tf.zeros([3, 4, 4, 3]))
+    for row, seed in enumerate(SEEDS):
+        alone = image_stage(image_stage.noise(seed[None], 2, 4, 4), previous)
+        np.testing.assert_array_equal(alone[0], together[row])
+
+
+def test_without_noise_it_is_the_first_image(image_stage):
+    image = image_stage(None, tf.zeros([1, 6, 8, 3]))
+    np.testing.assert_allclose(image, np.full([1, 6, 8, 3], GIVEN[0]), atol=1e-6)
+
+
+@pytest.mark.parametrize("scale", [1, 2])
+def test_what_it_gives_enters_as_an_injected_image_does(make_stage, scale):
+    sizes = [(8, 10), (11, 14), (16, 20)]
+    given = np.random.default_rng(1).uniform(-1, 1, [1, 16, 20, 3]).astype(np.float32)
+    singan = SinGAN(sizes, 3)
+    singan.stages = [stages.ImageStage(given)] * scale
+    singan.stages += [make_stage(each) for each in range(scale, 3)]
+    expected = singan.inject(tf.constant(given), scale, [7]).numpy()
+    np.testing.assert_allclose(singan.sample([7]), expected, atol=1e-6)
+    still = singan.inject(tf.constant(given), scale, [7], noise_scale=0.0)
+    np.testing.assert_allclose(singan.reconstruct(), still, atol=1e-6)

@@ -1,3 +1,4 @@
+import contextlib
 import hashlib
 import json
 import math
@@ -285,6 +286,7 @@ def test_the_transparent_part_of_a_mask_is_outside(capsys, tmp_path, finished, i
         ("super_resolve", "--input={inputs}/thin.png", 1, "thin.png is 70x4 pixels"),
         ("super_resolve", "--reference={inputs}/fits.png", 1, "the result is 72x48"),
         ("paint", "--quantize", 2, "--injection_scale"),
+        ("paint", "--sketch", 2, "--injection_scale"),
         ("animate", "--start_scale=3", 2, "from 0 to 2"),
         ("animate", "--frames=1", 2, "--frames"),
         ("sample", "--scale_h=-1", 2, "--scale_h"),
@@ -572,6 +574,129 @@ def test_quantizing_works_in_grey(capsys, tmp_path, grey, inputs):
     status, _, error = run(capsys, *arguments)
     assert status == 0, error
     assert pixels(tmp_path / "scale_02_quantized.png").shape == (HEIGHT, WIDTH)
+
+
+SKETCH = ["--sketch", "--injection_scale=1"]
+
+
+def sketch_command(run_dir, output):
+    return ["paint", f"--run_dir={run_dir}", f"--output_dir={output}", *SKETCH]
+
+
+@pytest.fixture(scope="module")
+def sketched(tmp_path_factory, finished):
+    before = contents(finished)
+    output = tmp_path_factory.mktemp("sketched") / "out"
+    assert main.main(["main.py", *sketch_command(finished, output)]) == 0
+    assert contents(finished) == before
+    return output
+
+
+def test_without_a_drawing_the_mirrored_sketch_is_painted(sketched, finished):
+    photograph = images.read(finished / "pyramid" / "02.png")
+    expected = images.to_uint8(manipulation.sketch(photograph)[0])
+    assert 0 < (expected == 0).mean() < 0.3
+    np.testing.assert_array_equal(pixels(sketched / "sketch.png"), expected)
+    np.testing.assert_array_equal(pixels(sketched / "input.png"), expected[:, ::-1])
+
+
+def test_stages_that_paint_sketches_are_trained_beside_the_run(
+    tmp_path, sketched, finished
+):
+    results = {f"{name}.png" for name in ("sketch_painted", "scale_01_sketch")}
+    results |= {"input.png", "sketch.png", "scale_01.png"}
+    names = {path.name for path in sketched.iterdir()}
+    assert names == results | {"contact_sheet.png", "call.json", "sketched"}
+    task = tasks.open_task(finished, sketched)
+    painter = tasks.sketch_painter(
+        task, copied(sketched / "sketched", tmp_path / "s"), 1
+    )
+    drawing = images.read(sketched / "input.png")
+    for name, found in (
+        ("sketch_painted", painter.reconstruct().numpy()),
+        ("scale_01_sketch", manipulation.redraw(painter, drawing, 1, 0)),
+    ):
+        expected = images.to_uint8(found[0])
+        np.testing.assert_array_equal(pixels(sketched / f"{name}.png"), expected)
+    own = pixels(sketched / "scale_01.png")
+    assert (pixels(sketched / "scale_01_sketch.png") != own).any()
+
+
+def test_an_interrupted_painter_goes_on_as_if_it_had_not_stopped(
+    capsys, tmp_path, sketched, finished, monkeypatch
+):
+    asked = []
+
+    @contextlib.contextmanager
+    def signals():
+        # Within the second of two scales of five steps.
+        yield lambda: asked.append(1) or len(asked) == 8
+
+    output = tmp_path / "out"
+    monkeypatch.setattr(main, "_signals_asked_about", signals)
+    status, _, error = run(capsys, *sketch_command(finished, output))
+    assert status == 130 and error.rstrip().endswith("--overwrite")
+    assert checkpoint.read_state(output / "sketched", 1).finished
+    assert checkpoint.read_state(output / "sketched", 2).step == 3
+    assert run(capsys, *sketch_command(finished, output), "--overwrite")[0] == 0
+    for scale in (1, 2):
+        losses = f"sketched/scales/{scale:02d}/losses.csv"
+        assert (output / losses).read_bytes() == (sketched / losses).read_bytes()
+    name = "scale_01_sketch.png"
+    assert (output / name).read_bytes() == (sketched / name).read_bytes()
+    # Ten steps in all: none was trained twice.
+    assert len(asked) == 10
+
+
+def test_a_painter_of_another_scale_is_trained_anew(tmp_path, sketched, finished):
+    folder = copied(sketched / "sketched", tmp_path / "sketched")
+    task = tasks.open_task(finished, tmp_path)
+    tasks.sketch_painter(task, folder, 2)
+    assert [path.name for path in (folder / "scales").iterdir()] == ["02"]
+
+
+def test_a_painter_learns_to_paint(tmp_path, trained):
+    """The run's own stages leave a sketch's white; those trained on sketches do not."""
+    task = tasks.open_task(trained, tmp_path)
+    painter = tasks.sketch_painter(task, tmp_path / "sketched", 2)
+    sketch = tasks.photograph_sketch(task)
+    own = manipulation.redraw(task.singan, sketch, 2, 0)
+    # A drawing that was not trained on, and what it should come to.
+    drawing, truth = sketch[:, :, ::-1], task.photograph[:, :, ::-1]
+    painted = manipulation.redraw(painter, drawing, 2, 0)
+
+    def error(image, truth):
+        return np.sqrt(np.mean((image - truth) ** 2))
+
+    assert error(painter.reconstruct(), task.photograph) < 0.3
+    assert error(painted, truth) < 0.4 < 0.8 < error(own, task.photograph)
+
+
+def test_a_drawing_of_bright_lines_is_noted(tmp_path, finished):
+    task = tasks.open_task(finished, tmp_path)
+    sketch = tasks.photograph_sketch(task)
+    images.write(tmp_path / "dark.png", -sketch)
+    images.write(tmp_path / "fine.png", sketch)
+    found = tasks.read_drawing(task, str(tmp_path / "fine.png"), False)
+    np.testing.assert_array_equal(found, sketch)
+    assert not any("invert" in note for note in task.notes)
+    tasks.read_drawing(task, str(tmp_path / "dark.png"), False)
+    assert "dark.png is mostly dark" in task.notes[-1]
+
+
+def test_a_photograph_without_outlines_is_refused(capsys, tmp_path, finished):
+    run_dir = copied(finished, tmp_path / "run")
+    images.write(run_dir / "pyramid" / "02.png", np.zeros([HEIGHT, WIDTH, 3]))
+    output = tmp_path / "out"
+    status, _, error = run(capsys, *sketch_command(run_dir, output))
+    assert status == 1 and "has no outlines" in sentence(error)
+    assert not output.exists()
+
+
+def test_blots_or_lines(capsys, tmp_path, finished):
+    arguments = sketch_command(finished, tmp_path / "out")
+    status, _, error = run(capsys, *arguments, "--quantize")
+    assert status == 2 and "choose one" in sentence(error)
 
 
 def test_the_higher_the_start_scale_the_more_the_layout_stays(trained):

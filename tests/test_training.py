@@ -474,27 +474,28 @@ def test_measurements_go_on_where_the_checkpoint_stands(
     assert measured(tmp_path) == ["step,sifid", *kept, *new]
 
 
-def retrain(run_dir, folder, palette):
-    """Trains scale 1 again; returns the pyramid before and after."""
+def retrain(run_dir, folder, palette=None, entering=None):
+    """Trains again, at scale 1 or from there on; the pyramid before and after."""
     singan, settings = checkpoint.load(run_dir)
     strategy = distribution.make_strategy("one_device")
     watch = monitor.Monitor(settings, singan.sizes, folder)
     run = training.Run(settings, strategy, folder, watch, lambda: False)
     try:
-        return singan, training.retrain_scale(run, singan, run_dir, 1, palette)
+        if entering is None:
+            return singan, training.retrain_scale(run, singan, run_dir, 1, palette)
+        return singan, training.retrain_on_images(run, singan, run_dir, 1, entering)
     finally:
         watch.close()
 
 
-@pytest.mark.parametrize(
-    "crops",
-    [
-        {},
-        {"crop_size": 16, "previous_pool": 2},
-        {"adversary": "0:frechet,1-:critic"},
-    ],
-    ids=str,
-)
+KINDS = [
+    {},
+    {"crop_size": 16, "previous_pool": 2},
+    {"adversary": "0:frechet,1-:critic"},
+]
+
+
+@pytest.mark.parametrize("crops", KINDS, ids=str)
 def test_a_scale_is_trained_again_beside_the_run(photograph, tmp_path, crops):
     run_dir, folder = tmp_path / "run", tmp_path / "again"
     train(photograph, run_dir, **crops)
@@ -523,6 +524,35 @@ def test_a_scale_trained_again_with_every_colour_is_the_same(photograph, tmp_pat
         "critic_normalization": "none",
     }
     train(eight_bits.astype(np.float32), tmp_path / "run", **settings)
-    singan, retrained = retrain(tmp_path / "run", tmp_path / "again", None)
+    singan, retrained = retrain(tmp_path / "run", tmp_path / "again")
     for ours, theirs in zip(retrained.stages[1].variables, singan.stages[1].variables):
         np.testing.assert_allclose(ours, theirs, atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=str)
+def test_scales_are_trained_again_on_images_beside_the_run(photograph, tmp_path, kind):
+    run_dir, folder = tmp_path / "run", tmp_path / "again"
+    train(photograph, run_dir, **kind)
+    before = stored(run_dir)
+    entering = np.random.default_rng(3).uniform(-1, 1, [2, 30, 40, 3])
+    entering = entering.astype(np.float32)
+    singan, retrained = retrain(run_dir, folder, entering=entering)
+    count = len(singan.sizes)
+    assert len(retrained.stages) == count > 1
+    after = stored(run_dir)
+    assert after.keys() == before.keys()
+    for key, value in after.items():
+        np.testing.assert_array_equal(value, before[key])
+    trained = sorted(path.name for path in (folder / "scales").iterdir())
+    assert trained == [f"{scale:02d}" for scale in range(1, count)]
+    # Only where images enter are they not part of the output.
+    first, second = np.random.default_rng(4).normal(size=[2, 1, 20, 20, 3])
+    first, second = first.astype(np.float32), second.astype(np.float32)
+    inner = (second - first)[:, 5:-5, 5:-5]
+    for scale in range(1, count):
+        generator = retrained.stages[scale].generator
+        added = generator((first, second)) - generator((first, first))
+        np.testing.assert_allclose(added, 0 if scale == 1 else inner, atol=1e-5)
+    # Given again, it is all there.
+    again = retrain(run_dir, folder, entering=entering)[1]
+    np.testing.assert_array_equal(again.reconstruct(), retrained.reconstruct())
