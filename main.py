@@ -323,6 +323,7 @@ def study(values: flags.FlagValues) -> None:
         folder,
         [sys.executable, str(_HERE / "main.py")],
         values.workers,
+        _call(values, "study", leave_out="study_dir"),
     )
     try:
         with _signals_asked_about() as should_stop:
@@ -338,6 +339,14 @@ def study(values: flags.FlagValues) -> None:
             f"{len(failed)} of {len(results)} rows could not be trained "
             f"({', '.join(failed)}); {page} says why, and the same command tries again."
         )
+
+
+def _call(values: flags.FlagValues, command: str, leave_out: str) -> str:
+    """The command line of the flags that were given, but for one."""
+    given = [name for name in values if values[name].present and name != leave_out]
+    return shlex.join(
+        ["python", "main.py", command, *(values[name].serialize() for name in given)]
+    )
 
 
 def _budget_settings(values: flags.FlagValues, budget: "Budget") -> dict:

@@ -9,9 +9,10 @@ from typing import Any, NamedTuple, Optional
 
 import numpy as np
 
-from singan_tf import checkpoint, files, images, metrics, tasks
+from singan_tf import checkpoint, files, images, manipulation, metrics, tasks
 from singan_tf.errors import UserError
 from singan_tf.inception import Inception
+from singan_tf.singan import SinGAN
 
 # Of every sample, with what is better.
 COLUMNS = {
@@ -81,6 +82,28 @@ def of_run(task: tasks.Task, count: int, seed: int, start_scale: int) -> Subject
 
     reconstruction = task.singan.reconstruct().numpy()
     return Subject(task.photograph, draw(), count, reconstruction, task.source())
+
+
+def of_drawing(
+    task: tasks.Task, painter: SinGAN, drawing: np.ndarray, scale: int, count: int
+) -> Subject:
+    """A drawing painted again and again, in 8 bits.
+
+    Args:
+        task: The run that the painter was made from.
+        painter: See `tasks.sketch_painter`.
+        drawing: float32 [1, H, W, C] in [-1, 1].
+        scale: Where it enters.
+        count: How often, each time with other noise.
+    """
+
+    def paint() -> Iterator[tuple[str, np.ndarray]]:
+        for seed in range(count):
+            painted = manipulation.redraw(painter, drawing, scale, seed)
+            yield f"seed_{seed:06d}", _in_8_bits(painted)
+
+    reconstruction = painter.reconstruct().numpy()
+    return Subject(task.photograph, paint(), count, reconstruction, task.source())
 
 
 def of_folder(image: str, folder: pathlib.Path) -> Subject:

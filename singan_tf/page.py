@@ -145,6 +145,17 @@ def table(
     )
 
 
+def markdown_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A table in Markdown: the first column to the left, the others to the right.
+
+    Args:
+        header: Of the columns.
+        rows: Cells as text without a vertical bar.
+    """
+    rule = ["---", *["---:"] * (len(header) - 1)]
+    return "\n".join(f"| {' | '.join(line)} |" for line in (header, rule, *rows))
+
+
 def picture(image: np.ndarray, alt: str, caption: str = "", max_side: int = 512) -> str:
     """A picture in the page itself.
 

@@ -8,8 +8,10 @@ command resumes; what is finished, or measured, is not done again.
     STUDY_DIR/
       study.json                the photograph and the budget's settings
       runs/NAME/, NAME.log      a run folder for each row, and what its training said
+      painted/NAME/, NAME.log   of a row that paints a sketch: what `paint` made
       measured/NAME/            its metrics and pictures
       STUDY/index.html, STUDY.csv, contact_sheet.png
+      STUDY/STUDY.md, contact_sheet.webp   a small page of the same
 """
 
 import csv
@@ -44,9 +46,19 @@ from singan_tf.errors import UsageError, UserError
 _SHOWN = 4
 # Of twice the size, where a study asks for them.
 _TWICE = 2
+# Pixels of a picture's side on the contact sheet of the small page.
+_SMALL_CELL = 128
 # Seconds between two looks at the processes.
 _POLL = 0.2
 _BASELINE = "baseline"
+
+
+# Of a row that paints, before the drawing painted again and again.
+_PAINTED_PICTURES = {
+    "sketch": "photograph's sketch",
+    "reconstruction": "its sketch, painted",
+    "drawing": "drawing",
+}
 
 
 class Times(NamedTuple):
@@ -67,12 +79,15 @@ class Row(NamedTuple):
     Attributes:
         caption: What it is, in a few words.
         settings: What differs from the budget's settings: values, or `Times`.
-        start_scale: Of its samples.
+        start_scale: Of its samples; below 0 it counts from the end.
+        sketch: In place of samples, a drawing is painted: scales from the start scale
+            on are trained again on sketches.
     """
 
     caption: str
     settings: dict[str, Any] = {}
     start_scale: int = 0
+    sketch: bool = False
 
 
 class Study(NamedTuple):
@@ -102,6 +117,7 @@ class Plan(NamedTuple):
         folder: STUDY_DIR.
         program: The command line that runs main.py.
         workers: Rows that are trained at a time.
+        command: What a person calls to carry out the study.
     """
 
     image: str
@@ -110,6 +126,7 @@ class Plan(NamedTuple):
     folder: pathlib.Path
     program: Sequence[str]
     workers: int
+    command: str
 
 
 class Result(NamedTuple):
@@ -118,6 +135,7 @@ class Result(NamedTuple):
     Attributes:
         row: The row.
         run_dir: Its run.
+        painted: Where a drawing is painted, if the row asks for it.
         config: Of the run.
         values: What was measured, JSON values by name; None if training failed.
         folder: With its metrics and pictures.
@@ -126,6 +144,7 @@ class Result(NamedTuple):
 
     row: Row
     run_dir: pathlib.Path
+    painted: pathlib.Path
     config: Config
     values: Optional[dict[str, Any]]
     folder: pathlib.Path
@@ -164,6 +183,16 @@ STUDIES = {
         [
             Row(f"weight {weight:g}", {"texture_weight": float(weight)})
             for weight in (0, 0.01, 0.1, 1)
+        ],
+    ),
+    "sketch_to_paint": Study(
+        "Sketch to paint",
+        "Report A, 4: the last 3 scales trained with sketches as input, to turn a "
+        "sketch into a painting.",
+        [
+            Row("the last scale", start_scale=-1, sketch=True),
+            Row("the last 2 scales", start_scale=-2, sketch=True),
+            Row("the last 3 scales", start_scale=-3, sketch=True),
         ],
     ),
     "variation": Study(
@@ -284,27 +313,45 @@ def run(
     path = images.resolve(plan.image)
     configs = [_resolve(row, plan.settings) for row in study.rows]
     rows = list(_possible(zip(study.rows, configs), path))
+    if not rows:
+        raise UserError(
+            f"{path} has too few scales with these settings for any row of "
+            f"--name={name}; choose a larger --max_size or a smaller --min_size."
+        )
     weights = plan.settings["inception_weights"]
     network = inception.load(weights) if weights else None
     _claim(plan, path)
-    runs = {}
-    for _, config in rows:
-        runs[_run_name(config, plan.settings)] = config
-    errors = _train(runs, plan, should_stop)
-    results = []
-    for row, config in rows:
-        run_name = _run_name(config, plan.settings)
-        run_dir = plan.folder / "runs" / run_name
-        folder = plan.folder / "measured" / f"{run_name}-from-{row.start_scale}"
-        values = None
-        if run_name not in errors:
-            if should_stop():
-                raise Interrupted()
-            values = _measured(run_dir, folder, row.start_scale, plan, network)
-        error = errors.get(run_name, "")
-        results.append(Result(row, run_dir, config, values, folder, error))
+    results = [_unmeasured(row, config, plan) for row, config in rows]
+    for carry_out in (_train, _paint):
+        errors = carry_out(results, plan, should_stop)
+        for index, each in enumerate(results):
+            error = errors.get(each.run_dir) or errors.get(each.painted, "")
+            results[index] = each._replace(error=each.error or error)
+    for index, each in enumerate(results):
+        if each.error:
+            continue
+        if should_stop():
+            raise Interrupted()
+        results[index] = each._replace(values=_measured(each, plan, network))
     _write(name, study, results, plan)
     return results
+
+
+def _unmeasured(row: Row, config: Config, plan: Plan) -> Result:
+    """A row of which nothing is known yet but where everything goes."""
+    run_name = _run_name(config, plan.settings)
+    name = f"{run_name}-from-{row.start_scale}"
+    if row.sketch:
+        name += "-sketched"
+    return Result(
+        row,
+        plan.folder / "runs" / run_name,
+        plan.folder / "painted" / name,
+        config,
+        None,
+        plan.folder / "measured" / name,
+        "",
+    )
 
 
 def _resolve(row: Row, base: dict[str, Any]) -> Config:
@@ -322,7 +369,10 @@ def _resolve(row: Row, base: dict[str, Any]) -> Config:
 def _possible(
     rows: Iterator[tuple[Row, Config]], path: pathlib.Path
 ) -> Iterator[tuple[Row, Config]]:
-    """The rows whose start scale the run has; refuses an image that does not fit."""
+    """The rows whose start scale the run has, counted from 0.
+
+    Refuses an image that does not fit.
+    """
     for row, config in rows:
         photograph = images.read(path, config.network.channels)
         facts = checkpoint.Photograph(path.name, *photograph.shape[1:3], "")
@@ -330,8 +380,10 @@ def _possible(
             sizes = checkpoint.run_scales(config, facts).sizes
         except UserError as error:
             raise type(error)(f"{path}, row «{row.caption}»: {error}") from None
-        if row.start_scale < len(sizes):
-            yield row, config
+        start = row.start_scale + (len(sizes) if row.start_scale < 0 else 0)
+        # A sketch has to be brought up from the scale below.
+        if (1 if row.sketch else 0) <= start < len(sizes):
+            yield row._replace(start_scale=start), config
 
 
 def _run_name(config: Config, base: dict[str, Any]) -> str:
@@ -367,25 +419,52 @@ def _claim(plan: Plan, path: pathlib.Path) -> None:
 
 
 def _train(
-    runs: dict[str, Config], plan: Plan, should_stop: Callable[[], bool]
-) -> dict[str, str]:
-    """Trains runs, some at a time; the error of each that failed, by name."""
-    waiting = [name for name in runs if not _is_trained(plan, name)]
+    results: list[Result], plan: Plan, should_stop: Callable[[], bool]
+) -> dict[pathlib.Path, str]:
+    """Trains the rows' runs; the error of each that failed, by its folder."""
+    commands = {
+        each.run_dir: _train_command(each, plan)
+        for each in results
+        if not _is_trained(each.run_dir)
+    }
+    return _carry_out(commands, plan, should_stop)
+
+
+def _paint(
+    results: list[Result], plan: Plan, should_stop: Callable[[], bool]
+) -> dict[pathlib.Path, str]:
+    """Paints a drawing for the rows that ask for it; errors as in `_train`."""
+    commands = {
+        each.painted: _paint_command(each, plan)
+        for each in results
+        if each.row.sketch
+        and not each.error
+        # The last file that `paint` writes.
+        and not (each.painted / "call.json").exists()
+    }
+    return _carry_out(commands, plan, should_stop)
+
+
+def _carry_out(
+    commands: dict[pathlib.Path, list[str]], plan: Plan, should_stop: Callable[[], bool]
+) -> dict[pathlib.Path, str]:
+    """Runs commands, some at a time; the error of each that failed, by its folder."""
+    waiting = list(commands)
     running, errors = {}, {}
     try:
         while waiting or running:
             while waiting and len(running) < plan.workers:
-                name = waiting.pop(0)
-                print(f"Training {name}, {len(waiting)} to go.", flush=True)
-                running[name] = _start(_command(name, runs[name], plan), plan, name)
-            for name, process in list(running.items()):
+                folder = waiting.pop(0)
+                print(f"Training {folder.name}, {len(waiting)} to go.", flush=True)
+                running[folder] = _start(commands[folder], plan, _log_path(folder))
+            for folder, process in list(running.items()):
                 status = process.poll()
                 if status is None:
                     continue
-                del running[name]
+                del running[folder]
                 if status:
-                    errors[name] = _last_line(_log_path(plan, name))
-                    print(f"{name} failed: {errors[name]}", flush=True)
+                    errors[folder] = _last_line(_log_path(folder))
+                    print(f"{folder.name} failed: {errors[folder]}", flush=True)
             if should_stop():
                 raise Interrupted()
             time.sleep(_POLL)
@@ -398,8 +477,7 @@ def _train(
     return errors
 
 
-def _is_trained(plan: Plan, name: str) -> bool:
-    run_dir = plan.folder / "runs" / name
+def _is_trained(run_dir: pathlib.Path) -> bool:
     if not (run_dir / "config.json").exists():
         return False
     config, photograph = checkpoint.read_run(run_dir)
@@ -407,24 +485,36 @@ def _is_trained(plan: Plan, name: str) -> bool:
     return checkpoint.is_finished(run_dir, count)
 
 
-def _command(name: str, config: Config, plan: Plan) -> list[str]:
-    run_dir = plan.folder / "runs" / name
-    command = [*plan.program, "train", f"--image={plan.image}", f"--run_dir={run_dir}"]
-    for section in config_lib.to_json(config).values():
+def _train_command(result: Result, plan: Plan) -> list[str]:
+    command = [*plan.program, "train", f"--image={plan.image}"]
+    command.append(f"--run_dir={result.run_dir}")
+    for section in config_lib.to_json(result.config).values():
         # Absl reads --flag=true and --flag=false, in either case.
         command += [f"--{key}={value}" for key, value in section.items()]
     return command
 
 
-def _start(command: list[str], plan: Plan, name: str) -> subprocess.Popen:
+def _paint_command(result: Result, plan: Plan) -> list[str]:
+    return [
+        *plan.program,
+        "paint",
+        "--sketch",
+        f"--run_dir={result.run_dir}",
+        f"--injection_scale={result.row.start_scale}",
+        f"--output_dir={result.painted}",
+        # What an interrupted one left, it goes on with.
+        "--overwrite",
+    ]
+
+
+def _start(command: list[str], plan: Plan, log_path: pathlib.Path) -> subprocess.Popen:
     """A process of its own: its memory is its own, and it has its share of cores."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None
     threads = str(max(1, (cores or os.cpu_count() or 1) // plan.workers))
     limits = ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS")
     environment = {**os.environ, **{limit: threads for limit in limits}}
-    path = _log_path(plan, name)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a") as log:
+    log_path.parent.mkdir(parents=True, exist_ok=True)
+    with log_path.open("a") as log:
         # In a session of its own: Ctrl-C reaches this process, which tells it to
         # stop, once.
         return subprocess.Popen(
@@ -437,8 +527,8 @@ def _start(command: list[str], plan: Plan, name: str) -> subprocess.Popen:
         )
 
 
-def _log_path(plan: Plan, name: str) -> pathlib.Path:
-    return plan.folder / "runs" / f"{name}.log"
+def _log_path(folder: pathlib.Path) -> pathlib.Path:
+    return folder.with_name(f"{folder.name}.log")
 
 
 def _last_line(path: pathlib.Path) -> str:
@@ -448,13 +538,10 @@ def _last_line(path: pathlib.Path) -> str:
 
 
 def _measured(
-    run_dir: pathlib.Path,
-    folder: pathlib.Path,
-    start_scale: int,
-    plan: Plan,
-    network: Optional[inception.Inception],
+    result: Result, plan: Plan, network: Optional[inception.Inception]
 ) -> dict[str, Any]:
-    """What a run is worth, as kept in its folder of measurements, or measured now."""
+    """What a row is worth, as kept in its folder of measurements, or measured now."""
+    folder = result.folder
     path = folder / "measured.json"
     weights = plan.settings["inception_weights"]
     asked = {"samples": plan.num_samples, "inception_weights": weights}
@@ -463,8 +550,8 @@ def _measured(
         return found["values"]
     print(f"Measuring {folder.name}.", flush=True)
     shutil.rmtree(folder, ignore_errors=True)
-    task = tasks.open_task(run_dir, folder)
-    subject = evaluation.of_run(task, plan.num_samples, 0, start_scale)
+    task = tasks.open_task(result.run_dir, folder)
+    subject = _subject(result, task, plan.num_samples)
     samples = []
 
     def kept() -> Iterator[tuple[str, np.ndarray]]:
@@ -479,13 +566,26 @@ def _measured(
         task.write(f"sample_{index}.png", sample)
     task.write("photograph.png", task.photograph)
     task.write("reconstruction.png", subject.reconstruction)
-    values = _values(run_dir, len(task.singan.sizes), summary)
+    trained = result.painted / tasks.SKETCHED if result.row.sketch else result.run_dir
+    values = _values(trained, len(task.singan.sizes), summary)
     variation = report.variance(samples, task.photograph)
     if variation is not None:
         heat, values["variance"] = variation
         task.write("variance.png", heat)
     checkpoint.write_json(path, {"asked": asked, "values": values})
     return values
+
+
+def _subject(result: Result, task: tasks.Task, count: int) -> evaluation.Subject:
+    """What is measured of a row: samples, or a drawing painted again and again."""
+    start = result.row.start_scale
+    if not result.row.sketch:
+        return evaluation.of_run(task, count, 0, start)
+    painter = tasks.sketch_painter(task, result.painted / tasks.SKETCHED, start)
+    drawing = images.read(result.painted / "input.png", task.singan.channels)
+    task.write("sketch.png", tasks.photograph_sketch(task))
+    task.write("drawing.png", drawing)
+    return evaluation.of_drawing(task, painter, drawing, start, count)
 
 
 def _values(
@@ -527,17 +627,20 @@ _COLUMNS = {
 
 
 def _write(name: str, study: Study, results: list[Result], plan: Plan) -> None:
-    """The study's CSV file, contact sheet and page."""
+    """The study's CSV file, contact sheets and pages."""
     folder = plan.folder / name
     files.write_text(folder / f"{name}.csv", _csv(results))
     done = [each for each in results if each.values is not None]
     if done:
         images.write(folder / "contact_sheet.png", _sheet(done))
+        small = _sheet(done, max_side=_SMALL_CELL)
+        images.write(folder / "contact_sheet.webp", small)
+    files.write_text(folder / "STUDY.md", _small_page(name, study, results, plan))
     body = [
         f"<p>{page.text(study.found)}</p>",
-        f'<p class="soft">{page.text(_about(results, plan))}</p>',
+        f'<p class="soft">{page.text(_about(results, plan))} {report.VARIANCE}</p>',
         "<h2>Measured</h2>",
-        _table(results),
+        page.table(*_table(results)),
         *_time_table(done),
     ]
     if done:
@@ -589,34 +692,43 @@ def _csv(results: list[Result]) -> str:
     return text.getvalue()
 
 
-def _sheet(done: list[Result]) -> np.ndarray:
-    """The photograph, then a line for each row: its reconstruction and samples."""
+def _sheet(done: list[Result], **options: int) -> np.ndarray:
+    """The photograph, then a line for each row: `_pictures`."""
     photograph = images.read(done[0].folder / "photograph.png")
     blank = np.ones_like(photograph)
     cells = [(photograph, "photograph")] + [(blank, "")] * _SHOWN
     for each in done:
-        reconstruction = images.read(each.folder / "reconstruction.png")
-        cells.append((reconstruction, f"{each.row.caption}: reconstruction"))
-        for path in _sample_paths(each):
-            cells.append((images.read(path), each.row.caption))
+        for index, (path, what) in enumerate(_pictures(each)):
+            # Cells are narrow: a line's first one names its row.
+            caption = what if index else f"{each.row.caption}: {what}"
+            cells.append((images.read(path), caption))
         cells += [(blank, "")] * (-len(cells) % (_SHOWN + 1))
-    return images.contact_sheet(*zip(*cells), columns=_SHOWN + 1)
+    return images.contact_sheet(*zip(*cells), columns=_SHOWN + 1, **options)
 
 
-def _sample_paths(result: Result) -> list[pathlib.Path]:
-    return sorted(result.folder.glob("sample_*.png"))
+def _pictures(result: Result) -> list[tuple[pathlib.Path, str]]:
+    """What is shown of a row, at most `_SHOWN` + 1 paths, and what each is."""
+    if result.row.sketch:
+        named, again = _PAINTED_PICTURES, "painted, seed {}"
+    else:
+        named, again = {"reconstruction": "reconstruction"}, "sample {}"
+    pictures = [(result.folder / f"{name}.png", what) for name, what in named.items()]
+    samples = sorted(result.folder.glob("sample_*.png"))
+    pictures += [(path, again.format(seed)) for seed, path in enumerate(samples)]
+    return pictures[: _SHOWN + 1]
 
 
-def _draw_twice(result: Result) -> None:
-    """Samples of twice the size, if they are not there yet."""
+def _draw_twice(result: Result) -> list[pathlib.Path]:
+    """Samples of twice the size, made if they are not there yet."""
     paths = [result.folder / f"twice_{index}.png" for index in range(_TWICE)]
     if all(path.exists() for path in paths):
-        return
+        return paths
     singan, _ = checkpoint.load(result.run_dir)
     height, width = (2 * side for side in singan.sizes[-1])
     for seed, path in enumerate(paths):
         start = result.row.start_scale
         images.write(path, singan.sample([seed], start, height, width).numpy())
+    return paths
 
 
 def _about(results: list[Result], plan: Plan) -> str:
@@ -624,15 +736,41 @@ def _about(results: list[Result], plan: Plan) -> str:
         f"{len(results)} rows, {plan.num_samples} samples of each; distances are means "
         "over samples, lower is better, and mean nothing where diversity is near 0 or "
         "much is copied.",
-        report.VARIANCE,
         f"Trained with --workers={plan.workers}.",
     ]
+    if any(each.row.sketch for each in results):
+        parts.append(
+            "Samples are the drawing painted again and again, the reconstruction is "
+            "the photograph's sketch painted, and times are those of the scales "
+            "trained on sketches."
+        )
     if not plan.settings["inception_weights"]:
         parts.append(inception.NO_WEIGHTS)
     return " ".join(parts)
 
 
-def _table(results: list[Result]) -> str:
+def _small_page(name: str, study: Study, results: list[Result], plan: Plan) -> str:
+    """The study in Markdown, to be kept where the runs are not."""
+    parts = [
+        f"# {study.title}: {name}",
+        study.found,
+        f"    {plan.command}",
+        _about(results, plan),
+        page.markdown_table(*_table(results)),
+    ]
+    parts += [
+        f"The row «{each.row.caption}» could not be trained: {each.error}"
+        for each in results
+        if each.error
+    ]
+    if any(each.values for each in results):
+        captions = "The photograph; a line for each row"
+        parts.append(f"![{captions}](contact_sheet.webp)")
+    return "\n\n".join(parts) + "\n"
+
+
+def _table(results: list[Result]) -> tuple[list[str], list[list[str]]]:
+    """What was measured: a header and rows of text."""
     columns = {
         key: title
         for key, title in _COLUMNS.items()
@@ -643,7 +781,7 @@ def _table(results: list[Result]) -> str:
         values = each.values or {}
         cells = [page.number(values.get(key)) for key in columns]
         rows.append([each.row.caption, *cells])
-    return page.table(["row", *columns.values()], rows)
+    return ["row", *columns.values()], rows
 
 
 def _time_table(done: list[Result]) -> list[str]:
@@ -663,27 +801,22 @@ def _section(result: Result, show: tuple[str, ...]) -> list[str]:
     if result.error:
         return [*parts, f"<p>Training failed: {page.text(result.error)}</p>"]
 
-    def shown(name, what, note=""):
-        image = images.read(result.folder / f"{name}.png")
-        return page.picture(image, f"{what}, {caption}", note or what.lower())
+    def shown(path, what, note=""):
+        alt = f"{what[0].upper()}{what[1:]}, {caption}"
+        return page.picture(images.read(path), alt, note or what)
 
-    pictures = [shown("reconstruction", "Reconstruction")]
-    pictures += [
-        shown(path.stem, f"Sample {index}")
-        for index, path in enumerate(_sample_paths(result))
-    ]
+    pictures = [shown(path, what) for path, what in _pictures(result)]
     if "variance" in result.values:
-        note = result.values["variance"]
-        pictures.append(shown("variance", "Variance of samples", note))
+        path, note = result.folder / "variance.png", result.values["variance"]
+        pictures.append(shown(path, "variance of samples", note))
     parts.append(page.strip(pictures))
     if "twice" in show:
-        _draw_twice(result)
         parts.append("<h3>Of twice the size</h3>")
         parts.append(
             page.strip(
                 (
-                    shown(f"twice_{n}", f"Sample {n}, twice the size")
-                    for n in range(_TWICE)
+                    shown(path, f"sample {index}, twice the size")
+                    for index, path in enumerate(_draw_twice(result))
                 ),
                 large=True,
             )

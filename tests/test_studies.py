@@ -4,11 +4,13 @@ import json
 import os
 import pathlib
 import re
+import shlex
 import signal
 import subprocess
 import sys
 import time
 
+import numpy as np
 import pytest
 from helpers import ROOT, contents, run, sentence
 from page_checks import check_page
@@ -23,8 +25,7 @@ FLAGS = ["--budget=smoke", "--max_size=40", "--steps=1", "--num_samples=2"]
 class InThisProcess:
     """What a study starts, without a process: a second in place of ten."""
 
-    def __init__(self, command, plan, name):
-        path = plan.folder / "runs" / f"{name}.log"
+    def __init__(self, command, path):
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("a") as log, contextlib.redirect_stderr(log):
             with contextlib.redirect_stdout(log):
@@ -43,9 +44,9 @@ class InThisProcess:
 def in_this_process(monkeypatch):
     started = []
 
-    def start(command, plan, name):
-        started.append(name)
-        return InThisProcess(command, plan, name)
+    def start(command, plan, log_path):
+        started.append(log_path.stem)
+        return InThisProcess(command, log_path)
 
     monkeypatch.setattr(studies, "_start", start)
     return started
@@ -78,11 +79,35 @@ def test_every_study_makes_its_page_and_table(
     assert len(found.images) >= 1 + 4 * len(rows)
     assert (study_dir / name / "contact_sheet.png").exists()
     for row in rows:
-        check_row(row, study_dir)
+        check_row(row, study_dir, name == "sketch_to_paint")
+    check_small_page(study_dir / name, photograph, rows, flags)
 
 
-def check_row(row, study_dir):
+def check_small_page(folder, photograph, rows, flags):
+    """Its table says what the CSV file says, and its command is one that works."""
+    title, found, command, *_, table, sheet = (
+        (folder / "STUDY.md").read_text().split("\n\n")
+    )
+    study = studies.STUDIES[folder.name]
+    assert (title, found) == (f"# {study.title}: {folder.name}", study.found)
+    arguments = [f"--name={folder.name}", f"--image={photograph}", *FLAGS, *flags]
+    python, program, name, *given = shlex.split(command)
+    assert (python, program, name) == ("python", "main.py", "study")
+    assert sorted(given) == sorted(arguments)
+    header, rule, *lines = (line.strip("| ").split(" | ") for line in table.split("\n"))
+    assert len(header) == len(rule) and header[:2] == ["row", "scales"]
+    assert [line[0] for line in lines] == [row["row"] for row in rows]
+    column = header.index("patch Frechet")
+    for line, row in zip(lines, rows):
+        assert float(line[column]) == pytest.approx(float(row["patch_frechet"]), 0.01)
+    assert "](contact_sheet.webp)" in sheet
+    # It is to be kept in a repository.
+    assert (folder / "contact_sheet.webp").stat().st_size < 300e3
+
+
+def check_row(row, study_dir, paints):
     """The values of a line of the table, against the run's own files."""
+    place = f"{row['run']}-from-{row['start_scale']}" + paints * "-sketched"
     run_dir = study_dir / "runs" / row["run"]
     stored, photograph = checkpoint.read_run(run_dir)
     count = len(checkpoint.run_scales(stored, photograph).sizes)
@@ -93,8 +118,9 @@ def check_row(row, study_dir):
     for setting in set(row) & set(flat):
         assert row[setting] == str(flat[setting])
     seconds, peaks = 0, []
-    for scale in range(count):
-        lines = (run_dir / f"scales/{scale:02d}/timings.csv").read_text().splitlines()
+    trained = study_dir / "painted" / place / "sketched" if paints else run_dir
+    for scale in range(int(row["start_scale"]) if paints else 0, count):
+        lines = (trained / f"scales/{scale:02d}/timings.csv").read_text().splitlines()
         assert lines[0] == "step,steps,seconds,peak_mib"
         cells = [[float(cell) for cell in line.split(",")] for line in lines[1:]]
         assert cells[-1][0] == sum(line[1] for line in cells) == flat["steps"]
@@ -105,7 +131,7 @@ def check_row(row, study_dir):
         assert min(paces) <= found * 1.0001 and found <= max(paces) * 1.0001
     assert float(row["seconds"]) == pytest.approx(seconds)
     assert float(row["peak_mib"]) == pytest.approx(max(peaks))
-    folder = study_dir / "measured" / f"{row['run']}-from-{row['start_scale']}"
+    folder = study_dir / "measured" / place
     measured = json.loads((folder / "metrics.json").read_text())
     assert measured["samples"] == 2
     for name in ("patch_frechet", "plausibility", "coverage", "copied"):
@@ -144,19 +170,57 @@ def test_samples_of_twice_the_size(study_dir):
     assert twice.shape == (1, 2 * height, 2 * width, 3)
 
 
+def test_a_row_that_paints_measures_the_painting(study_dir):
+    """Its samples are what `paint` makes of the drawing; so is the first of them."""
+    (painted,) = (study_dir / "painted").glob("*/")
+    scale = int(painted.name.split("-")[2])
+    run_dir = study_dir / "runs" / "baseline"
+    # The last scale: of two, no other has one below it.
+    assert scale + 1 == len(list((run_dir / "scales").iterdir())) == 2
+    measured = study_dir / "measured" / painted.name
+    for ours, theirs in (
+        ("sketch", "sketch"),
+        ("reconstruction", "sketch_painted"),
+        ("drawing", "input"),
+        ("sample_0", f"scale_{scale:02d}_sketch"),
+    ):
+        expected = (painted / f"{theirs}.png").read_bytes()
+        assert (measured / f"{ours}.png").read_bytes() == expected
+
+
+def test_a_painting_that_fails_is_told(capsys, tmp_path, in_this_process):
+    """A photograph of one colour can be trained on, but has no outlines."""
+    photograph = tmp_path / "grey.png"
+    images.write(photograph, np.zeros([40, 60, 3]))
+    study_dir = tmp_path / "out"
+    status, _, error = carry_out(capsys, "sketch_to_paint", photograph, study_dir)
+    assert status == 1 and "1 of 1 rows" in sentence(error)
+    small = (study_dir / "sketch_to_paint" / "STUDY.md").read_text()
+    assert "«the last scale» could not be trained" in small and "no outlines" in small
+    assert in_this_process == ["baseline", "baseline-from-1-sketched"]
+
+
 def test_a_row_that_fails_is_told_and_the_others_stay(
     capsys, photograph, tmp_path, in_this_process, monkeypatch
 ):
-    rows = [studies.Row("sound"), studies.Row("lost", {"critic_learning_rate": 1e30})]
-    study = studies.Study("Two rows", "Nothing.", rows)
+    diverging = {"critic_learning_rate": 1e30}
+    rows = [
+        studies.Row("sound"),
+        studies.Row("lost", diverging),
+        # Of the same run: nothing is painted with what is not there.
+        studies.Row("unpainted", diverging, -1, sketch=True),
+    ]
+    study = studies.Study("Three rows", "Nothing.", rows)
     monkeypatch.setitem(studies.STUDIES, "padding", study)
     status, out, error = carry_out(capsys, "padding", photograph, tmp_path / "out")
     assert status == 1
-    assert "1 of 2 rows" in sentence(error) and "lost" in error
+    assert "2 of 3 rows" in sentence(error) and "lost" in error
+    assert len(in_this_process) == 2
     with open(tmp_path / "out/padding/padding.csv", newline="") as file:
-        sound, lost = csv.DictReader(file)
+        sound, lost, unpainted = csv.DictReader(file)
     assert float(sound["patch_frechet"]) > 0 and sound["error"] == ""
     assert "diverged" in lost["error"] and lost["patch_frechet"] == ""
+    assert unpainted["error"] == lost["error"]
     assert "diverged" in check_page(tmp_path / "out/padding/index.html").text
 
 
@@ -199,11 +263,12 @@ def test_a_stopped_study_stops_its_runs_and_goes_on(photograph, tmp_path):
 
 
 def test_threads_are_shared_among_workers(tmp_path, monkeypatch):
-    plan = studies.Plan("", {}, 2, tmp_path, [], workers=2)
+    plan = studies.Plan("", {}, 2, tmp_path, [], workers=2, command="")
     script = "import os; print(os.environ['TF_NUM_INTRAOP_THREADS'])"
-    assert studies._start([sys.executable, "-c", script], plan, "x").wait() == 0
+    path = tmp_path / "runs" / "x.log"
+    assert studies._start([sys.executable, "-c", script], plan, path).wait() == 0
     cores = len(os.sched_getaffinity(0))
-    assert (tmp_path / "runs/x.log").read_text() == f"{max(1, cores // 2)}\n"
+    assert path.read_text() == f"{max(1, cores // 2)}\n"
 
 
 @pytest.mark.parametrize(
@@ -213,6 +278,7 @@ def test_threads_are_shared_among_workers(tmp_path, monkeypatch):
         (["--name=texture"], 2, "«weight 0.01»: --texture_weight needs --vgg_weights"),
         (["--name=hamster"], 2, "one of residual"),
         (["--name=padding", "--min_size=99"], 1, "row «zeros»"),
+        (["--name=sketch_to_paint", "--min_size=27"], 1, "too few scales"),
         (["--name=residual", "--seed=3"], 1, "other settings"),
     ],
 )
