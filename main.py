@@ -139,6 +139,8 @@ def paint(values: flags.FlagValues) -> None:
                 f"--{flag} trains for one injection scale: name it by "
                 f"--injection_scale, after a look at the strip of all without --{flag}."
             )
+        if values[flag].value:
+            tasks.check_trained(task, scales[0], flag)
     read = tasks.read_drawing if values.sketch else tasks.read_input
     painting = read(task, values.input, values.keep_size)
     _make_output_dir(task.output_dir)

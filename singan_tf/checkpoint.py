@@ -294,14 +294,14 @@ def load(run_dir: pathlib.Path) -> tuple[SinGAN, Config]:
     config, photograph = read_run(run_dir)
     scales = run_scales(config, photograph)
     singan = SinGAN(scales.sizes, config.network.channels)
-    for scale in range(len(scales.sizes)):
+    for scale, size in enumerate(scales.sizes):
         state = read_state(run_dir, scale)
         if state is None or not state.finished:
             raise UserError(
                 f"The run in --run_dir={run_dir} is not finished: {scale} of "
                 f"{len(scales.sizes)} scales are; run its train command again to go on."
             )
-        singan.stages.append(stages.build_stage(config, scale))
+        singan.stages.append(stages.build_stage(config, scale, size))
         if scale == 0:
             singan.set_reconstruction_noise(0)
         restore(run_dir, scale, state, model_objects(singan, scale))

@@ -76,6 +76,29 @@ class PyramidConfig(_Section):
 
 
 @dataclasses.dataclass(frozen=True)
+class LayoutConfig(_Section):
+    """Coarse scales that patch matching makes, without training (`PatchStage`)."""
+
+    patch_scales: int = _setting(
+        0,
+        "Coarsest scales that are not trained, but put together from patches of the "
+        "photograph; with as many as there are or more, nothing is trained.",
+        0,
+        64,
+    )
+    patch_iterations: int = _setting(
+        5, "How often such a scale replaces all patches by their nearest.", 1, 100
+    )
+    patch_noise: float = _setting(
+        2.5,
+        "Standard deviation of the noise on the coarsest scale of patches, for pixels "
+        "in [-1, 1]: the more, the less of the photograph's layout is left.",
+        0,
+        100,
+    )
+
+
+@dataclasses.dataclass(frozen=True)
 class NetworkConfig(_Section):
     """Architecture of generators and critics."""
 
@@ -349,6 +372,7 @@ class Config:
     """The whole configuration of a run."""
 
     pyramid: PyramidConfig = PyramidConfig()
+    layout: LayoutConfig = LayoutConfig()
     network: NetworkConfig = NetworkConfig()
     training: TrainingConfig = TrainingConfig()
     adversary: AdversaryConfig = AdversaryConfig()
@@ -358,9 +382,17 @@ class Config:
         """Checks what concerns two sections.
 
         Raises:
-            UsageError: if patches do not fit into the smallest image that is seen, or
-                there are no weights for a texture loss.
+            UsageError: if patches do not fit into the smallest image that is seen,
+                there are no weights for a texture loss, or XLA would have to compile
+                patch matching.
         """
+        training = self.training
+        if self.layout.patch_scales and training.xla and not training.previous_pool:
+            raise UsageError(
+                "--xla cannot compile the patch matching of --patch_scales="
+                f"{self.layout.patch_scales}; draw previous images once for a scale, "
+                "such as by --previous_pool=16, or leave out --xla."
+            )
         if self.training.texture_weight and not self.runtime.vgg_weights:
             raise UsageError("--texture_weight needs --vgg_weights.")
         patch = self.adversary.patch_size
@@ -372,6 +404,10 @@ class Config:
                 raise UsageError(
                     f"--patch_size={patch} must be at most --{name}={side}."
                 )
+
+    def steps_at(self, scale: int) -> int:
+        """Training steps at a scale; none where patch matching makes it."""
+        return self.training.steps if scale >= self.layout.patch_scales else 0
 
 
 SECTIONS = {field.name: field.type for field in dataclasses.fields(Config)}

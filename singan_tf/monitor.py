@@ -90,6 +90,7 @@ class Monitor:
         self._run_dir = run_dir
         self._measured = {}
         self._timings = []
+        self._config = config
         self._steps = config.training.steps
         self._log_steps = config.runtime.log_steps
         self._sizes = sizes
@@ -105,7 +106,9 @@ class Monitor:
         """Announces a scale that starts, or goes on, at `first_step`."""
         height, width = self._sizes[scale]
         title = f"scale {scale}/{len(self._sizes) - 1} {width}x{height}"
-        if sys.stderr.isatty():
+        if not self._config.steps_at(scale):
+            logger.info("%s: made of patches, without training", title)
+        elif sys.stderr.isatty():
             self._bar = tqdm.tqdm(
                 total=self._steps, initial=first_step, desc=title, unit="step"
             )
@@ -185,14 +188,15 @@ class Monitor:
         self, scale: int, real: tf.Tensor, fake: tf.Tensor, reconstruction: tf.Tensor
     ) -> None:
         """Closes a scale's bar and shows its images, float32 [1, H, W, C]."""
-        with self._writer.as_default(self._steps):
+        steps = self._config.steps_at(scale)
+        with self._writer.as_default(steps):
             for name, image in (
                 ("real", real),
                 ("fake", fake),
                 ("reconstruction", reconstruction),
             ):
                 tf.summary.image(f"scale_{scale:02d}/{name}", (image + 1) / 2)
-        self._keep_measured(scale, self._steps, real, fake)
+        self._keep_measured(scale, steps, real, fake)
         self._close_bar()
 
     def close(self) -> None:

@@ -121,8 +121,12 @@ def losses(run_dir: pathlib.Path, config: Config, num_scales: int) -> str:
         UserError: if a table of losses is damaged.
     """
     columns = {
-        scale: _loss_curves(run_dir, config, scale) for scale in range(num_scales)
+        scale: _loss_curves(run_dir, config, scale)
+        for scale in range(num_scales)
+        if config.steps_at(scale)
     }
+    if not columns:
+        return "<p>Nothing was trained.</p>"
     names = sorted({name for found in columns.values() for name in found}, key=_place)
     parts = [page.legend(names), '<div class="plots">']
     for scale, curves in columns.items():
@@ -208,12 +212,14 @@ def _scale_table(singan: SinGAN, config: Config, paces) -> str:
     rows = []
     for scale, ((height, width), found) in enumerate(zip(singan.sizes, paces)):
         amplitude = float(singan.stages[scale].noise_amplitude.numpy())
+        steps = config.steps_at(scale)
+        adversary = config.adversary.at(scale).replace("_", " ")
         rows.append(
             (
                 scale,
                 f"{width}x{height}",
-                config.adversary.at(scale).replace("_", " "),
-                config.training.steps,
+                adversary if steps else "none: patch matching",
+                steps,
                 page.number(found and found.seconds),
                 page.number(found and found.step_seconds),
                 page.number(found and found.peak_mib),

@@ -143,13 +143,16 @@ class SinGAN(tf.Module):
             )
         return result
 
-    def set_reconstruction_noise(self, seed: Union[int, tf.Tensor]) -> None:
+    def set_reconstruction_noise(self, seed: Optional[Union[int, tf.Tensor]]) -> None:
         """Draws z*, once the coarsest stage is there.
 
         Args:
-            seed: An int64 scalar.
+            seed: An int64 scalar; with None z* is zero, for a stage that restores the
+                photograph from no noise.
         """
-        drawn = self.draw_reconstruction_noise(seed)
+        drawn = self.draw_reconstruction_noise(0 if seed is None else seed)
+        if seed is None:
+            drawn = tf.zeros_like(drawn)
         if self.reconstruction_noise is None:
             self.reconstruction_noise = tf.Variable(drawn, trainable=False)
         else:
@@ -181,8 +184,8 @@ class SinGAN(tf.Module):
         size = self.sizes[scale]
         if scale == 0:
             previous = tf.zeros([1, *size, self.channels])
-            return _clip(self.stages[0](self.reconstruction_noise, previous))
-        return _clip(self.stages[scale](None, bring_up(image, size)))
+            return _clip(self.stages[0].restore(self.reconstruction_noise, previous))
+        return _clip(self.stages[scale].restore(None, bring_up(image, size)))
 
     def _draw(
         self,

@@ -1,9 +1,8 @@
 """A stage: anything that maps noise and a previous image to an image at its scale.
 
-`SinGAN` walks over stages and needs three things of each: `noise` draws its noise
-map, calling it makes an image, and its tf.Variables are found by tf.Module. The
-convolutional generator of the paper is one kind of stage; another gives images that
-were made elsewhere.
+`SinGAN` walks over stages and needs of each what `Stage` has. The convolutional
+generator of the paper is one kind of stage; patch matching is another; and another
+gives images that were made elsewhere.
 """
 
 from typing import Optional
@@ -11,7 +10,7 @@ from typing import Optional
 import numpy as np
 import tensorflow as tf
 
-from singan_tf import networks, noise
+from singan_tf import networks, noise, patch_matching
 from singan_tf.config import Config
 from singan_tf.networks import MARGIN
 from singan_tf.resize import resize
@@ -21,7 +20,52 @@ from singan_tf.resize import resize
 _STRIP_PIXELS = 2**18
 
 
-class ConvolutionalStage(tf.Module):
+class Stage(tf.Module):
+    """What all stages have in common; tf.Module finds their variables."""
+
+    def noise(self, seeds: tf.Tensor, stream: int, height, width) -> tf.Tensor:
+        """Draws noise maps for an output of height x width pixels.
+
+        Args:
+            seeds: int64 [B].
+            stream: See `noise.normal`.
+            height: int or scalar tensor.
+            width: int or scalar tensor.
+
+        Returns:
+            float32 [B, ...]; row i depends on seeds[i] alone.
+        """
+        raise NotImplementedError
+
+    def __call__(
+        self, noise_map: Optional[tf.Tensor], previous: tf.Tensor
+    ) -> tf.Tensor:
+        """Makes an image.
+
+        Args:
+            noise_map: As `noise` gives it; None is no noise.
+            previous: float32 [B, H, W, C] in [-1, 1]; zeros at scale 0.
+
+        Returns:
+            float32 [B, H, W, C], not clipped.
+        """
+        raise NotImplementedError
+
+    def restore(self, noise_map: Optional[tf.Tensor], previous: tf.Tensor) -> tf.Tensor:
+        """Makes the photograph at this scale.
+
+        Args:
+            noise_map: z* at scale 0; None above.
+            previous: The photograph as restored below, float32 [1, H, W, C] in
+                [-1, 1].
+
+        Returns:
+            float32 [1, H, W, C].
+        """
+        return self(noise_map, previous)
+
+
+class ConvolutionalStage(Stage):
     """The generator of one scale with its padding and its noise amplitude."""
 
     def __init__(
@@ -210,7 +254,7 @@ class ConvolutionalStage(tf.Module):
         return image
 
 
-class ImageStage(tf.Module):
+class ImageStage(Stage):
     """Gives images that were made elsewhere: noise chooses, nothing else matters."""
 
     def __init__(self, images: np.ndarray):
@@ -247,7 +291,105 @@ class ImageStage(tf.Module):
         return resize(chosen, *size)
 
 
-def build_stage(
+class PatchStage(Stage):
+    """A scale made of the photograph's patches: nothing of it is trained.
+
+    At scale 0 the photograph with noise is put together again from its own patches
+    (`patch_matching`), which is where new layouts come from; the stages above do the
+    same to the previous image, to sharpen it.
+    """
+
+    def __init__(
+        self,
+        size: tuple[int, int],
+        channels: int,
+        iterations: int,
+        amplitude: float,
+        coarsest: bool,
+        wrap: bool,
+    ):
+        """Creates the variables; `remember` gives them their values.
+
+        Args:
+            size: (height, width) of the scale.
+            channels: Of the images.
+            iterations: Of patch matching.
+            amplitude: Standard deviation of the noise: the more, the less of the
+                photograph's layout is left.
+            coarsest: Whether this is scale 0, which has no previous image.
+            wrap: Whether the borders continue each other.
+        """
+        super().__init__()
+        shape = [1, *size, channels]
+        self.real = tf.Variable(tf.zeros(shape), trainable=False)
+        self.keys = tf.Variable(tf.zeros(shape), trainable=False)
+        self.noise_amplitude = tf.Variable(amplitude, trainable=False)
+        self._iterations = iterations
+        self._coarsest = coarsest
+        self._wrap = wrap
+
+    def remember(self, real: tf.Tensor, previous: tf.Tensor) -> None:
+        """Takes the photograph.
+
+        Args:
+            real: At this scale, float32 [1, H, W, C] in [-1, 1].
+            previous: That of the scale below, brought up to this scale; not looked at
+                at scale 0.
+        """
+        self.real.assign(real)
+        # As blurred as the images whose patches they are compared with.
+        self.keys.assign(real if self._coarsest else previous)
+
+    def noise(self, seeds: tf.Tensor, stream: int, height, width) -> tf.Tensor:
+        """Draws noise maps, float32 [B, height, width, C].
+
+        Arguments are those of `ConvolutionalStage.noise`.
+        """
+        return noise.normal(seeds, stream, [height, width, self.real.shape[3]])
+
+    def __call__(
+        self, noise_map: Optional[tf.Tensor], previous: tf.Tensor
+    ) -> tf.Tensor:
+        """Makes an image.
+
+        Args:
+            noise_map: As `noise` gives it; None is no noise.
+            previous: float32 [B, H, W, C] in [-1, 1], with sides of at least 4; only
+                its size counts at scale 0.
+
+        Returns:
+            float32 [B, H, W, C] in [-1, 1].
+        """
+        query = previous
+        if self._coarsest:
+            height, width = (
+                previous.shape[axis] or tf.shape(previous)[axis] for axis in (1, 2)
+            )
+            query = tf.clip_by_value(resize(self.real, height, width), -1.0, 1.0)
+            query = tf.broadcast_to(query, tf.shape(previous))
+            query = tf.ensure_shape(query, previous.shape)
+        if noise_map is not None:
+            query += self.noise_amplitude * noise_map
+        return patch_matching.rearrange(
+            query, self.keys, self.real, self._iterations, self._wrap
+        )
+
+    def restore(self, noise_map: Optional[tf.Tensor], previous: tf.Tensor) -> tf.Tensor:
+        """The photograph here: without noise every patch is its own nearest."""
+        return tf.convert_to_tensor(self.real)
+
+
+def build_stage(config: Config, scale: int, size: tuple[int, int]) -> Stage:
+    """Creates the stage of a scale of (height, width) pixels, variables included.
+
+    Their values are not those of a run yet.
+    """
+    if config.steps_at(scale):
+        return build_convolutional_stage(config, scale)
+    return build_patch_stage(config, scale, size)
+
+
+def build_convolutional_stage(
     config: Config, scale: int, palette: Optional[np.ndarray] = None
 ) -> ConvolutionalStage:
     """Creates the untrained stage of a scale, variables included."""
@@ -260,6 +402,19 @@ def build_stage(
         padding=network.padding,
         whole_image=network.generator_normalization == "instance",
         palette=palette,
+    )
+
+
+def build_patch_stage(config: Config, scale: int, size: tuple[int, int]) -> PatchStage:
+    """Creates the stage of a scale of patches, before it has seen the photograph."""
+    return PatchStage(
+        size,
+        config.network.channels,
+        config.layout.patch_iterations,
+        # New layouts are made at the coarsest scale alone.
+        config.layout.patch_noise if scale == 0 else 0.0,
+        coarsest=scale == 0,
+        wrap=config.network.padding == "circular",
     )
 
 

@@ -234,6 +234,29 @@ def injection_scales(task: Task, text: str) -> list[int]:
     )
 
 
+def check_trained(task: Task, scale: int, flag: str) -> None:
+    """Refuses to train a scale again that was never trained.
+
+    Args:
+        task: The opened task.
+        scale: The injection scale.
+        flag: What asked for it, such as "quantize".
+
+    Raises:
+        UserError: if the scale is made of patches.
+    """
+    if task.config.steps_at(scale):
+        return
+    first = task.config.layout.patch_scales
+    way_out = f"leave out --{flag}"
+    if first <= task.last:
+        way_out = f"use --injection_scale={first} or above, or {way_out}"
+    raise UserError(
+        f"--{flag} trains a scale again, but scale {scale} of the run in "
+        f"{task.run_dir} is made of patches, without training; {way_out}."
+    )
+
+
 def check_area(size: tuple[int, int], flag: str) -> None:
     """Refuses to make an image that could not be read again.
 
@@ -307,7 +330,7 @@ def paint_quantized(
     Args:
         task: The opened task.
         painting: float32 [1, H, W, C] in [-1, 1].
-        scale: The injection scale.
+        scale: The injection scale, one that is trained.
         seed: Of the noise.
 
     Returns:

@@ -3,8 +3,9 @@
 `train` walks the pyramid; `train_scale` builds the players of a scale, restores
 what an earlier process left, and repeats the step of `_make_step`, which holds the
 whole recipe of the paper, or its short form where a distance of patches stands in
-for the critic. Every random number is derived from (seed, scale, step, update), so a
-resumed run draws what an uninterrupted one would.
+for the critic; `make_patch_scale` makes a scale of patches, in no steps. Every random
+number is derived from (seed, scale, step, update), so a resumed run draws what an
+uninterrupted one would.
 """
 
 import dataclasses
@@ -111,7 +112,10 @@ def train(
     critic = None
     try:
         for scale, real in enumerate(reals):
-            critic = train_scale(run, singan, scale, real, critic)
+            if config.steps_at(scale):
+                critic = train_scale(run, singan, scale, real, critic)
+            else:
+                make_patch_scale(run, singan, scale, real)
         write_samples(singan, reals[-1], config.training.seed, run_dir)
     except tf.errors.ResourceExhaustedError:
         raise UserError(
@@ -119,6 +123,40 @@ def train(
             "--previous_pool=8), or with a smaller --max_size or --max_width."
         ) from None
     return singan
+
+
+def make_patch_scale(run: Run, singan: SinGAN, scale: int, real: tf.Tensor) -> None:
+    """Appends a stage that patch matching makes of the photograph alone.
+
+    Args:
+        run: What stays the same from scale to scale.
+        singan: The stages of the coarser scales.
+        scale: The scale.
+        real: The photograph there, float32 [1, H, W, C] in [-1, 1].
+
+    Raises:
+        Interrupted: if the run was asked to stop.
+        UserError: if the run folder is damaged.
+    """
+    previous_reconstruction = _previous_reconstruction(singan.coarsest(scale), scale)
+    with run.strategy.scope():
+        stage = stages.build_patch_stage(run.config, scale, singan.sizes[scale])
+        stage.remember(real, previous_reconstruction)
+        singan.stages.append(stage)
+        if scale == 0:
+            singan.set_reconstruction_noise(None)
+    saved = checkpoint.model_objects(singan, scale)
+    state = checkpoint.read_state(run.folder, scale)
+    if state is not None:
+        checkpoint.restore(run.folder, scale, state, saved)
+        return
+    run.monitor.start_scale(scale, 0)
+    pictures = _write_pictures(singan, scale, run.config.training.seed, run.folder)
+    run.monitor.finish_scale(scale, real, *pictures)
+    no_losses = np.zeros([0, len(checkpoint.LOSS_COLUMNS)])
+    checkpoint.save(run.folder, scale, saved, no_losses, finished=True)
+    if run.should_stop():
+        raise Interrupted()
 
 
 def train_scale(
@@ -140,7 +178,7 @@ def train_scale(
         critic_below: The nearest of the coarser scales, to start from, if any.
         palette: The only colours of its previous images, float32 [K, C]; None for
             all.
-        generator: To start from; None for that of the scale below.
+        generator: To start from; None for that of the scale below, if it is trained.
 
     Returns:
         The critic for a finer scale to start from: this scale's, or where that has
@@ -155,12 +193,13 @@ def train_scale(
     previous_reconstruction = _previous_reconstruction(coarser, scale)
     with run.strategy.scope():
         players = _make_players(run.config, scale, palette)
+        if generator is None and scale > run.config.layout.patch_scales:
+            generator = singan.stages[-1].generator
+        if generator is not None:
+            _warm_start(players.stage.generator, generator)
+        if players.critic is not None and critic_below is not None:
+            _warm_start(players.critic, critic_below)
         if scale > 0:
-            _warm_start(
-                players.stage.generator, generator or singan.stages[-1].generator
-            )
-            if players.critic is not None and critic_below is not None:
-                _warm_start(players.critic, critic_below)
             players.stage.noise_amplitude.assign(
                 noise_amplitude(
                     real, previous_reconstruction, training.noise_amplitude_weight
@@ -224,7 +263,7 @@ def retrain_scale(
         run: Its folder is where the new stage goes.
         singan: The run's pyramid, which stays as it is.
         run_dir: The finished run, which stays as it is.
-        scale: At least 1.
+        scale: At least 1, and one that is trained.
         palette: The colours, float32 [K, C]; None for all, which repeats the run.
 
     Returns:
@@ -234,7 +273,7 @@ def retrain_scale(
         UserError: if the run is damaged or training diverges.
     """
     critic_below = None
-    for below in range(scale):
+    for below in range(run.config.layout.patch_scales, scale):
         critic_below = _trained_critic(run.config, run_dir, below) or critic_below
     real = images.read(run_dir / "pyramid" / f"{scale:02d}.png", singan.channels)
     retrained = singan.coarsest(scale)
@@ -338,7 +377,7 @@ def _make_players(
 ) -> Players:
     """Creates a scale's networks and fresh optimizers."""
     training = config.training
-    stage = stages.build_stage(config, scale, palette)
+    stage = stages.build_convolutional_stage(config, scale, palette)
     critic = critic_optimizer = None
     if config.adversary.at(scale) == "critic":
         critic = networks.build_critic(config, scale)

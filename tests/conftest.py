@@ -15,7 +15,7 @@ from serving_helpers import serving
 import main
 from export import saved_model, signatures
 from singan_tf import config, images, vgg
-from singan_tf.stages import build_stage
+from singan_tf.stages import build_convolutional_stage
 
 
 @pytest.fixture(scope="session")
@@ -24,7 +24,9 @@ def make_stage():
 
     def make(scale=1, amplitude=0.3, palette=None, **settings):
         settings = {"width": 8, "width_doubling": 0, **settings}
-        stage = build_stage(config.from_settings(settings), scale, palette)
+        stage = build_convolutional_stage(
+            config.from_settings(settings), scale, palette
+        )
         rng = np.random.default_rng(scale)
         for variable in stage.generator.variables:
             shape = variable.shape

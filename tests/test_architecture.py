@@ -27,6 +27,7 @@ TOP_TO_BOTTOM = [
     "vgg",
     "losses",
     "patch_losses",
+    "patch_matching",
     "networks",
     "noise",
     "distribution",

@@ -103,7 +103,7 @@ def saved_run(run_dir):
         sizes = checkpoint.run_scales(CONFIG, PHOTOGRAPH).sizes
         singan = SinGAN(sizes, 3)
         for scale in range(len(sizes)):
-            singan.stages.append(stages.build_stage(CONFIG, scale))
+            singan.stages.append(stages.build_convolutional_stage(CONFIG, scale))
             if scale == 0:
                 singan.set_reconstruction_noise(12)
             objects = checkpoint.model_objects(singan, scale)
@@ -169,7 +169,7 @@ def test_a_full_disk_is_one_sentence_and_keeps_the_last_state(tmp_path, monkeypa
 def test_a_checkpoint_of_other_networks_is_damage(tmp_path):
     saved_run(tmp_path)
     wider = config.from_settings({**TINY, "width": 8})
-    stage = stages.build_stage(wider, 1)
+    stage = stages.build_convolutional_stage(wider, 1)
     state = checkpoint.read_state(tmp_path, 1)
     with pytest.raises(UserError, match="damaged") as error:
         checkpoint.restore(tmp_path, 1, state, {"stage": stage})

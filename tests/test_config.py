@@ -17,6 +17,11 @@ REFERENCE = {
         "scale_factor": 0.75,
         "num_scales": 0,
     },
+    "layout": {
+        "patch_scales": 0,
+        "patch_iterations": 5,
+        "patch_noise": 2.5,
+    },
     "network": {
         "channels": 3,
         "width": 32,
@@ -70,6 +75,9 @@ CHANGED = {
     "max_size": 300,
     "scale_factor": 0.6,
     "num_scales": 5,
+    "patch_scales": 2,
+    "patch_iterations": 3,
+    "patch_noise": 1.5,
     "channels": 1,
     "width": 16,
     "max_width": 64,
@@ -123,6 +131,9 @@ OUTSIDE = {
     "max_size": (7,),
     "scale_factor": (0.0999, 0.951),
     "num_scales": (-1, 65),
+    "patch_scales": (-1, 65),
+    "patch_iterations": (0, 101),
+    "patch_noise": (-0.1, 100.1),
     "channels": (0, 2, 4),
     "width": (0, 1025),
     "max_width": (0, 1025),
@@ -354,6 +365,17 @@ def test_patches_must_fit_into_the_smallest_image_seen():
     refuse({"patch_size": 19, "min_size": 18}, "--patch_size=19", "--min_size=18")
     refuse({"patch_size": 17, "crop_size": 16}, "--patch_size=17", "--crop_size=16")
     config.from_settings({"patch_size": 16, "crop_size": 16})
+
+
+def test_xla_takes_patches_from_a_pool_only():
+    refuse({"patch_scales": 2, "xla": True}, "--patch_scales=2", "--previous_pool")
+    config.from_settings({"patch_scales": 2, "xla": True, "previous_pool": 1})
+
+
+def test_patch_scales_take_no_steps():
+    settings = config.from_settings({"patch_scales": 2, "steps": 7})
+    assert [settings.steps_at(scale) for scale in range(4)] == [0, 0, 7, 7]
+    assert config.from_settings({"steps": 7}).steps_at(0) == 7
 
 
 @pytest.mark.parametrize("unknown", [["stepz"], ["lr", "alpha"]])

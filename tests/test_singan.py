@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from singan_tf import config, pyramid, stages
 from singan_tf.resize import resize
 from singan_tf.singan import SinGAN, bring_up
 
@@ -33,6 +34,25 @@ def model(build):
 def image():
     rng = np.random.default_rng(3)
     return tf.constant(rng.uniform(-1, 1, (4, 19, 23, 3)), tf.float32)
+
+
+@pytest.fixture(scope="module")
+def patched(make_stage):
+    """Two scales of patches below one of convolutions, and the photograph."""
+    rng = np.random.default_rng(1)
+    photograph = resize(
+        tf.constant(rng.uniform(-1, 1, (1, 6, 7, 3)), tf.float32), 16, 20
+    )
+    reals = pyramid.image_pyramid(photograph, SIZES)
+    settings = config.from_settings({"patch_scales": 2, "patch_iterations": 2})
+    model = SinGAN(SIZES, 3)
+    for scale, real in enumerate(reals[:2]):
+        model.stages.append(stages.build_stage(settings, scale, SIZES[scale]))
+        previous = reals[0] if scale == 0 else brought_up(reals[0], SIZES[1])
+        model.stages[scale].remember(real, previous)
+    model.stages.append(make_stage(2))
+    model.set_reconstruction_noise(None)
+    return model, reals
 
 
 def sizes_for(height, width, count=3):
@@ -296,6 +316,53 @@ def test_injections_are_the_same_in_a_graph_of_unknown_sizes(model, image):
         for scale in (1, 2):
             expected = model.inject(given, scale, SEEDS[:rows])
             assert_close(graph(given, scale, SEEDS[:rows]), expected)
+
+
+def test_patches_restore_the_photograph(patched):
+    model, reals = patched
+    restored = model.reconstructions(3)
+    for image, real in zip(restored[:2], reals):
+        np.testing.assert_array_equal(image, real)
+    assert_close(
+        restored[2], clip(model.stages[2](None, brought_up(reals[1], SIZES[2])))
+    )
+    np.testing.assert_array_equal(model.reconstruct(), restored[2])
+    assert not np.any(model.reconstruction_noise)
+
+
+@pytest.mark.parametrize("size", [(16, 20), (25, 13)])
+@pytest.mark.parametrize("start", [0, 1, 2])
+def test_patches_are_sampled_like_other_stages(patched, start, size):
+    model, reals = patched
+    sizes = sizes_for(*size)
+    previous = tf.zeros([1, *sizes[0], 3])
+    if start:
+        previous = brought_up(reals[start - 1], sizes[start])
+    expected = walk(model, SEEDS, tf.repeat(previous, 4, 0), start, sizes)
+    samples = model.sample(SEEDS, start, *size)
+    assert_close(samples, expected)
+    assert_close(model.sampler()(SEEDS[:1], start, *size, 1.0), expected[:1])
+    assert np.std(samples, axis=0).mean() > 0.01
+
+
+@pytest.mark.parametrize("start", [1, 2])
+def test_an_image_enters_among_patches(patched, image, start):
+    model, _ = patched
+    sizes = sizes_for(*image.shape[1:3])
+    previous = brought_up(brought_up(image, sizes[start - 1]), sizes[start])
+    expected = walk(model, SEEDS, previous, start, sizes)
+    assert_close(model.inject(image, start, SEEDS), expected)
+
+
+def test_without_noise_patches_stay_in_the_photograph_s_places(patched):
+    model, reals = patched
+    part = model.coarsest(2)
+    assert_close(part.sample(SEEDS[:1], noise_scale=0.0), reals[1], 1e-4)
+    spreads = [
+        np.std(part.sample(SEEDS, noise_scale=scale), axis=0).mean()
+        for scale in (0.1, 1.0)
+    ]
+    assert spreads[0] < spreads[1]
 
 
 def test_bring_up_resizes_and_clips():

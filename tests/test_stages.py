@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from singan_tf import stages
+from singan_tf import config, noise, patch_matching, stages
+from singan_tf.resize import resize
 from singan_tf.singan import SinGAN
 from singan_tf.stages import crop, nearest_colours
 
@@ -337,3 +338,62 @@ def test_what_it_gives_enters_as_an_injected_image_does(make_stage, scale):
     np.testing.assert_allclose(singan.sample([7]), expected, atol=1e-6)
     still = singan.inject(tf.constant(given), scale, [7], noise_scale=0.0)
     np.testing.assert_allclose(singan.reconstruct(), still, atol=1e-6)
+
+
+def patch_stage(scale, **settings):
+    """A stage of patches of 11x14 pixels that has seen a photograph."""
+    settings = config.from_settings({"patch_scales": 2, **settings})
+    stage = stages.build_stage(settings, scale, (11, 14))
+    small = np.random.default_rng(scale).uniform(-1, 1, (2, 4, 5, 3))
+    real, previous = resize(tf.constant(small, tf.float32), 11, 14)[:, tf.newaxis]
+    stage.remember(real, previous)
+    return stage, real, previous
+
+
+@pytest.mark.parametrize("size", [(11, 14), (9, 21)])
+def test_the_coarsest_patches_are_those_of_the_photograph_with_noise(size):
+    stage, real, _ = patch_stage(0, patch_noise=3.0, patch_iterations=3)
+    noise_map = stage.noise(SEEDS, 0, *size)
+    np.testing.assert_array_equal(noise_map, noise.normal(SEEDS, 0, [*size, 3]))
+    query = np.clip(resize(real, *size), -1, 1) + 3 * noise_map
+    expected = patch_matching.rearrange(query, real, real, 3)
+    made = stage(noise_map, PREVIOUS[:, : size[0], :1] * tf.ones([1, 1, size[1], 1]))
+    np.testing.assert_array_equal(made, expected)
+    assert np.abs(made - stage(None, made)).max() > 0.1
+
+
+def test_patches_above_sharpen_the_previous_image():
+    stage, real, previous = patch_stage(1, patch_iterations=2)
+    expected = patch_matching.rearrange(PREVIOUS, previous, real, 2)
+    np.testing.assert_array_equal(stage(None, PREVIOUS), expected)
+    noise_map = stage.noise(SEEDS, 1, HEIGHT, WIDTH)
+    np.testing.assert_array_equal(stage(noise_map, PREVIOUS), expected)
+
+
+@pytest.mark.parametrize("scale", [0, 1])
+def test_patches_restore_the_photograph_to_the_last_bit(scale):
+    stage, real, previous = patch_stage(scale)
+    np.testing.assert_array_equal(stage.restore(None, previous), real)
+    # Which is what they make of it, but for rounding.
+    np.testing.assert_allclose(stage(None, previous), real, atol=1e-5)
+
+
+def test_patches_wrap_around_with_circular_padding():
+    stage, real, previous = patch_stage(1, padding="circular")
+    expected = patch_matching.rearrange(PREVIOUS, previous, real, 5, wrap=True)
+    np.testing.assert_array_equal(stage(None, PREVIOUS), expected)
+
+
+def test_nothing_of_a_patch_stage_is_trained_and_all_of_it_is_saved():
+    stage, real, previous = patch_stage(1)
+    assert not stage.trainable_variables
+    assert {variable.shape.rank for variable in stage.variables} == {0, 4}
+    assert len(stage.variables) == 3
+
+
+def test_the_first_scales_are_patches_and_the_others_convolutions():
+    settings = config.from_settings({"patch_scales": 1, "patch_noise": 0.7})
+    first, second = (stages.build_stage(settings, scale, (9, 9)) for scale in (0, 1))
+    assert isinstance(first, stages.PatchStage)
+    assert first.noise_amplitude.numpy() == np.float32(0.7)
+    assert isinstance(second, stages.ConvolutionalStage)

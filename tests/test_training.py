@@ -21,6 +21,7 @@ from singan_tf import (
     training,
 )
 from singan_tf.errors import UserError
+from singan_tf.singan import bring_up
 
 TINY = {
     "min_size": 16,
@@ -257,6 +258,8 @@ def test_a_step_is_the_recipe_written_out(photograph, tmp_path):
             "global_batch_size": 2,
         },
         {"adversary": "0:frechet,1-:critic", "moving_average": 0.5},
+        {"patch_scales": 1, "crop_size": 16, "previous_pool": 2},
+        {"patch_scales": 1, "padding": "circular", "channels": 1},
     ],
     ids=str,
 )
@@ -472,6 +475,38 @@ def test_measurements_go_on_where_the_checkpoint_stands(
     value = f"{metrics.sifid(network, sample.numpy(), photograph):.9g}"
     new = [f"{step},{value}" for step in (6, 8, 9)]
     assert measured(tmp_path) == ["step,sifid", *kept, *new]
+
+
+def test_the_first_trained_scale_starts_anew_from_the_photograph(photograph, tmp_path):
+    """Patches below give it neither weights nor an error to make good."""
+    rates = {"generator_learning_rate": 0.0, "critic_learning_rate": 0.0, "steps": 1}
+    rates["generator_normalization"] = "none"
+    above = train(photograph, tmp_path, patch_scales=1, **rates)
+    reals = pyramid.image_pyramid(photograph, above.sizes)
+    np.testing.assert_array_equal(above.reconstructions(1)[0], reals[0])
+    settings = config.from_settings({**TINY, **rates})
+    fresh = training._make_players(settings, 1).stage.generator.get_weights()
+    for ours, expected in zip(weights(above, 1), fresh):
+        np.testing.assert_array_equal(ours, expected)
+    error = bring_up(reals[0], above.sizes[1]) - reals[1]
+    np.testing.assert_allclose(
+        above.stages[1].noise_amplitude, 0.1 * np.sqrt(np.mean(error**2)), rtol=1e-4
+    )
+
+
+def test_a_run_of_patches_alone_stops_and_goes_on(photograph, tmp_path):
+    stop = {"patch_scales": 2, "patch_iterations": 1}
+    with pytest.raises(training.Interrupted):
+        train(photograph, tmp_path / "cut", lambda: True, **stop)
+    assert checkpoint.read_state(tmp_path / "cut", 0).finished
+    assert checkpoint.read_state(tmp_path / "cut", 1) is None
+    trained = train(photograph, tmp_path / "cut", **stop)
+    train(photograph, tmp_path / "whole", **stop)
+    assert_same_run(tmp_path / "whole", tmp_path / "cut")
+    assert checkpoint.is_finished(tmp_path / "cut", 2)
+    assert measured(tmp_path / "cut", 1)[1].startswith("0,")
+    loaded, _ = checkpoint.load(tmp_path / "cut")
+    np.testing.assert_array_equal(loaded.sample([7]), trained.sample([7]))
 
 
 def retrain(run_dir, folder, palette=None, entering=None):
