@@ -605,7 +605,7 @@ def _make_step(
     def total(terms):
         return strategy.reduce(tf.distribute.ReduceOp.SUM, terms, axis=None)
 
-    @tf.function(jit_compile=training.xla or None)
+    @tf.function(jit_compile=training.xla or None, autograph=False)
     def step_function(step):
         on_critic = tf.zeros([3])
         for update in range(draws):
