@@ -203,8 +203,8 @@ class TrainingConfig(_Section):
     )
     previous_pool: int = _setting(
         0,
-        "Previous images drawn once for a scale and reused; 0 draws a fresh one "
-        "for every update.",
+        "Samples drawn once, carried from scale to scale, and used as previous images "
+        "throughout; 0 draws a fresh one for every update.",
         0,
         1024,
     )
@@ -390,7 +390,7 @@ class Config:
         if self.layout.patch_scales and training.xla and not training.previous_pool:
             raise UsageError(
                 "--xla cannot compile the patch matching of --patch_scales="
-                f"{self.layout.patch_scales}; draw previous images once for a scale, "
+                f"{self.layout.patch_scales}; draw previous images once, "
                 "such as by --previous_pool=16, or leave out --xla."
             )
         if self.training.texture_weight and not self.runtime.vgg_weights:

@@ -80,6 +80,23 @@ class SinGAN(tf.Module):
             )
         return image
 
+    def draw(
+        self, scale: int, below: Optional[tf.Tensor], seeds: tf.Tensor
+    ) -> tf.Tensor:
+        """Random samples of one scale, from samples of the scale below.
+
+        Args:
+            scale: The scale.
+            below: float32 [B, h, w, C], which `draw` gave for the same seeds; None at
+                scale 0.
+            seeds: int64 [B].
+
+        Returns:
+            float32 [B, H, W, C] in [-1, 1], what `sample` gives for the seeds when
+            the pyramid ends at this scale.
+        """
+        return self._draw(scale, below, self.sizes[scale], seeds, 1.0)
+
     def sampler(self) -> Callable:
         """`sample` for one seed as a graph, the same bits wherever it runs.
 

@@ -109,11 +109,12 @@ def train(
     strategy = distribution.make_strategy(config.runtime.strategy)
     run = Run(config, strategy, run_dir, monitor, should_stop)
     singan = SinGAN(sizes, config.network.channels)
-    critic = None
+    critic = pool = None
     try:
         for scale, real in enumerate(reals):
+            pool = _draw_pool(singan, pool, config.training)
             if config.steps_at(scale):
-                critic = train_scale(run, singan, scale, real, critic)
+                critic = train_scale(run, singan, scale, real, critic, pool)
             else:
                 make_patch_scale(run, singan, scale, real)
         write_samples(singan, reals[-1], config.training.seed, run_dir)
@@ -165,6 +166,7 @@ def train_scale(
     scale: int,
     real: tf.Tensor,
     critic_below: Optional[networks.Critic],
+    pool: Optional[tf.Tensor],
     palette: Optional[np.ndarray] = None,
     generator: Optional[networks.Generator] = None,
 ) -> Optional[networks.Critic]:
@@ -176,6 +178,8 @@ def train_scale(
         scale: The scale to train.
         real: The photograph there, float32 [1, H, W, C] in [-1, 1].
         critic_below: The nearest of the coarser scales, to start from, if any.
+        pool: Samples of the scale below to train on, float32 [pool, h, w, C]; None to
+            draw one for every update, and at scale 0.
         palette: The only colours of its previous images, float32 [K, C]; None for
             all.
         generator: To start from; None for that of the scale below, if it is trained.
@@ -226,7 +230,7 @@ def train_scale(
         checkpoint.save(run.folder, scale, saved, np.stack(history), finished)
 
     step_function = _make_step(
-        run, singan, coarser, players, real, previous_reconstruction
+        run, singan, coarser, players, real, previous_reconstruction, pool
     )
     run.monitor.start_scale(scale, len(history))
     last_saved = time.monotonic()
@@ -275,9 +279,10 @@ def retrain_scale(
     critic_below = None
     for below in range(run.config.layout.patch_scales, scale):
         critic_below = _trained_critic(run.config, run_dir, below) or critic_below
+    pool = _draw_pool_of(singan.coarsest(scale), run.config.training)
     real = images.read(run_dir / "pyramid" / f"{scale:02d}.png", singan.channels)
     retrained = singan.coarsest(scale)
-    train_scale(run, retrained, scale, tf.constant(real), critic_below, palette)
+    train_scale(run, retrained, scale, tf.constant(real), critic_below, pool, palette)
     retrained.stages = [*retrained.stages, *singan.stages[scale + 1 :]]
     return retrained
 
@@ -313,7 +318,9 @@ def retrain_on_images(
     retrained.stages = [stages.ImageStage(entering)] * scale
     network = dataclasses.replace(run.config.network, residual=False)
     first = run._replace(config=dataclasses.replace(run.config, network=network))
+    pool = _draw_pool_of(retrained.coarsest(scale - 1), run.config.training)
     for each in range(scale, len(singan.sizes)):
+        pool = _draw_pool(retrained, pool, run.config.training)
         real = images.read(run_dir / "pyramid" / f"{each:02d}.png", singan.channels)
         train_scale(
             first if each == scale else run,
@@ -321,6 +328,7 @@ def retrain_on_images(
             each,
             tf.constant(real),
             _trained_critic(run.config, run_dir, each),
+            pool,
             generator=singan.stages[each].generator,
         )
     return retrained
@@ -458,6 +466,7 @@ def _make_step(
     players: Players,
     real: tf.Tensor,
     previous_reconstruction: tf.Tensor,
+    pool: Optional[tf.Tensor] = None,
 ) -> Callable[[tf.Tensor], tf.Tensor]:
     """Builds the training step of the finest scale that the pyramid has so far.
 
@@ -468,6 +477,7 @@ def _make_step(
         players: What the step trains.
         real: The photograph, float32 [1, H, W, C] in [-1, 1].
         previous_reconstruction: The coarser reconstruction here, same shape.
+        pool: See `train_scale`.
 
     Returns:
         A function of the step's number, int64, that updates the players and
@@ -482,9 +492,9 @@ def _make_step(
     size = singan.sizes[scale]
     crop_size = tuple(min(training.crop_size or side, side) for side in size)
     whole = crop_size == size
-    pool = _previous_pool(coarser, scale, config)
-    if pool is not None and not whole:
-        pool = stage.pad(pool)
+    if pool is not None:
+        pool = bring_up(pool, size)
+        pool = pool if whole else stage.pad(pool)
 
     if critic is not None:
         draws, generator_updates = training.critic_updates, training.generator_updates
@@ -650,19 +660,47 @@ def _texture_term(
     return term
 
 
-def _previous_pool(coarser: SinGAN, scale: int, config: Config) -> Optional[tf.Tensor]:
-    """Previous images drawn once, float32 [pool, H, W, C]; None draws afresh."""
-    count = config.training.previous_pool
-    if scale == 0 or count == 0:
+def _draw_pool(
+    singan: SinGAN, pool: Optional[tf.Tensor], config: TrainingConfig
+) -> Optional[tf.Tensor]:
+    """Samples that a scale trains on, from those that the scale below trained on.
+
+    The same samples are carried from scale to scale: each costs a pass through one
+    stage, where drawing new ones would cost a walk through all.
+
+    Args:
+        singan: The stages of the coarser scales.
+        pool: Samples of all but the last of them, float32 [pool, h, w, C]; None before
+            the second stage.
+        config: How many.
+
+    Returns:
+        Samples of all stages, float32 [pool, H, W, C]; None without stages, or if
+        there is to be no pool.
+    """
+    scale = len(singan.stages) - 1
+    if scale < 0 or not config.previous_pool:
         return None
-    counter = _counter(scale, tf.constant(0, tf.int64), _POOL_DRAW)
-    seeds = noise.derive_seeds(config.training.seed, counter, count)
-    logger.info("Drawing %d previous images for scale %d.", count, scale)
-    draw = tf.function(coarser.sample)
+    counter = _counter(0, tf.constant(0, tf.int64), _POOL_DRAW)
+    seeds = noise.derive_seeds(config.seed, counter, config.previous_pool)
+    logger.info("Drawing %d samples of scale %d.", config.previous_pool, scale)
     return tf.concat(
-        [bring_up(draw(seeds[i : i + 1]), coarser.sizes[scale]) for i in range(count)],
+        [
+            singan.draw(
+                scale, None if pool is None else pool[i : i + 1], seeds[i : i + 1]
+            )
+            for i in range(config.previous_pool)
+        ],
         axis=0,
     )
+
+
+def _draw_pool_of(singan: SinGAN, config: TrainingConfig) -> Optional[tf.Tensor]:
+    """The pool as it has become at the last of the stages."""
+    pool = None
+    for count in range(1, len(singan.stages) + 1):
+        pool = _draw_pool(singan.coarsest(count), pool, config)
+    return pool
 
 
 def _reconstruction_seed(config: TrainingConfig, step) -> tf.Tensor:

@@ -191,6 +191,13 @@ def test_a_scale_that_is_not_there_is_refused(model, image, start):
         model.inject(image, 0, SEEDS)
 
 
+def test_samples_drawn_scale_by_scale_are_those_of_each_pyramid(model):
+    below = None
+    for scale in range(3):
+        below = model.draw(scale, below, SEEDS)
+        assert_close(below, model.coarsest(scale + 1).sample(SEEDS))
+
+
 @pytest.mark.parametrize("start", [0, 1, 2])
 @pytest.mark.parametrize("size", [(16, 20), (27, 12)])
 def test_the_sampler_gives_one_sample(model, start, size):
