@@ -34,6 +34,7 @@ def rearrange(
     photograph: tf.Tensor,
     iterations: int,
     wrap: bool = False,
+    stride: int = 1,
     table_cells: int = _TABLE_CELLS,
 ) -> tf.Tensor:
     """Makes images that look like the query from the photograph's patches.
@@ -52,13 +53,16 @@ def rearrange(
             with, as large as `keys`.
         iterations: How often all patches are replaced, at least 1.
         wrap: Whether the result's borders continue each other (a seamless tile).
+        stride: Pixels from one of the query's patches to the next, down and across,
+            at most 4; where they do not end at its borders, it is mirrored there. Of
+            the photograph all patches are looked at, so only time is saved.
         table_cells: Scores that are held at a time.
 
     Returns:
         float32 [B, H, W, C], within the photograph's range.
     """
     channels = query.shape[3]
-    replace = _replacer(channels, wrap, table_cells)
+    replace = _replacer(channels, wrap, stride, table_cells)
 
     def row(image):
         return replace(image, keys[0], photograph[0], iterations)
@@ -68,7 +72,7 @@ def rearrange(
 
 
 @functools.cache
-def _replacer(channels: int, wrap: bool, table_cells: int) -> Callable:
+def _replacer(channels: int, wrap: bool, stride: int, table_cells: int) -> Callable:
     """`rearrange` for one image, as a graph of images of any size."""
     image = tf.TensorSpec([None, None, channels], tf.float32)
 
@@ -78,16 +82,21 @@ def _replacer(channels: int, wrap: bool, table_cells: int) -> Callable:
     )
     def replace(query, keys, photograph, iterations):
         height, width = tf.unstack(tf.shape(query)[:2])
-        missing = [tf.maximum(PATCH_SIZE - side, 0) for side in (height, width)]
+        missing = [_missing(side, wrap, stride) for side in (height, width)]
         query = tf.pad(query, [[0, missing[0]], [0, missing[1]], [0, 0]], "SYMMETRIC")
         filters = tf.stack([_filters(keys), _filters(photograph)])
 
         def iterate(index, query):
-            corners = _search(query, filters[tf.minimum(index, 1)], wrap, table_cells)
+            keys = filters[tf.minimum(index, 1)]
+            corners = _search(query, keys, wrap, stride, table_cells)
             # Numbers of patches, row by row, as numbers of the pixels in their corners.
             columns = tf.shape(photograph)[1]
             across = columns - PATCH_SIZE + 1
             corners = corners // across * columns + corners % across
+            if stride > 1:
+                corners = _spread(corners, stride, photograph)
+            places = tf.shape(query)[:2] - (0 if wrap else PATCH_SIZE - 1)
+            corners = corners[: places[0], : places[1]]
             return index + 1, _overlay(corners, photograph, wrap)
 
         _, query = tf.while_loop(
@@ -102,6 +111,13 @@ def _replacer(channels: int, wrap: bool, table_cells: int) -> Callable:
     return replace
 
 
+def _missing(side: tf.Tensor, wrap: bool, stride: int) -> tf.Tensor:
+    """Pixels to add to a side, so that the last patch ends where the image does."""
+    least = tf.maximum(side, PATCH_SIZE)
+    beyond = 0 if wrap else (PATCH_SIZE - least) % stride
+    return least + beyond - side
+
+
 def _filters(image: tf.Tensor) -> tf.Tensor:
     """All patches of an image as the filters of a convolution, [7, 7, C, K]."""
     side = [1, PATCH_SIZE, PATCH_SIZE, 1]
@@ -112,7 +128,7 @@ def _filters(image: tf.Tensor) -> tf.Tensor:
 
 
 def _search(
-    query: tf.Tensor, filters: tf.Tensor, wrap: bool, table_cells: int
+    query: tf.Tensor, filters: tf.Tensor, wrap: bool, stride: int, table_cells: int
 ) -> tf.Tensor:
     """The best patch for each of the query's.
 
@@ -120,10 +136,11 @@ def _search(
         query: [H, W, C].
         filters: Of `_filters`, [7, 7, C, K].
         wrap: Whether the query's patches go on beyond its borders.
+        stride: Pixels between the query's patches.
         table_cells: Scores that are held at a time.
 
     Returns:
-        int32 [H - 6, W - 6], or with `wrap` [H, W]: numbers below K.
+        int32 [N, M], for each place of the query its patch's number, below K.
     """
     if wrap:
         over = PATCH_SIZE - 1
@@ -133,14 +150,14 @@ def _search(
     values = PATCH_SIZE**2 * query.shape[2]
     ones = tf.ones([PATCH_SIZE, PATCH_SIZE, query.shape[2], 1])
     query = query[tf.newaxis]
-    squares = tf.nn.conv2d(query**2, ones, 1, "VALID")
+    squares = tf.nn.conv2d(query**2, ones, stride, "VALID")
     key_squares = tf.reduce_sum(filters**2, axis=[0, 1, 2])
     total = tf.shape(filters)[3]
     group = tf.clip_by_value(table_cells // tf.size(squares), 1, _MOST_IN_GROUP)
 
     def look(start, best, where):
         some = slice(start, start + group)
-        products = tf.nn.conv2d(query, -2 * filters[..., some], 1, "VALID")
+        products = tf.nn.conv2d(query, -2 * filters[..., some], stride, "VALID")
         distances = (products + key_squares[some] + squares) / values
         scores = distances / (_ALPHA + tf.reduce_min(distances, axis=[0, 1, 2]))
         index = tf.argmin(scores, axis=-1, output_type=tf.int32)
@@ -156,6 +173,20 @@ def _search(
         parallel_iterations=1,
     )
     return where[0]
+
+
+def _spread(corners: tf.Tensor, stride: int, photograph: tf.Tensor) -> tf.Tensor:
+    """Moves patches `stride` pixels apart; between them there is none."""
+    corners = corners[:, tf.newaxis, :, tf.newaxis]
+    between = [[0, 0], [0, stride - 1], [0, 0], [0, stride - 1]]
+    corners = tf.pad(corners, between, constant_values=_nowhere(photograph))
+    rows, columns = tf.shape(corners)[0], tf.shape(corners)[2]
+    return tf.reshape(corners, [rows * stride, columns * stride])
+
+
+def _nowhere(photograph: tf.Tensor) -> tf.Tensor:
+    """So negative that it is no pixel's number, whatever is added."""
+    return -tf.size(photograph)
 
 
 def _overlay(corners: tf.Tensor, photograph: tf.Tensor, wrap: bool) -> tf.Tensor:
@@ -175,9 +206,8 @@ def _overlay(corners: tf.Tensor, photograph: tf.Tensor, wrap: bool) -> tf.Tensor
         corners = tf.concat([corners[-over:], corners], axis=0)
         corners = tf.concat([corners[:, -over:], corners], axis=1)
     else:
-        # So negative that it is no pixel's number, whatever is added.
         corners = tf.pad(
-            corners, [[over, over]] * 2, constant_values=-tf.size(photograph)
+            corners, [[over, over]] * 2, constant_values=_nowhere(photograph)
         )
     channels, columns = photograph.shape[2], tf.shape(photograph)[1]
     # A fourth channel counts. Pixel 0 is nowhere: zeros, not counted.

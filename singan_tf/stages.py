@@ -18,6 +18,11 @@ from singan_tf.resize import resize
 # Rows of an image are computed in strips of about so many pixels, which bounds
 # memory: 128 channels of float32 in a layer are 128 MiB then.
 _STRIP_PIXELS = 2**18
+# A scale with more patches than this looks for every third patch's nearest, down and
+# across, and once: what time it takes grows with the square of their number, and the
+# layout is settled below.
+_DENSE_PATCHES = 3500
+_STRIDE = 3
 
 
 class Stage(tf.Module):
@@ -325,6 +330,11 @@ class PatchStage(Stage):
         self.keys = tf.Variable(tf.zeros(shape), trainable=False)
         self.noise_amplitude = tf.Variable(amplitude, trainable=False)
         self._iterations = iterations
+        self._stride = 1
+        if (size[0] - patch_matching.PATCH_SIZE + 1) * (
+            size[1] - patch_matching.PATCH_SIZE + 1
+        ) > _DENSE_PATCHES:
+            self._iterations, self._stride = 1, _STRIDE
         self._coarsest = coarsest
         self._wrap = wrap
 
@@ -371,7 +381,7 @@ class PatchStage(Stage):
         if noise_map is not None:
             query += self.noise_amplitude * noise_map
         return patch_matching.rearrange(
-            query, self.keys, self.real, self._iterations, self._wrap
+            query, self.keys, self.real, self._iterations, self._wrap, self._stride
         )
 
     def restore(self, noise_map: Optional[tf.Tensor], previous: tf.Tensor) -> tf.Tensor:

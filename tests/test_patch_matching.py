@@ -18,14 +18,18 @@ def windows(image, wrap=False):
     return np.moveaxis(found, 2, -1)
 
 
-def written_out(query, keys, photograph, iterations, wrap=False):
+def written_out(query, keys, photograph, iterations, wrap=False, stride=1):
     """Granot et al., section 3, patch by patch, for one image in float64."""
     query = query.astype(np.float64)
+    height, width = query.shape[:2]
+    if not wrap:
+        beyond = [(0, (7 - side) % stride) for side in (height, width)]
+        query = np.pad(query, [*beyond, (0, 0)], "symmetric")
     for iteration in range(iterations):
         seen = windows(keys if iteration == 0 else photograph)
         seen = seen.reshape(-1, *seen.shape[2:])
         values = windows(photograph).reshape(seen.shape)
-        patches = windows(query, wrap)
+        patches = windows(query, wrap)[::stride, ::stride]
         distances = np.array(
             [[[np.mean((p - k) ** 2) for k in seen] for p in row] for row in patches]
         )
@@ -33,11 +37,14 @@ def written_out(query, keys, photograph, iterations, wrap=False):
         total, count = np.zeros_like(query), np.zeros(query.shape[:2])
         for top, left in np.ndindex(best.shape):
             for i, j in np.ndindex(7, 7):
-                place = (top + i) % query.shape[0], (left + j) % query.shape[1]
+                place = (
+                    (top * stride + i) % query.shape[0],
+                    (left * stride + j) % query.shape[1],
+                )
                 total[place] += values[best[top, left], i, j]
                 count[place] += 1
         query = total / count[..., None]
-    return query
+    return query[:height, :width]
 
 
 @pytest.mark.parametrize("wrap", [False, True])
@@ -48,6 +55,15 @@ def test_it_is_the_method_written_out(wrap, iterations, channels):
     made = rearrange(*images, iterations, wrap)
     for row, query in zip(made.numpy(), images[0]):
         expected = written_out(query, images[1][0], images[2][0], iterations, wrap)
+        np.testing.assert_allclose(row, expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("wrap", [False, True])
+@pytest.mark.parametrize("stride", [2, 3, 4])
+def test_a_stride_leaves_out_patches_of_the_query(wrap, stride):
+    made = rearrange(QUERY, KEYS, PHOTOGRAPH, 2, wrap, stride)
+    for row, query in zip(made.numpy(), QUERY):
+        expected = written_out(query, KEYS[0], PHOTOGRAPH[0], 2, wrap, stride)
         np.testing.assert_allclose(row, expected, atol=1e-5)
 
 
