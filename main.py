@@ -458,6 +458,7 @@ def _train(
         sizes = checkpoint.run_scales(config, facts).sizes
     except UserError as error:
         raise type(error)(f"{path}: {error}") from None
+    config = config_lib.settle(config, sizes)
     weights = config.runtime.inception_weights
     network = inception.load(weights) if weights else None
     with checkpoint.open_run(run_dir, config, facts, overwrite):

@@ -75,6 +75,12 @@ class PyramidConfig(_Section):
     )
 
 
+# A number of scales that `settle` chooses.
+AUTO = -1
+# The longest side of a scale that patches make in reasonable time.
+_PATCHED_SIDE = 160
+
+
 @dataclasses.dataclass(frozen=True)
 class LayoutConfig(_Section):
     """Coarse scales that patch matching makes, without training (`PatchStage`)."""
@@ -82,19 +88,28 @@ class LayoutConfig(_Section):
     patch_scales: int = _setting(
         0,
         "Coarsest scales that are not trained, but put together from patches of the "
-        "photograph; with as many as there are or more, nothing is trained.",
-        0,
+        "photograph; with as many as there are or more, nothing is trained; -1: those "
+        "of up to 160 pixels, but not the two finest.",
+        AUTO,
         64,
     )
     patch_iterations: int = _setting(
         5, "How often such a scale replaces all patches by their nearest.", 1, 100
     )
     patch_noise: float = _setting(
-        2.5,
+        0.0,
         "Standard deviation of the noise on the coarsest scale of patches, for pixels "
-        "in [-1, 1]: the more, the less of the photograph's layout is left.",
+        "in [-1, 1]: the more, the less of the photograph's layout is left; 0 finds "
+        "the one that gives --diversity.",
         0,
         100,
+    )
+    diversity: float = _setting(
+        0.5,
+        "How much layouts of patches are to differ: the standard deviation of a pixel "
+        "over them, as a share of the photograph's own.",
+        0,
+        1,
     )
 
 
@@ -406,8 +421,32 @@ class Config:
                 )
 
     def steps_at(self, scale: int) -> int:
-        """Training steps at a scale; none where patch matching makes it."""
+        """Training steps at a scale; none where patch matching makes it.
+
+        Raises:
+            ValueError: if the number of patch scales is not settled.
+        """
+        if self.layout.patch_scales == AUTO:
+            raise ValueError("settle() chooses the number of patch scales first")
         return self.training.steps if scale >= self.layout.patch_scales else 0
+
+
+def settle(config: Config, sizes: list[tuple[int, int]]) -> Config:
+    """The configuration of a run whose scales are known.
+
+    Args:
+        config: As asked for.
+        sizes: (height, width) of the scales, coarse to fine.
+
+    Returns:
+        The same, with a number of patch scales.
+    """
+    if config.layout.patch_scales != AUTO:
+        return config
+    small = sum(max(size) <= _PATCHED_SIDE for size in sizes)
+    count = max(min(small, len(sizes) - 2), 0)
+    layout = dataclasses.replace(config.layout, patch_scales=count)
+    return dataclasses.replace(config, layout=layout)
 
 
 SECTIONS = {field.name: field.type for field in dataclasses.fields(Config)}

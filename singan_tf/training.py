@@ -22,6 +22,7 @@ from singan_tf import (
     distribution,
     images,
     losses,
+    metrics,
     networks,
     noise,
     patch_losses,
@@ -39,6 +40,11 @@ logger = logging.getLogger(__name__)
 _SHEET_SAMPLES = 11
 # Adam's in PyTorch, which the recipe was tuned with; Keras' own is 1e-7.
 _ADAM_EPSILON = 1e-8
+# Layouts whose diversity is measured, the largest amplitude that is tried for the one
+# asked for, and how often the interval is halved.
+_LAYOUTS = 12
+_MOST_NOISE = 16.0
+_BISECTIONS = 10
 # Places in the counter of random numbers above those of a step's updates.
 _RECONSTRUCTION_DRAW = 254
 _POOL_DRAW = 255
@@ -146,6 +152,7 @@ def make_patch_scale(run: Run, singan: SinGAN, scale: int, real: tf.Tensor) -> N
         singan.stages.append(stage)
         if scale == 0:
             singan.set_reconstruction_noise(None)
+            _set_layout_noise(stage, run.config)
     saved = checkpoint.model_objects(singan, scale)
     state = checkpoint.read_state(run.folder, scale)
     if state is not None:
@@ -158,6 +165,36 @@ def make_patch_scale(run: Run, singan: SinGAN, scale: int, real: tf.Tensor) -> N
     checkpoint.save(run.folder, scale, saved, no_losses, finished=True)
     if run.should_stop():
         raise Interrupted()
+
+
+def _set_layout_noise(stage: stages.PatchStage, config: Config) -> None:
+    """Gives the coarsest stage of patches its noise amplitude.
+
+    Layouts differ the more the more noise there is, so bisection finds the amplitude
+    of the diversity that is asked for. What differs at the coarsest scale does above.
+    """
+    layout = config.layout
+    if layout.patch_noise or not layout.diversity:
+        stage.noise_amplitude.assign(layout.patch_noise)
+        return
+    photograph = stage.real.numpy()
+    height, width = photograph.shape[1:3]
+    counter = _counter(0, tf.constant(0, tf.int64), _POOL_DRAW)
+    seeds = noise.derive_seeds(config.training.seed, counter, _LAYOUTS)
+    noise_map = stage.noise(seeds, 0, height, width)
+    previous = tf.zeros_like(noise_map)
+    low, high = 0.0, _MOST_NOISE
+    for _ in range(_BISECTIONS):
+        amplitude = (low + high) / 2
+        stage.noise_amplitude.assign(amplitude)
+        drawn = [image[np.newaxis] for image in stage(noise_map, previous).numpy()]
+        found = metrics.diversity(drawn, photograph)
+        # None: a photograph of one colour, to which noise makes no difference.
+        if found is None or found >= layout.diversity:
+            high = amplitude
+        else:
+            low = amplitude
+    stage.noise_amplitude.assign(high)
 
 
 def train_scale(
