@@ -20,7 +20,8 @@ REFERENCE = {
     "layout": {
         "patch_scales": 0,
         "patch_iterations": 5,
-        "patch_noise": 2.5,
+        "patch_noise": 0.0,
+        "diversity": 0.5,
     },
     "network": {
         "channels": 3,
@@ -78,6 +79,7 @@ CHANGED = {
     "patch_scales": 2,
     "patch_iterations": 3,
     "patch_noise": 1.5,
+    "diversity": 0.3,
     "channels": 1,
     "width": 16,
     "max_width": 64,
@@ -131,9 +133,10 @@ OUTSIDE = {
     "max_size": (7,),
     "scale_factor": (0.0999, 0.951),
     "num_scales": (-1, 65),
-    "patch_scales": (-1, 65),
+    "patch_scales": (-2, 65),
     "patch_iterations": (0, 101),
     "patch_noise": (-0.1, 100.1),
+    "diversity": (-0.1, 1.1),
     "channels": (0, 2, 4),
     "width": (0, 1025),
     "max_width": (0, 1025),
@@ -376,6 +379,20 @@ def test_patch_scales_take_no_steps():
     settings = config.from_settings({"patch_scales": 2, "steps": 7})
     assert [settings.steps_at(scale) for scale in range(4)] == [0, 0, 7, 7]
     assert config.from_settings({"steps": 7}).steps_at(0) == 7
+    with pytest.raises(ValueError, match="settle"):
+        config.from_settings({"patch_scales": -1}).steps_at(0)
+
+
+@pytest.mark.parametrize(
+    ("longest", "expected"),
+    [([33, 160, 161, 250], 2), ([25, 60, 128], 1), ([25, 30], 0), ([300, 900], 0)],
+)
+def test_the_small_scales_but_the_two_finest_are_patches(longest, expected):
+    sizes = [(side // 2, side) for side in longest]
+    asked = config.from_settings({"patch_scales": -1, "steps": 7})
+    assert config.settle(asked, sizes).layout.patch_scales == expected
+    given = config.from_settings({"patch_scales": 3})
+    assert config.settle(given, sizes) == given
 
 
 @pytest.mark.parametrize("unknown", [["stepz"], ["lr", "alpha"]])

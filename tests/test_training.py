@@ -21,6 +21,7 @@ from singan_tf import (
     training,
 )
 from singan_tf.errors import UserError
+from singan_tf.resize import resize
 from singan_tf.singan import bring_up
 
 TINY = {
@@ -492,6 +493,26 @@ def test_the_first_trained_scale_starts_anew_from_the_photograph(photograph, tmp
     np.testing.assert_allclose(
         above.stages[1].noise_amplitude, 0.1 * np.sqrt(np.mean(error**2)), rtol=1e-4
     )
+
+
+@pytest.mark.parametrize("asked", [0.3, 0.6])
+def test_layouts_of_patches_differ_as_much_as_is_asked_for(asked, tmp_path):
+    noisy = np.random.default_rng(0).uniform(-1, 1, (1, 12, 14, 3))
+    image = np.clip(resize(tf.constant(noisy, tf.float32), 48, 56).numpy(), -1, 1)
+    made = train(image, tmp_path, patch_scales=2, patch_noise=0.0, diversity=asked)
+    grey = made.coarsest(1).sample(range(1000, 1040)).numpy().mean(axis=-1)
+    photograph = made.reconstructions(1)[0].numpy().mean(axis=-1)
+    found = grey.std(axis=0).mean() / photograph.std()
+    assert abs(found - asked) < 0.1
+    loaded, _ = checkpoint.load(tmp_path)
+    amplitude = loaded.stages[0].noise_amplitude.numpy()
+    assert amplitude == made.stages[0].noise_amplitude.numpy() > 0
+
+
+def test_layouts_of_one_colour_need_no_noise(tmp_path):
+    image = np.full([1, 40, 40, 3], 0.25, np.float32)
+    made = train(image, tmp_path, patch_scales=2)
+    np.testing.assert_allclose(made.sample([3]), 0.25, atol=1e-5)
 
 
 def test_a_run_of_patches_alone_stops_and_goes_on(photograph, tmp_path):

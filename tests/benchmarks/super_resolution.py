@@ -3,7 +3,7 @@
     python tests/benchmarks/super_resolution.py PHOTO ... [--max_size=250]
 
 Each photograph is cropped to whole multiples of 4 and shrunk by 4; a run is trained
-on the small one by the program's own commands (`quick.flags` with
+on the small one by the program's own commands (`small.flags` with
 `super_resolution.flags`), which then enlarge it as by default and as in the paper.
 """
 
@@ -24,7 +24,7 @@ from singan_tf import images, tasks  # noqa: E402
 from singan_tf.resize import resize  # noqa: E402
 
 FACTOR = 4
-PRESETS = ("quick", "super_resolution")
+PRESETS = ("small", "super_resolution")
 PAPER = ("--strength=1", "--noback_projection")
 
 
