@@ -166,23 +166,33 @@ def _layers(
 ) -> list:
     stack = []
     for index in range(NUM_LAYERS - 1):
-        convolution = _convolution(width, seed + index, precision)
+        # The recipe's small weights count on a normalisation that undoes their size.
+        initializer = (
+            tf.keras.initializers.GlorotUniform(seed + index)
+            if normalization == "none" and not spectral
+            else _small_weights(seed + index)
+        )
+        convolution = _convolution(width, initializer, precision)
         stack.append(_spectral(convolution) if spectral else convolution)
         if normalization != "none":
             stack.append(_normalization(normalization, seed + index, precision))
         stack.append(tf.keras.layers.LeakyReLU(_LEAKY_SLOPE, dtype=precision))
-    tail = _convolution(outputs, seed + NUM_LAYERS - 1, precision)
+    tail = _convolution(outputs, _small_weights(seed + NUM_LAYERS - 1), precision)
     return stack + [_spectral(tail) if spectral else tail]
 
 
-def _convolution(outputs: int, seed: int, precision: str) -> tf.keras.layers.Layer:
+def _small_weights(seed: int) -> tf.keras.initializers.Initializer:
+    return tf.keras.initializers.RandomNormal(0.0, _WEIGHT_STDDEV, seed=seed)
+
+
+def _convolution(
+    outputs: int, initializer: tf.keras.initializers.Initializer, precision: str
+) -> tf.keras.layers.Layer:
     return tf.keras.layers.Conv2D(
         outputs,
         _KERNEL,
         padding="valid",
-        kernel_initializer=tf.keras.initializers.RandomNormal(
-            0.0, _WEIGHT_STDDEV, seed=seed
-        ),
+        kernel_initializer=initializer,
         # Zero, where PyTorch draws from a uniform distribution of the fan-in: a
         # bias before batch norm has no effect, and the last one starts neutral.
         bias_initializer="zeros",
