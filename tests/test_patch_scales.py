@@ -46,7 +46,7 @@ def mask(tmp_path_factory, photograph):
     return path
 
 
-@pytest.mark.parametrize("kind", ["patched", "untrained"])
+@pytest.mark.parametrize("kind", ["patched"])
 def test_such_a_run_exports_and_answers_alike(kind, request, tmp_path):
     run_dir = tmp_path / "run"
     shutil.copytree(request.getfixturevalue(kind), run_dir)

@@ -1,0 +1,95 @@
+"""Presets by time, memory, SIFID and diversity: prints a Markdown table.
+
+    python tests/benchmarks/presets.py --weights=STEM.npz PHOTO ... -- [--flag ...]
+
+Each photograph is trained on by `main.py train` with the flags after `--`, and ten of
+its samples, saved as JPEG of quality 90, are measured by `main.py evaluate` with the
+weights (`--inception_weights`). `--keep=FOLDER` keeps runs and samples.
+"""
+
+import argparse
+import json
+import pathlib
+import re
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+
+import numpy as np
+from PIL import Image
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+SAMPLES = 10
+
+
+def command(*arguments: str) -> tuple[float, str]:
+    """Runs a command of the program; its seconds and what it printed."""
+    call = [sys.executable, str(ROOT / "main.py"), *arguments]
+    start = time.perf_counter()
+    done = subprocess.run(call, check=True, capture_output=True, text=True, cwd=ROOT)
+    return time.perf_counter() - start, done.stdout + done.stderr
+
+
+def measure(photograph: pathlib.Path, flags: list[str], weights: str, folder) -> list:
+    """Seconds of training and of a sample, SIFID, diversity, copied share."""
+    run, drawn, saved = (folder / name for name in ("run", "drawn", "samples"))
+    trained, _ = command("train", f"--image={photograph}", f"--run_dir={run}", *flags)
+    _, shown = command(
+        "sample", f"--run_dir={run}", f"--num_samples={SAMPLES}", f"--output_dir={drawn}"
+    )
+    # The bar's last line tells the pace; the first sample, which traces, is in it.
+    elapsed = re.findall(rf"{SAMPLES}/{SAMPLES} \[(\d+):(\d+)<", shown)
+    saved.mkdir()
+    for path in sorted(drawn.glob("seed_*.png")):
+        with Image.open(path) as image:
+            image.convert("RGB").save(saved / f"{path.stem}.jpg", quality=90)
+    command(
+        "evaluate",
+        f"--samples={saved}",
+        f"--image={photograph}",
+        f"--inception_weights={weights}",
+        f"--output_dir={folder / 'measured'}",
+    )
+    found = json.loads((folder / "measured" / "metrics.json").read_text())
+    minutes, seconds = map(int, elapsed[-1]) if elapsed else (0, 0)
+    return [
+        trained,
+        (60 * minutes + seconds) / SAMPLES,
+        found["sifid"]["mean"],
+        found["diversity"],
+        found["copied"]["mean"],
+    ]
+
+
+def main() -> None:
+    """Measures every photograph and prints a row for each, and their mean."""
+    own, flags = sys.argv[1:], []
+    if "--" in own:
+        own, flags = own[: own.index("--")], own[own.index("--") + 1 :]
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("photographs", nargs="+", type=pathlib.Path)
+    parser.add_argument("--weights", required=True)
+    parser.add_argument("--keep", type=pathlib.Path)
+    values = parser.parse_args(own)
+    print(f"`{' '.join(flags)}`\n")
+    print("| photograph | training, s | a sample, s | SIFID | diversity | copied |")
+    print("|---|---|---|---|---|---|")
+    rows = []
+    with tempfile.TemporaryDirectory() as temporary:
+        parent = values.keep or pathlib.Path(temporary)
+        for index, photograph in enumerate(values.photographs):
+            folder = parent / f"{index}_{photograph.stem}"
+            folder.mkdir(parents=True)
+            name = f"{photograph.parent.name}/{photograph.name}"
+            rows.append(measure(photograph.resolve(), flags, values.weights, folder))
+            print(f"| {name} |", " | ".join(f"{x:.3g}" for x in rows[-1]), "|")
+    mean = np.mean(rows, axis=0)
+    print("| mean |", " | ".join(f"{x:.3g}" for x in mean), "|")
+    peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
+    print(f"\nMost memory of a process: {peak:.0f} MiB.")
+
+
+if __name__ == "__main__":
+    main()
