@@ -36,9 +36,8 @@ def measure(photograph: pathlib.Path, flags: list[str], weights: str, folder) ->
     """Seconds of training and of a sample, SIFID, diversity, copied share."""
     run, drawn, saved = (folder / name for name in ("run", "drawn", "samples"))
     trained, _ = command("train", f"--image={photograph}", f"--run_dir={run}", *flags)
-    _, shown = command(
-        "sample", f"--run_dir={run}", f"--num_samples={SAMPLES}", f"--output_dir={drawn}"
-    )
+    sampling = [f"--num_samples={SAMPLES}", f"--output_dir={drawn}"]
+    _, shown = command("sample", f"--run_dir={run}", *sampling)
     # The bar's last line tells the pace; the first sample, which traces, is in it.
     elapsed = re.findall(rf"{SAMPLES}/{SAMPLES} \[(\d+):(\d+)<", shown)
     saved.mkdir()
