@@ -44,7 +44,9 @@ def patched(make_stage):
         tf.constant(rng.uniform(-1, 1, (1, 6, 7, 3)), tf.float32), 16, 20
     )
     reals = pyramid.image_pyramid(photograph, SIZES)
-    settings = config.from_settings({"patch_scales": 2, "patch_iterations": 2})
+    settings = config.from_settings(
+        {"patch_scales": 2, "patch_iterations": 2, "patch_noise": 2.5}
+    )
     model = SinGAN(SIZES, 3)
     for scale, real in enumerate(reals[:2]):
         model.stages.append(stages.build_stage(settings, scale, SIZES[scale]))
