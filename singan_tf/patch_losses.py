@@ -21,7 +21,7 @@ Distance = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
 # both terms move the generator (docs/critic_free.md tells how they were chosen).
 WEIGHTS = {
     "frechet": 3.0,
-    "nearest_neighbor": 0.3,
+    "nearest_neighbor": 0.075,
     "aligned_nearest_neighbor": 3.0,
     "sliced_wasserstein": 2.0,
 }
