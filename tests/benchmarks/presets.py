@@ -62,7 +62,8 @@ def measure(photograph: pathlib.Path, flags: list[str], weights: str, folder) ->
         (many - few) / (SAMPLES - 1),
         found["sifid"]["mean"],
         found["diversity"],
-        found["copied"]["mean"],
+        # None where a photograph was shrunk: its places are others.
+        found["copied"]["mean"] if found["copied"] else float("nan"),
     ]
 
 
