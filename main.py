@@ -49,7 +49,7 @@ def demo(values: flags.FlagValues) -> None:
     """Train on a photograph of the Hubble deep field in a few minutes."""
     recipe = flags.FlagValues()
     _define_train(recipe)
-    recipe([sys.argv[0], f"--flagfile={_HERE / 'configs' / 'quick.flags'}"])
+    recipe([sys.argv[0], f"--flagfile={_HERE / 'configs' / 'small.flags'}"])
     recipe.image = _DEMO_IMAGE
     recipe.run_dir = values.run_dir
     train(recipe)
