@@ -100,11 +100,11 @@ class LayoutConfig(_Section):
         0.0,
         "Standard deviation of the noise on the coarsest scale of patches, for pixels "
         "in [-1, 1]: the more, the less of the photograph's layout is left; 0 finds "
-        "the one that gives --diversity.",
+        "the one that gives --layout_diversity.",
         0,
         100,
     )
-    diversity: float = _setting(
+    layout_diversity: float = _setting(
         0.5,
         "How much layouts of patches are to differ: the standard deviation of a pixel "
         "over them, as a share of the photograph's own.",

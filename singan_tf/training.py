@@ -174,7 +174,7 @@ def _set_layout_noise(stage: stages.PatchStage, config: Config) -> None:
     of the diversity that is asked for. What differs at the coarsest scale does above.
     """
     layout = config.layout
-    if layout.patch_noise or not layout.diversity:
+    if layout.patch_noise or not layout.layout_diversity:
         stage.noise_amplitude.assign(layout.patch_noise)
         return
     photograph = stage.real.numpy()
@@ -190,7 +190,7 @@ def _set_layout_noise(stage: stages.PatchStage, config: Config) -> None:
         drawn = [image[np.newaxis] for image in stage(noise_map, previous).numpy()]
         found = metrics.diversity(drawn, photograph)
         # None: a photograph of one colour, to which noise makes no difference.
-        if found is None or found >= layout.diversity:
+        if found is None or found >= layout.layout_diversity:
             high = amplitude
         else:
             low = amplitude

@@ -499,7 +499,9 @@ def test_the_first_trained_scale_starts_anew_from_the_photograph(photograph, tmp
 def test_layouts_of_patches_differ_as_much_as_is_asked_for(asked, tmp_path):
     noisy = np.random.default_rng(0).uniform(-1, 1, (1, 12, 14, 3))
     image = np.clip(resize(tf.constant(noisy, tf.float32), 48, 56).numpy(), -1, 1)
-    made = train(image, tmp_path, patch_scales=2, patch_noise=0.0, diversity=asked)
+    made = train(
+        image, tmp_path, patch_scales=2, patch_noise=0.0, layout_diversity=asked
+    )
     grey = made.coarsest(1).sample(range(1000, 1040)).numpy().mean(axis=-1)
     photograph = made.reconstructions(1)[0].numpy().mean(axis=-1)
     found = grey.std(axis=0).mean() / photograph.std()
