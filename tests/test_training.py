@@ -148,7 +148,7 @@ def test_the_moving_average_is_that_of_the_weights_after_each_step(
     one_scale = {"num_scales": 1, "min_size": 20, "learning_rate_schedule": "constant"}
     # Before batch norm a bias has only rounding errors for a gradient, and Adam
     # magnifies them.
-    one_scale["generator_normalization"] = "none"
+    one_scale["generator_normalization"] = one_scale["critic_normalization"] = "none"
     after = [
         weights(train(photograph, tmp_path / str(n), steps=n, **one_scale))
         for n in (1, 2, 3)
