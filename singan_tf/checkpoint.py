@@ -67,6 +67,11 @@ class ScaleState(NamedTuple):
     finished: bool
     checkpoint: str
 
+    @classmethod
+    def at(cls, step: int, finished: bool) -> "ScaleState":
+        """A state as `save` leaves it."""
+        return cls(step, finished, f"step-{step:06d}" + "-finished" * finished)
+
 
 def open_run(
     run_dir: pathlib.Path, config: Config, photograph: Photograph, overwrite: bool
@@ -228,7 +233,8 @@ def save(
     folder = scale_dir(run_dir, scale)
     folder.mkdir(parents=True, exist_ok=True)
     _write_losses(folder / "losses.csv", losses)
-    name = f"step-{len(losses):06d}" + ("-finished" if finished else "")
+    state = ScaleState.at(len(losses), finished)
+    name = state.checkpoint
     try:
         tf.train.Checkpoint(**objects).write(str(folder / name))
     except tf.errors.OpError as error:
@@ -237,7 +243,7 @@ def save(
             f"{folder} cannot be written ({reason}); free some space and run the same "
             "command again: it goes on from the last checkpoint."
         ) from None
-    write_json(folder / "state.json", ScaleState(len(losses), finished, name)._asdict())
+    write_json(folder / "state.json", state._asdict())
     for entry in folder.glob("step-*"):
         if not re.fullmatch(re.escape(name) + r"\.(index|data-.*)", entry.name):
             shutil.rmtree(entry) if entry.is_dir() else entry.unlink()

@@ -358,8 +358,9 @@ class RuntimeConfig(_Section):
 
     strategy: str = _setting(
         "auto",
-        "auto: every GPU when there are several, else one device.",
-        choices=("auto", "one_device", "mirrored"),
+        "auto: every GPU when there are several, else one device; mirrored: every GPU, "
+        "or logical CPU; multi_worker: those of all machines in TF_CONFIG.",
+        choices=("auto", "one_device", "mirrored", "multi_worker"),
     )
     checkpoint_seconds: float = _setting(
         60.0, "Save at most so often within a scale; 0 saves after every step.", 0

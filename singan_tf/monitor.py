@@ -250,6 +250,18 @@ class Monitor:
         return str(datetime.timedelta(seconds=round((steps + ahead) / rate)))
 
 
+class Silent:
+    """In place of a `Monitor` where nothing is to be shown or written."""
+
+    def start_scale(self, *arguments) -> None:
+        """Shows nothing."""
+
+    step = measure = finish_scale = start_scale
+
+    def close(self) -> None:
+        """Has nothing to close."""
+
+
 def read_timings(run_dir: pathlib.Path, scale: int) -> list[Timing]:
     """The pace of a scale; empty if it was not kept."""
     try:

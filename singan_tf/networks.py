@@ -7,6 +7,7 @@ pixels. Nothing is padded between layers: whoever calls pads the input once by
 
 import importlib
 import warnings
+from typing import NamedTuple
 
 import tensorflow as tf
 
@@ -31,7 +32,14 @@ class Generator(tf.keras.Model):
     SinGAN, eq. 5: the network sees their sum and corrects the previous image.
     """
 
-    def __init__(self, config: NetworkConfig, width: int, seed: int, precision: str):
+    def __init__(
+        self,
+        config: NetworkConfig,
+        width: int,
+        seed: int,
+        precision: str,
+        synchronized: bool,
+    ):
         """Creates the layers; the variables come with the first call.
 
         Args:
@@ -39,13 +47,15 @@ class Generator(tf.keras.Model):
             width: Feature channels.
             seed: Of the initial weights.
             precision: Keras dtype policy of the convolutions, such as "float32".
+            synchronized: Whether batch norm's statistics are those of all replicas
+                of the strategy in whose scope this is created.
         """
         super().__init__()
         self._residual = config.residual
         self._stack = _layers(
             width,
             config.channels,
-            config.generator_normalization,
+            _Normalization(config.generator_normalization, synchronized),
             seed,
             precision,
             spectral=False,
@@ -72,13 +82,20 @@ class Generator(tf.keras.Model):
 class Critic(tf.keras.Model):
     """Scores every 11x11 patch of an image: the higher, the more real."""
 
-    def __init__(self, config: NetworkConfig, width: int, seed: int, precision: str):
+    def __init__(
+        self,
+        config: NetworkConfig,
+        width: int,
+        seed: int,
+        precision: str,
+        synchronized: bool,
+    ):
         """Creates the layers; arguments as for `Generator`."""
         super().__init__()
         self._stack = _layers(
             width,
             1,
-            config.critic_normalization,
+            _Normalization(config.critic_normalization, synchronized),
             seed,
             precision,
             spectral=config.critic_constraint == "spectral",
@@ -89,23 +106,110 @@ class Critic(tf.keras.Model):
         return tf.cast(_apply(self._stack, inputs, training), tf.float32)
 
 
+class SynchronizedBatchNormalization(tf.keras.layers.Layer):
+    """Batch norm over the samples of all replicas: what one device computes.
+
+    Each replica must have as many samples. The moving averages of replicas are the
+    same numbers, so reading them needs no word from other replicas or machines. The
+    layer of Keras takes the variance as a difference of large numbers, and moves its
+    average towards another one than its own layer for one device does.
+    """
+
+    def __init__(self, momentum: float, epsilon: float, gamma_initializer, dtype):
+        """Takes what `tf.keras.layers.BatchNormalization` does."""
+        super().__init__(dtype=dtype)
+        self._momentum = momentum
+        self._epsilon = epsilon
+        self._gamma_initializer = gamma_initializer
+
+    def build(self, input_shape) -> None:
+        """Creates the variables under the names of Keras, so checkpoints fit both."""
+
+        def add(name, initializer, **arguments):
+            return self.add_weight(
+                name,
+                [input_shape[-1]],
+                tf.float32,
+                initializer,
+                experimental_autocast=False,
+                **arguments,
+            )
+
+        equal = {
+            "trainable": False,
+            "synchronization": tf.VariableSynchronization.ON_READ,
+            "aggregation": tf.VariableAggregation.ONLY_FIRST_REPLICA,
+        }
+        self.gamma = add("gamma", self._gamma_initializer)
+        self.beta = add("beta", "zeros")
+        self.moving_mean = add("moving_mean", "zeros", **equal)
+        self.moving_variance = add("moving_variance", "ones", **equal)
+
+    def call(self, inputs: tf.Tensor, training: bool = False) -> tf.Tensor:
+        """Normalises [B, H, W, C]; in training, by the global batch's statistics."""
+        mean, variance = self.moving_mean, self.moving_variance
+        if training:
+            mean, variance = self._statistics(tf.cast(inputs, tf.float32))
+        scale = self.gamma * tf.math.rsqrt(variance + self._epsilon)
+        shift = self.beta - mean * scale
+        return inputs * tf.cast(scale, inputs.dtype) + tf.cast(shift, inputs.dtype)
+
+    def _statistics(self, inputs: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """Mean and variance over all replicas, which the moving averages follow."""
+        context = tf.distribute.get_replica_context()
+        # tf.nn.moments has no second derivatives, which the gradient penalty needs.
+        mean = tf.reduce_mean(inputs, [0, 1, 2])
+        variance = tf.math.reduce_variance(inputs, [0, 1, 2])
+        # At once, as each of many messages waits for the slowest replica.
+        mean, variance, square = tf.unstack(
+            context.all_reduce(
+                tf.distribute.ReduceOp.MEAN, tf.stack([mean, variance, mean**2])
+            )
+        )
+        variance += square - mean**2
+        count = tf.size(inputs[..., 0]) * context.num_replicas_in_sync
+        count = tf.cast(count, tf.float32)
+        for moving, value in (
+            (self.moving_mean, mean),
+            # Of the population, as the layer of one device estimates it.
+            (self.moving_variance, variance * count / (count - 1)),
+        ):
+            moving.assign_sub((moving - value) * (1 - self._momentum))
+        return mean, variance
+
+
+class _Normalization(NamedTuple):
+    """Which one, and whether it looks at all replicas."""
+
+    kind: str
+    synchronized: bool
+
+
 def scale_width(config: NetworkConfig, scale: int) -> int:
     """Feature channels at a scale: doubled every few scales, up to a cap."""
     doublings = scale // config.width_doubling if config.width_doubling else 0
     return min(config.width * 2**doublings, config.max_width)
 
 
-def build_generator(config: Config, scale: int) -> Generator:
-    """Creates the untrained generator of a scale, variables included."""
-    return _build(Generator, config, scale)
+def build_generator(
+    config: Config, scale: int, synchronized: bool = False
+) -> Generator:
+    """Creates the untrained generator of a scale, variables included.
+
+    Args:
+        config: Of the run.
+        scale: The scale.
+        synchronized: See `Generator`.
+    """
+    return _build(Generator, config, scale, synchronized)
 
 
-def build_critic(config: Config, scale: int) -> Critic:
-    """Creates the untrained critic of a scale, variables included."""
-    return _build(Critic, config, scale)
+def build_critic(config: Config, scale: int, synchronized: bool = False) -> Critic:
+    """Creates the untrained critic of a scale; see `build_generator`."""
+    return _build(Critic, config, scale, synchronized)
 
 
-def _build(kind, config: Config, scale: int) -> tf.keras.Model:
+def _build(kind, config: Config, scale: int, synchronized: bool) -> tf.keras.Model:
     # A network of its own seed for each scale; its layers count on from there.
     seed = (config.training.seed * 64 + scale) * 64 + (32 if kind is Critic else 0)
     precision = config.training.mixed_precision
@@ -114,6 +218,7 @@ def _build(kind, config: Config, scale: int) -> tf.keras.Model:
         scale_width(config.network, scale),
         seed,
         "float32" if precision == "none" else f"mixed_{precision}",
+        synchronized,
     )
     side = 2 * MARGIN + 1
     image = tf.zeros([1, side, side, config.network.channels])
@@ -159,7 +264,7 @@ def tensorflow_addons():
 def _layers(
     width: int,
     outputs: int,
-    normalization: str,
+    normalization: _Normalization,
     seed: int,
     precision: str,
     spectral: bool,
@@ -174,7 +279,7 @@ def _layers(
         )
         convolution = _convolution(width, initializer, precision)
         stack.append(_spectral(convolution) if spectral else convolution)
-        if normalization != "none":
+        if normalization.kind != "none":
             stack.append(_normalization(normalization, seed + index, precision))
         stack.append(tf.keras.layers.LeakyReLU(_LEAKY_SLOPE, dtype=precision))
     tail = _convolution(outputs, _small_weights(seed + NUM_LAYERS - 1), precision)
@@ -200,13 +305,18 @@ def _convolution(
     )
 
 
-def _normalization(kind: str, seed: int, precision: str) -> tf.keras.layers.Layer:
+def _normalization(
+    normalization: _Normalization, seed: int, precision: str
+) -> tf.keras.layers.Layer:
     gamma = tf.keras.initializers.RandomNormal(1.0, _WEIGHT_STDDEV, seed=seed)
-    if kind == "instance":
+    if normalization.kind == "instance":
         return tensorflow_addons().layers.InstanceNormalization(
             epsilon=_BATCH_NORM_EPSILON, gamma_initializer=gamma, dtype=precision
         )
-    return tf.keras.layers.BatchNormalization(
+    batch = tf.keras.layers.BatchNormalization
+    if normalization.synchronized:
+        batch = SynchronizedBatchNormalization
+    return batch(
         momentum=_BATCH_NORM_MOMENTUM,
         epsilon=_BATCH_NORM_EPSILON,
         gamma_initializer=gamma,

@@ -400,11 +400,21 @@ def build_stage(config: Config, scale: int, size: tuple[int, int]) -> Stage:
 
 
 def build_convolutional_stage(
-    config: Config, scale: int, palette: Optional[np.ndarray] = None
+    config: Config,
+    scale: int,
+    palette: Optional[np.ndarray] = None,
+    synchronized: bool = False,
 ) -> ConvolutionalStage:
-    """Creates the untrained stage of a scale, variables included."""
+    """Creates the untrained stage of a scale, variables included.
+
+    Args:
+        config: Of the run.
+        scale: The scale.
+        palette: See `ConvolutionalStage`.
+        synchronized: See `networks.Generator`.
+    """
     network = config.network
-    generator = networks.build_generator(config, scale)
+    generator = networks.build_generator(config, scale, synchronized)
     return ConvolutionalStage(
         generator,
         # One map for all colours at scale 0, as in the reference code.

@@ -347,7 +347,8 @@ def paint_quantized(
     # Left by an earlier call, perhaps with another run.
     shutil.rmtree(folder, ignore_errors=True)
     monitor = Monitor(task.config, task.singan.sizes[: scale + 1], folder)
-    strategy = distribution.make_strategy(task.config.runtime.strategy)
+    # Not the run's own, which may be a cluster's.
+    strategy = distribution.make_strategy("auto")
     run = training.Run(task.config, strategy, folder, monitor, lambda: False)
     try:
         singan = training.retrain_scale(run, task.singan, task.run_dir, scale, palette)

@@ -9,6 +9,8 @@ uninterrupted one would.
 """
 
 import dataclasses
+import hashlib
+import json
 import logging
 import pathlib
 import time
@@ -30,6 +32,7 @@ from singan_tf import (
     stages,
     vgg,
 )
+from singan_tf import config as config_lib
 from singan_tf.config import Config, TrainingConfig
 from singan_tf.errors import UserError
 from singan_tf.monitor import Monitor
@@ -83,6 +86,11 @@ class Run(NamedTuple):
     monitor: Monitor
     should_stop: Callable[[], bool]
 
+    @property
+    def chief(self) -> bool:
+        """Whether this process writes; there is one that does."""
+        return distribution.is_chief(self.strategy)
+
 
 def train(
     photograph: np.ndarray,
@@ -90,15 +98,17 @@ def train(
     run_dir: pathlib.Path,
     monitor: Monitor,
     should_stop: Callable[[], bool] = lambda: False,
+    strategy: Optional[tf.distribute.Strategy] = None,
 ) -> SinGAN:
     """Trains a pyramid on one photograph, or goes on where a run folder stands.
 
     Args:
         photograph: float32 [1, H, W, C] in [-1, 1].
         config: Of the run.
-        run_dir: An opened run folder (`checkpoint.open_run`).
+        run_dir: A run folder that the chief has opened (`checkpoint.open_run`).
         monitor: Shows the progress.
         should_stop: Asked after every step.
+        strategy: On which devices; by default as the configuration says.
 
     Returns:
         The trained pyramid.
@@ -106,30 +116,60 @@ def train(
     Raises:
         Interrupted: if `should_stop` said so; the run can be resumed.
         UserError: if the photograph does not fit the settings, the run folder is
-            damaged or cannot be written, memory is short, or training diverges.
+            damaged or cannot be written, memory is short, training diverges, or a
+            worker of the cluster is lost.
     """
-    height, width = photograph.shape[1:3]
-    sizes = pyramid.plan_scales(height, width, config.pyramid).sizes
-    reals = pyramid.image_pyramid(tf.constant(photograph), sizes)
-    checkpoint.write_pyramid(run_dir, reals)
-    strategy = distribution.make_strategy(config.runtime.strategy)
+    strategy = strategy or distribution.make_strategy(config.runtime.strategy)
     run = Run(config, strategy, run_dir, monitor, should_stop)
-    singan = SinGAN(sizes, config.network.channels)
-    critic = pool = None
     try:
-        for scale, real in enumerate(reals):
-            pool = _draw_pool(singan, pool, config.training)
-            if config.steps_at(scale):
-                critic = train_scale(run, singan, scale, real, critic, pool)
-            else:
-                make_patch_scale(run, singan, scale, real)
-        write_samples(singan, reals[-1], config.training.seed, run_dir)
+        return _train(run, photograph)
     except tf.errors.ResourceExhaustedError:
         raise UserError(
             "There is not enough memory; train on crops (--crop_size=128 "
             "--previous_pool=8), or with a smaller --max_size or --max_width."
         ) from None
+    except tf.errors.OpError as error:
+        if not distribution.is_cluster(strategy):
+            raise
+        raise distribution.worker_lost(error) from None
+
+
+def _train(run: Run, photograph: np.ndarray) -> SinGAN:
+    """Trains every scale."""
+    config = run.config
+    height, width = photograph.shape[1:3]
+    sizes = pyramid.plan_scales(height, width, config.pyramid).sizes
+    reals = pyramid.image_pyramid(tf.constant(photograph), sizes)
+    _require_same_task(run, photograph)
+    if run.chief:
+        checkpoint.write_pyramid(run.folder, reals)
+    singan = SinGAN(sizes, config.network.channels)
+    critic = pool = None
+    for scale, real in enumerate(reals):
+        pool = _draw_pool(singan, pool, config.training)
+        if config.steps_at(scale):
+            critic = train_scale(run, singan, scale, real, critic, pool)
+        else:
+            make_patch_scale(run, singan, scale, real)
+    if run.chief:
+        write_samples(singan, reals[-1], config.training.seed, run.folder)
+    # A worker that ends early would not be there for a chief that starts again.
+    distribution.any_worker(run.strategy, False)
     return singan
+
+
+def _require_same_task(run: Run, photograph: np.ndarray) -> None:
+    """Refuses workers of one cluster that were given different things to do."""
+    settings = config_lib.to_json(run.config)
+    del settings["runtime"]
+    text = json.dumps(settings).encode() + photograph.tobytes()
+    mine = int(hashlib.sha256(text).hexdigest()[:12], 16)
+    (chiefs,) = distribution.from_chief(run.strategy, [mine])
+    if distribution.any_worker(run.strategy, mine != chiefs):
+        raise UserError(
+            "The workers of the cluster were given different settings or photographs; "
+            "start all of them with the same command."
+        )
 
 
 def make_patch_scale(run: Run, singan: SinGAN, scale: int, real: tf.Tensor) -> None:
@@ -233,7 +273,8 @@ def train_scale(
     coarser = singan.coarsest(scale)
     previous_reconstruction = _previous_reconstruction(coarser, scale)
     with run.strategy.scope():
-        players = _make_players(run.config, scale, palette)
+        synchronized = run.strategy.num_replicas_in_sync > 1
+        players = _make_players(run.config, scale, palette, synchronized)
         if generator is None and scale > run.config.layout.patch_scales:
             generator = singan.stages[-1].generator
         if generator is not None:
@@ -254,7 +295,7 @@ def train_scale(
     saved = {name: each for name, each in players._asdict().items() if each is not None}
     saved.update(checkpoint.model_objects(singan, scale))
     history, fresh = [], []
-    state = checkpoint.read_state(run.folder, scale)
+    state = _agreed_state(run, scale)
     if state is not None:
         checkpoint.restore(run.folder, scale, state, saved)
         if state.finished:
@@ -264,7 +305,8 @@ def train_scale(
     def save(finished):
         history.extend(_finite_rows(fresh, scale))
         fresh.clear()
-        checkpoint.save(run.folder, scale, saved, np.stack(history), finished)
+        if run.chief:
+            checkpoint.save(run.folder, scale, saved, np.stack(history), finished)
 
     step_function = _make_step(
         run, singan, coarser, players, real, previous_reconstruction, pool
@@ -275,7 +317,7 @@ def train_scale(
         fresh.append(step_function(tf.constant(step, tf.int64)))
         run.monitor.step(scale, step, fresh[-1])
         run.monitor.measure(scale, step, real, lambda: singan.sample([training.seed]))
-        stopping = run.should_stop()
+        stopping = _should_stop(run, step)
         since = time.monotonic() - last_saved
         if stopping or since >= run.config.runtime.checkpoint_seconds:
             save(finished=False)
@@ -285,10 +327,30 @@ def train_scale(
     # Pictures of a large photograph take minutes: the steps are safe first.
     save(finished=False)
     _finish_stage(singan, players, scale, training)
-    pictures = _write_pictures(singan, scale, training.seed, run.folder)
-    run.monitor.finish_scale(scale, real, *pictures)
+    if run.chief:
+        pictures = _write_pictures(singan, scale, training.seed, run.folder)
+        run.monitor.finish_scale(scale, real, *pictures)
     save(finished=True)
     return critic
+
+
+def _agreed_state(run: Run, scale: int) -> Optional[checkpoint.ScaleState]:
+    """How far a scale has come, as the chief reads it; None before its start."""
+    state = checkpoint.read_state(run.folder, scale) if run.chief else None
+    numbers = (-1, 0) if state is None else (state.step, int(state.finished))
+    step, finished = distribution.from_chief(run.strategy, numbers)
+    return None if step < 0 else checkpoint.ScaleState.at(step, bool(finished))
+
+
+def _should_stop(run: Run, step: int) -> bool:
+    """Whether to stop after a step; the workers of a cluster stop at the same one."""
+    if not distribution.is_cluster(run.strategy):
+        return run.should_stop()
+    # To agree, all wait for each other's devices: as often as losses are read.
+    done = step + 1
+    if done % run.config.runtime.log_steps and done != run.config.training.steps:
+        return False
+    return distribution.any_worker(run.strategy, run.should_stop())
 
 
 def retrain_scale(
@@ -418,14 +480,17 @@ def write_samples(
 
 
 def _make_players(
-    config: Config, scale: int, palette: Optional[np.ndarray] = None
+    config: Config,
+    scale: int,
+    palette: Optional[np.ndarray] = None,
+    synchronized: bool = False,
 ) -> Players:
     """Creates a scale's networks and fresh optimizers."""
     training = config.training
-    stage = stages.build_convolutional_stage(config, scale, palette)
+    stage = stages.build_convolutional_stage(config, scale, palette, synchronized)
     critic = critic_optimizer = None
     if config.adversary.at(scale) == "critic":
-        critic = networks.build_critic(config, scale)
+        critic = networks.build_critic(config, scale, synchronized)
         critic_optimizer = _make_optimizer(
             training, training.critic_learning_rate, training.critic_updates, 0.0
         )

@@ -1,0 +1,67 @@
+"""Trains a small pyramid in a fresh process: replicas.py FOLDER SETTINGS_IN_JSON.
+
+MirroredStrategy needs logical devices, and MultiWorkerMirroredStrategy a process, that
+have computed nothing yet.
+"""
+
+import contextlib
+import json
+import pathlib
+import sys
+
+import tensorflow as tf
+
+from singan_tf import checkpoint, config, distribution, images, training
+from singan_tf.monitor import Monitor, Silent
+
+SETTINGS = {
+    "min_size": 16,
+    "max_size": 24,
+    "num_scales": 2,
+    "steps": 20,
+    "width": 4,
+    "critic_updates": 1,
+    "generator_updates": 1,
+    "global_batch_size": 2,
+    "seed": 1,
+}
+
+
+def make_smooth() -> None:
+    """Takes out what makes much of rounding errors: devices round differently."""
+    # A bias before batch norm has nothing else for a gradient, and Adam walks by it.
+    training._ADAM_EPSILON = 1e-3
+
+    # The slope of a leaky ReLU jumps, and with it the gradient penalty.
+    def activation(slope, dtype):
+        return tf.keras.layers.Activation(
+            lambda x: slope * x + (1 - slope) * tf.nn.softplus(4 * x) / 4, dtype=dtype
+        )
+
+    tf.keras.layers.LeakyReLU = activation
+
+
+def main(folder: str, text: str) -> None:
+    settings = config.from_settings({**SETTINGS, **json.loads(text)})
+    if settings.runtime.strategy == "mirrored":
+        cpu = tf.config.list_physical_devices("CPU")[0]
+        two = [tf.config.LogicalDeviceConfiguration()] * 2
+        tf.config.set_logical_device_configuration(cpu, two)
+    tf.config.experimental.enable_op_determinism()
+    make_smooth()
+    strategy = distribution.make_strategy(settings.runtime.strategy)
+    photograph = images.read(images.resolve("coffee"))[:, 100:124, 200:230]
+    facts = checkpoint.Photograph("coffee.png", *photograph.shape[1:3], "0" * 64)
+    run_dir = pathlib.Path(folder)
+    opened, watch = contextlib.nullcontext(), Silent()
+    if distribution.is_chief(strategy):
+        opened = checkpoint.open_run(run_dir, settings, facts, overwrite=False)
+        sizes = checkpoint.run_scales(settings, facts).sizes
+        watch = Monitor(settings, sizes, run_dir)
+    with opened:
+        training.train(photograph, settings, run_dir, watch, strategy=strategy)
+    watch.close()
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
