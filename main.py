@@ -38,11 +38,8 @@ _SHEET_FRAMES = 11
 def train(values: flags.FlagValues) -> None:
     """Train on one photograph, or resume."""
     _require(values, "image")
-    config = config_lib.from_settings(
-        {field.name: values[field.name].value for field in config_lib.settings()}
-    )
     run_dir = values.run_dir or f"runs/{pathlib.Path(values.image).stem}"
-    _train(values.image, pathlib.Path(run_dir), config, values.overwrite)
+    _train(values.image, pathlib.Path(run_dir), _config(values), values.overwrite)
 
 
 def demo(values: flags.FlagValues) -> None:
@@ -325,14 +322,11 @@ def study(values: flags.FlagValues) -> None:
         folder,
         [sys.executable, str(_HERE / "main.py")],
         values.workers,
+        values.beam_flags,
         _call(values, "study", leave_out="study_dir"),
     )
-    try:
-        with _signals_asked_about() as should_stop:
-            results = studies.run(values.name, plan, should_stop)
-    except studies.Interrupted:
-        command = shlex.join(sys.argv)
-        raise KeyboardInterrupt(f"all is saved; go on with: python {command}") from None
+    with _resumable() as should_stop:
+        results = studies.run(values.name, plan, should_stop)
     page = folder / values.name / "index.html"
     print(f"Wrote {page} and {page.parent / values.name}.csv")
     failed = [result.row.caption for result in results if result.error]
@@ -340,6 +334,40 @@ def study(values: flags.FlagValues) -> None:
         raise UserError(
             f"{len(failed)} of {len(results)} rows could not be trained "
             f"({', '.join(failed)}); {page} says why, and the same command tries again."
+        )
+
+
+def fleet(values: flags.FlagValues) -> None:
+    """Train on many photographs, a run each, by Apache Beam; or go on with them."""
+    _require(values, "images")
+    _require(values, "runs_dir")
+    if values.strategy == "multi_worker":
+        raise UsageError(
+            "--strategy=multi_worker is for one photograph on several machines; "
+            "--beam_flags brings many photographs to them."
+        )
+    given = [field for field in config_lib.settings() if values[field.name].present]
+    command = [values[field.name].serialize() for field in given]
+    from singan_tf import fleet as fleets
+
+    plan = fleets.Plan(
+        values.images,
+        pathlib.Path(values.runs_dir),
+        _config(values),
+        [sys.executable, str(_HERE / "main.py"), "train", *command],
+        values.workers,
+        values.beam_flags,
+    )
+    with _resumable() as should_stop:
+        found = fleets.run(plan, should_stop)
+    print(f"{found.trained} trained in {plan.runs_dir}, {len(found.failed)} failed.")
+    for photograph, error in found.failed.items():
+        print(f"  {photograph}: {error}")
+    if found.failed:
+        count = len(found.failed) + found.trained + found.finished
+        raise UserError(
+            f"{len(found.failed)} of {count} photographs could not be trained; the "
+            "lines above say why, and the same command tries them again."
         )
 
 
@@ -443,11 +471,17 @@ def _blend_in(values: flags.FlagValues, command: str) -> None:
     _finish_task(values, task, command, cells)
 
 
+def _config(values: flags.FlagValues) -> config_lib.Config:
+    """The configuration of a run, from the flags of its settings."""
+    return config_lib.from_settings(
+        {field.name: values[field.name].value for field in config_lib.settings()}
+    )
+
+
 def _train(
     image: str, run_dir: pathlib.Path, config: config_lib.Config, overwrite: bool
 ) -> None:
-    from singan_tf import checkpoint, images, inception, report
-    from singan_tf.monitor import Monitor
+    from singan_tf import checkpoint, distribution, images, inception, monitor, report
 
     path = images.resolve(image)
     photograph = images.read(path, config.network.channels)
@@ -459,14 +493,30 @@ def _train(
     except UserError as error:
         raise type(error)(f"{path}: {error}") from None
     config = config_lib.settle(config, sizes)
+    cluster = config.runtime.strategy == "multi_worker"
+    if cluster and overwrite:
+        raise UsageError(
+            "--overwrite does not go with --strategy=multi_worker: a worker that is "
+            f"started again would delete what was saved; delete {run_dir} yourself."
+        )
+    finished = not overwrite and checkpoint.is_finished(run_dir, len(sizes))
+    strategy = None
+    # After the end, a worker that is started again would wait for others in vain.
+    if cluster and not finished:
+        strategy = distribution.make_strategy(config.runtime.strategy)
+    if cluster and not distribution.leads_cluster():
+        if not finished:
+            _train_opened(photograph, config, run_dir, monitor.Silent(), strategy)
+        print(f"Helped to write {run_dir}")
+        return
     weights = config.runtime.inception_weights
     network = inception.load(weights) if weights else None
     with checkpoint.open_run(run_dir, config, facts, overwrite):
-        if checkpoint.is_finished(run_dir, len(sizes)):
+        if finished:
             print(f"The run in {run_dir} is finished.")
         else:
-            monitor = Monitor(config, sizes, run_dir, network)
-            _train_opened(photograph, config, run_dir, monitor)
+            shown = monitor.Monitor(config, sizes, run_dir, network)
+            _train_opened(photograph, config, run_dir, shown, strategy)
             print(f"Wrote {run_dir}")
         # Also after a kill between the samples, which end a run, and its report.
         if not (run_dir / report.REPORT_NAME).exists():
@@ -476,7 +526,7 @@ def _train(
     print(f"More samples: python main.py sample --run_dir={shlex.quote(str(run_dir))}")
 
 
-def _train_opened(photograph, config, run_dir, monitor) -> None:
+def _train_opened(photograph, config, run_dir, shown, strategy) -> None:
     import tensorflow as tf
 
     from singan_tf import training
@@ -485,7 +535,7 @@ def _train_opened(photograph, config, run_dir, monitor) -> None:
     tf.config.experimental.enable_op_determinism()
     try:
         with _signals_asked_about() as should_stop:
-            training.train(photograph, config, run_dir, monitor, should_stop)
+            training.train(photograph, config, run_dir, shown, should_stop, strategy)
     except training.Interrupted:
         # Given again in any spelling, --overwrite would delete what was saved.
         command = shlex.join(
@@ -493,7 +543,20 @@ def _train_opened(photograph, config, run_dir, monitor) -> None:
         )
         raise KeyboardInterrupt(f"all is saved; go on with: python {command}") from None
     finally:
-        monitor.close()
+        shown.close()
+
+
+@contextlib.contextmanager
+def _resumable():
+    """`_signals_asked_about` for what starts other processes."""
+    from singan_tf import processes
+
+    try:
+        with _signals_asked_about() as should_stop:
+            yield should_stop
+    except processes.Interrupted:
+        command = shlex.join(sys.argv)
+        raise KeyboardInterrupt(f"all is saved; go on with: python {command}") from None
 
 
 @contextlib.contextmanager
@@ -775,14 +838,8 @@ def _define_study(values: flags.FlagValues) -> None:
         10**6,
         flag_values=values,
     )
-    flags.DEFINE_integer(
-        "workers",
-        1,
-        "Rows that are trained at a time, each with its share of the cores.",
-        1,
-        256,
-        flag_values=values,
-    )
+    _define_workers(values, "Rows")
+    _define_beam_flags(values, None, "Trains by Apache Beam")
     flags.DEFINE_string(
         "study_dir",
         None,
@@ -792,6 +849,39 @@ def _define_study(values: flags.FlagValues) -> None:
     )
     for field in config_lib.settings():
         _define_setting(values, field)
+
+
+def _define_fleet(values: flags.FlagValues) -> None:
+    for name, meaning in (
+        ("images", "The photographs' paths: a quoted pattern such as 'photos/*.jpg'."),
+        ("runs_dir", "The folder of the runs, which has a run for each photograph."),
+    ):
+        flags.DEFINE_string(name, None, meaning, flag_values=values)
+    _define_workers(values, "Photographs")
+    _define_beam_flags(values, "", "For another runner of Beam")
+    for field in config_lib.settings():
+        _define_setting(values, field)
+
+
+def _define_workers(values: flags.FlagValues, what: str) -> None:
+    flags.DEFINE_integer(
+        "workers",
+        1,
+        f"{what} that are trained at a time, each with its share of the cores.",
+        1,
+        256,
+        flag_values=values,
+    )
+
+
+def _define_beam_flags(values: flags.FlagValues, default, use: str) -> None:
+    flags.DEFINE_string(
+        "beam_flags",
+        default,
+        f"{use}: flags of its pipeline, such as '--runner=FlinkRunner "
+        "--flink_master=HOST:8081'; without --runner, this machine.",
+        flag_values=values,
+    )
 
 
 def _define_export(values: flags.FlagValues) -> None:
@@ -951,6 +1041,7 @@ COMMANDS = {
     "shrink_inception": Command(shrink_inception, _define_shrink_inception),
     "report": Command(report, _define_report),
     "study": Command(study, _define_study),
+    "fleet": Command(fleet, _define_fleet),
     "export": Command(export, _define_export),
     "verify": Command(verify, _define_verify),
     "serve": Command(serve, _define_serve),
@@ -1145,7 +1236,8 @@ def main(argv: list) -> int:
         argv: As sys.argv.
 
     Returns:
-        The exit status: 0, 1 for bad input, 2 for bad usage, 130 after Ctrl-C.
+        The exit status: 0, 1 for bad input, 2 for bad usage, 75 when a worker of a
+        cluster is lost, 130 after Ctrl-C.
     """
     try:
         command, values = _parse(argv)
@@ -1153,7 +1245,7 @@ def main(argv: list) -> int:
             command.run(values)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
-        return 2 if isinstance(error, UsageError) else 1
+        return error.status
     except OSError as error:
         print(f"error: {error}; free some space or change the place.", file=sys.stderr)
         return 1

@@ -21,6 +21,9 @@ logger = logging.getLogger(__name__)
 class WorkerLost(UserError):
     """A worker of the cluster is gone; all of them, started again, go on."""
 
+    # EX_TEMPFAIL of sysexits.h: worth another attempt.
+    status = 75
+
 
 def make_strategy(name: str) -> tf.distribute.Strategy:
     """Chooses a distribution strategy, and waits for the cluster if there is one.
@@ -73,11 +76,17 @@ def is_cluster(strategy: tf.distribute.Strategy) -> bool:
 
 def is_chief(strategy: tf.distribute.Strategy) -> bool:
     """Whether this process writes; the only one of a machine does."""
-    if not is_cluster(strategy):
-        return True
-    resolver = strategy.cluster_resolver
-    first = "chief" if "chief" in resolver.cluster_spec().jobs else "worker"
-    return (resolver.task_type, resolver.task_id) == (first, 0)
+    return not is_cluster(strategy) or leads_cluster()
+
+
+def leads_cluster() -> bool:
+    """Whether this process is the chief of the cluster in TF_CONFIG.
+
+    Raises:
+        UsageError: if TF_CONFIG is missing or wrong.
+    """
+    cluster, kind, index = _read_tf_config()
+    return (kind, index) == ("chief" if "chief" in cluster else "worker", 0)
 
 
 def from_chief(

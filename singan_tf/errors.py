@@ -4,9 +4,13 @@
 class UserError(Exception):
     """Something the user can put right; the message is one sentence that says how.
 
-    The command line prints the message and exits with status 1.
+    The command line prints the message and exits with `status`.
     """
+
+    status = 1
 
 
 class UsageError(UserError):
-    """A flag or a combination of flags that cannot work; exit status 2."""
+    """A flag or a combination of flags that cannot work."""
+
+    status = 2

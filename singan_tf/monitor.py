@@ -23,6 +23,7 @@ import tqdm
 from singan_tf import checkpoint, files, metrics
 from singan_tf.checkpoint import LOSS_COLUMNS
 from singan_tf.config import Config
+from singan_tf.errors import UserError
 from singan_tf.inception import Inception
 from singan_tf.networks import scale_width
 
@@ -248,6 +249,24 @@ class Monitor:
         steps = self._steps - done
         ahead = self._steps * sum(self._costs[scale + 1 :]) / self._costs[scale]
         return str(datetime.timedelta(seconds=round((steps + ahead) / rate)))
+
+
+def share_done(run_dir: pathlib.Path) -> float:
+    """How far a run has come, from 0 to 1, by the arithmetic of its steps."""
+    try:
+        config, photograph = checkpoint.read_run(run_dir)
+        sizes = checkpoint.run_scales(config, photograph).sizes
+        states = [checkpoint.read_state(run_dir, n) for n in range(len(sizes))]
+    except UserError:
+        # It has not begun, or its own process tells what is wrong.
+        return 0.0
+    if checkpoint.is_finished(run_dir, len(sizes)):
+        return 1.0
+    costs = [_step_cost(config, n, size) for n, size in enumerate(sizes)]
+    steps = [state.step / config.training.steps if state else 0.0 for state in states]
+    # The pictures and the samples that a run ends with are still to come.
+    done = sum(cost * step for cost, step in zip(costs, steps)) / sum(costs)
+    return min(done, 0.99)
 
 
 class Silent:

@@ -17,12 +17,9 @@ command resumes; what is finished, or measured, is not done again.
 import csv
 import io
 import math
-import os
 import pathlib
 import re
 import shutil
-import subprocess
-import time
 from collections.abc import Iterator, Sequence
 from typing import Any, Callable, NamedTuple, Optional
 
@@ -35,6 +32,7 @@ from singan_tf import (
     images,
     inception,
     page,
+    processes,
     report,
     tasks,
 )
@@ -48,8 +46,6 @@ _SHOWN = 4
 _TWICE = 2
 # Pixels of a picture's side on the contact sheet of the small page.
 _SMALL_CELL = 128
-# Seconds between two looks at the processes.
-_POLL = 0.2
 _BASELINE = "baseline"
 
 
@@ -117,6 +113,7 @@ class Plan(NamedTuple):
         folder: STUDY_DIR.
         program: The command line that runs main.py.
         workers: Rows that are trained at a time.
+        beam_flags: See `processes.carry_out`.
         command: What a person calls to carry out the study.
     """
 
@@ -126,6 +123,7 @@ class Plan(NamedTuple):
     folder: pathlib.Path
     program: Sequence[str]
     workers: int
+    beam_flags: Optional[str]
     command: str
 
 
@@ -149,10 +147,6 @@ class Result(NamedTuple):
     values: Optional[dict[str, Any]]
     folder: pathlib.Path
     error: str
-
-
-class Interrupted(Exception):
-    """A study was asked to stop; what is trained and measured stays."""
 
 
 _AS_IT_IS = Row("the budget's own settings")
@@ -305,7 +299,7 @@ def run(
         What came of each row.
 
     Raises:
-        Interrupted: if `should_stop` said so; the study can be resumed.
+        processes.Interrupted: if `should_stop` said so; the study can be resumed.
         UserError: if the photograph or the settings do not fit, or the folder is
             another study's or cannot be written.
     """
@@ -331,7 +325,7 @@ def run(
         if each.error:
             continue
         if should_stop():
-            raise Interrupted()
+            raise processes.Interrupted()
         results[index] = each._replace(values=_measured(each, plan, network))
     _write(name, study, results, plan)
     return results
@@ -427,7 +421,7 @@ def _train(
         for each in results
         if not _is_trained(each.run_dir)
     }
-    return _carry_out(commands, plan, should_stop)
+    return processes.carry_out(commands, plan.workers, should_stop, plan.beam_flags)
 
 
 def _paint(
@@ -442,39 +436,7 @@ def _paint(
         # The last file that `paint` writes.
         and not (each.painted / "call.json").exists()
     }
-    return _carry_out(commands, plan, should_stop)
-
-
-def _carry_out(
-    commands: dict[pathlib.Path, list[str]], plan: Plan, should_stop: Callable[[], bool]
-) -> dict[pathlib.Path, str]:
-    """Runs commands, some at a time; the error of each that failed, by its folder."""
-    waiting = list(commands)
-    running, errors = {}, {}
-    try:
-        while waiting or running:
-            while waiting and len(running) < plan.workers:
-                folder = waiting.pop(0)
-                print(f"Training {folder.name}, {len(waiting)} to go.", flush=True)
-                running[folder] = _start(commands[folder], plan, _log_path(folder))
-            for folder, process in list(running.items()):
-                status = process.poll()
-                if status is None:
-                    continue
-                del running[folder]
-                if status:
-                    errors[folder] = _last_line(_log_path(folder))
-                    print(f"{folder.name} failed: {errors[folder]}", flush=True)
-            if should_stop():
-                raise Interrupted()
-            time.sleep(_POLL)
-    finally:
-        # They save what they have and end.
-        for process in running.values():
-            process.terminate()
-        for process in running.values():
-            process.wait()
-    return errors
+    return processes.carry_out(commands, plan.workers, should_stop, plan.beam_flags)
 
 
 def _is_trained(run_dir: pathlib.Path) -> bool:
@@ -505,36 +467,6 @@ def _paint_command(result: Result, plan: Plan) -> list[str]:
         # What an interrupted one left, it goes on with.
         "--overwrite",
     ]
-
-
-def _start(command: list[str], plan: Plan, log_path: pathlib.Path) -> subprocess.Popen:
-    """A process of its own: its memory is its own, and it has its share of cores."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None
-    threads = str(max(1, (cores or os.cpu_count() or 1) // plan.workers))
-    limits = ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS")
-    environment = {**os.environ, **{limit: threads for limit in limits}}
-    log_path.parent.mkdir(parents=True, exist_ok=True)
-    with log_path.open("a") as log:
-        # In a session of its own: Ctrl-C reaches this process, which tells it to
-        # stop, once.
-        return subprocess.Popen(
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            env=environment,
-            start_new_session=True,
-        )
-
-
-def _log_path(folder: pathlib.Path) -> pathlib.Path:
-    return folder.with_name(f"{folder.name}.log")
-
-
-def _last_line(path: pathlib.Path) -> str:
-    lines = path.read_text(errors="replace").split("\n")
-    found = next((line for line in reversed(lines) if line.strip()), "no word of why")
-    return found.removeprefix("error: ")
 
 
 def _measured(

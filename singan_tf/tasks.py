@@ -347,8 +347,7 @@ def paint_quantized(
     # Left by an earlier call, perhaps with another run.
     shutil.rmtree(folder, ignore_errors=True)
     monitor = Monitor(task.config, task.singan.sizes[: scale + 1], folder)
-    # Not the run's own, which may be a cluster's.
-    strategy = distribution.make_strategy("auto")
+    strategy = _strategy(task.config)
     run = training.Run(task.config, strategy, folder, monitor, lambda: False)
     try:
         singan = training.retrain_scale(run, task.singan, task.run_dir, scale, palette)
@@ -445,7 +444,7 @@ def sketch_painter(
         shutil.rmtree(folder, ignore_errors=True)
         checkpoint.write_json(folder / "sketched.json", mine)
     monitor = Monitor(task.config, task.singan.sizes, folder)
-    strategy = distribution.make_strategy(task.config.runtime.strategy)
+    strategy = _strategy(task.config)
     run = training.Run(task.config, strategy, folder, monitor, should_stop)
     try:
         return training.retrain_on_images(
@@ -491,6 +490,12 @@ def paint_sketch(
         "its sketch, painted": painted,
         f"scale {scale:02d}, trained on sketches": result,
     }
+
+
+def _strategy(config: Config) -> tf.distribute.Strategy:
+    """A run's own, unless that was a cluster's."""
+    name = config.runtime.strategy
+    return distribution.make_strategy("auto" if name == "multi_worker" else name)
 
 
 def enlarge(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:

@@ -1,0 +1,221 @@
+"""Commands in processes of their own, some at a time: here, or by Apache Beam.
+
+A command makes a folder. What it says goes to FOLDER.log, and if it fails, its last
+line to FOLDER.error, so that the outcome is known wherever a runner of Beam has
+carried it out.
+"""
+
+import concurrent.futures
+import importlib.util
+import logging
+import os
+import pathlib
+import queue
+import shlex
+import subprocess
+import threading
+from typing import Callable, Optional
+
+from singan_tf import files
+from singan_tf.errors import UserError
+
+# Seconds between two looks at a process.
+_POLL = 0.2
+# Beam deals commands out to its workers beforehand. With more of them than run at a
+# time, none waits long for one that was dealt the long commands.
+_SHARES = 8
+_GPUS = "CUDA_VISIBLE_DEVICES"
+
+
+class Interrupted(Exception):
+    """The commands were asked to stop; given again, they go on."""
+
+
+class Pool:
+    """Runs commands, each with its share of the cores and of the GPUs."""
+
+    def __init__(self, workers: int):
+        """Starts nothing.
+
+        Args:
+            workers: Commands that run at a time.
+        """
+        self.workers = workers
+        self._places = queue.Queue()
+        for place in range(workers):
+            self._places.put(place)
+        self._stopped = threading.Event()
+
+    def run(self, folder: str, command: list[str]) -> None:
+        """Waits for its turn, then for the command; returns at once after `stop`.
+
+        Args:
+            folder: What the command makes.
+            command: Its words.
+        """
+        place = self._places.get()
+        try:
+            if not self._stopped.is_set():
+                self._run(pathlib.Path(folder), command, place)
+        finally:
+            self._places.put(place)
+
+    def stop(self) -> None:
+        """Ends what runs, which saves what it has; nothing else is started."""
+        self._stopped.set()
+
+    def _run(self, folder: pathlib.Path, command: list[str], place: int) -> None:
+        print(f"Started {folder}.", flush=True)
+        process = _start(command, _log_path(folder), self._environment(place))
+        try:
+            while process.poll() is None:
+                if self._stopped.wait(_POLL):
+                    return
+        finally:
+            process.terminate()
+            process.wait()
+        if not process.returncode:
+            # Of an earlier attempt, where Beam makes another one.
+            error_path(folder).unlink(missing_ok=True)
+            return
+        error = _last_line(_log_path(folder))
+        files.write_text(error_path(folder), error)
+        print(f"{folder} failed: {error}", flush=True)
+
+    def _environment(self, place: int) -> dict[str, str]:
+        """A process's share of the cores, and of the GPUs that are named."""
+        affinity = getattr(os, "sched_getaffinity", None)
+        cores = len(affinity(0)) if affinity else os.cpu_count() or 1
+        threads = str(max(1, cores // self.workers))
+        limits = ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS")
+        environment = {**os.environ, **{limit: threads for limit in limits}}
+        gpus = [each for each in environment.get(_GPUS, "").split(",") if each]
+        if gpus:
+            share = gpus[place :: self.workers] or [gpus[place % len(gpus)]]
+            environment[_GPUS] = ",".join(share)
+        return environment
+
+
+def carry_out(
+    commands: dict[pathlib.Path, list[str]],
+    workers: int,
+    should_stop: Callable[[], bool],
+    beam_flags: Optional[str] = None,
+    watch: Callable[[], None] = lambda: None,
+) -> dict[pathlib.Path, str]:
+    """Runs commands.
+
+    Args:
+        commands: By the folder that each makes.
+        workers: How many at a time; on a cluster, in a process of a Beam worker.
+        should_stop: Asked now and then.
+        beam_flags: Of Beam's pipeline; those without --runner= are for this machine.
+            None runs the commands without Beam.
+        watch: Called now and then.
+
+    Returns:
+        The error of each that failed, by its folder.
+
+    Raises:
+        Interrupted: if `should_stop` said so.
+        UserError: if Beam is missing, or cannot do it.
+    """
+    if beam_flags is not None and importlib.util.find_spec("apache_beam") is None:
+        raise UserError("Beam is missing; pip install -r requirements-beam.txt.")
+    paths = {folder: error_path(folder) for folder in commands}
+    for path in paths.values():
+        path.unlink(missing_ok=True)
+    pool = Pool(workers)
+    words = {str(folder): command for folder, command in commands.items()}
+    with concurrent.futures.ThreadPoolExecutor(1) as executor:
+        if beam_flags is None:
+            running = executor.submit(_run_here, pool, words)
+        else:
+            running = executor.submit(_run_on_beam, pool, words, beam_flags)
+        try:
+            while not running.done():
+                if should_stop():
+                    raise Interrupted()
+                watch()
+                concurrent.futures.wait([running], _POLL)
+        finally:
+            pool.stop()
+        running.result()
+    return {folder: path.read_text() for folder, path in paths.items() if path.exists()}
+
+
+def _run_here(pool: Pool, commands: dict[str, list[str]]) -> None:
+    with concurrent.futures.ThreadPoolExecutor(pool.workers) as executor:
+        for done in [executor.submit(pool.run, *each) for each in commands.items()]:
+            done.result()
+
+
+def _run_on_beam(pool: Pool, commands: dict[str, list[str]], flags: str) -> None:
+    # It says at length which optional parts it lacks, some of it in nobody's name;
+    # errors arrive as exceptions.
+    logging.getLogger().setLevel(logging.CRITICAL)
+    import apache_beam as beam
+    from apache_beam.options.pipeline_options import PipelineOptions, StandardOptions
+    from apache_beam.utils.shared import Shared
+
+    given = shlex.split(flags)
+    options = PipelineOptions(given)
+    if options.view_as(StandardOptions).runner is None:
+        shares = max(1, min(len(commands), _SHARES * pool.workers))
+        # Beam's own default would first try to download another one.
+        options = PipelineOptions(
+            ["--runner=FnApiRunner", "--direct_running_mode=multi_threading"]
+            + [f"--direct_num_workers={shares}", *given]
+        )
+    # In this process, Beam's workers find this pool.
+    handle = Shared()
+    handle.acquire(lambda: pool)
+    pipeline = beam.Pipeline(options=options)
+    _ = (
+        pipeline
+        | beam.Create(list(commands.items()))
+        # Or a runner would give all that it creates to the worker that created it.
+        | beam.Reshuffle()
+        | beam.Map(_run_in_pool, handle, pool.workers)
+    )
+    try:
+        pipeline.run().wait_until_finish()
+    except Exception as error:
+        reason = str(error).strip().split("\n")[-1]
+        raise UserError(f"Beam could not go on: {reason}") from error
+
+
+def _run_in_pool(each: tuple[str, list[str]], handle, workers: int) -> None:
+    handle.acquire(lambda: Pool(workers)).run(*each)
+
+
+def _start(
+    command: list[str], log_path: pathlib.Path, environment: dict[str, str]
+) -> subprocess.Popen:
+    log_path.parent.mkdir(parents=True, exist_ok=True)
+    with log_path.open("a") as log:
+        # In a session of its own: Ctrl-C reaches this process, which tells it to
+        # stop, once.
+        return subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            env=environment,
+            start_new_session=True,
+        )
+
+
+def _log_path(folder: pathlib.Path) -> pathlib.Path:
+    return folder.with_name(f"{folder.name}.log")
+
+
+def error_path(folder: pathlib.Path) -> pathlib.Path:
+    """Where a command that failed to make a folder says why."""
+    return folder.with_name(f"{folder.name}.error")
+
+
+def _last_line(path: pathlib.Path) -> str:
+    lines = path.read_text(errors="replace").split("\n")
+    found = next((line for line in reversed(lines) if line.strip()), "no word of why")
+    return found.removeprefix("error: ")
