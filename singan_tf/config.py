@@ -228,13 +228,14 @@ class TrainingConfig(_Section):
     )
     mixed_precision: str = _setting(
         "none",
-        "bfloat16 computes convolutions in 16 bits; losses and weights stay in 32.",
-        choices=("none", "bfloat16"),
+        "bfloat16 and float16 compute convolutions in 16 bits; losses, the gradient "
+        "penalty's norm and weights stay in 32.",
+        choices=("none", "bfloat16", "float16"),
     )
     xla: bool = _setting(
         False,
-        "Compile the training step with XLA, which draws other random numbers; on "
-        "CPUs it is slower.",
+        "Compile the training step with XLA, for one device, which draws other random "
+        "numbers; on CPUs it is slower.",
     )
     seed: int = _setting(0, "Seed of every random number.", 0, 2**31 - 1)
 

@@ -147,12 +147,12 @@ class SynchronizedBatchNormalization(tf.keras.layers.Layer):
 
     def call(self, inputs: tf.Tensor, training: bool = False) -> tf.Tensor:
         """Normalises [B, H, W, C]; in training, by the global batch's statistics."""
+        exact = tf.cast(inputs, tf.float32)
         mean, variance = self.moving_mean, self.moving_variance
         if training:
-            mean, variance = self._statistics(tf.cast(inputs, tf.float32))
+            mean, variance = self._statistics(exact)
         scale = self.gamma * tf.math.rsqrt(variance + self._epsilon)
-        shift = self.beta - mean * scale
-        return inputs * tf.cast(scale, inputs.dtype) + tf.cast(shift, inputs.dtype)
+        return tf.cast((exact - mean) * scale + self.beta, inputs.dtype)
 
     def _statistics(self, inputs: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """Mean and variance over all replicas, which the moving averages follow."""

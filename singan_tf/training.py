@@ -34,7 +34,7 @@ from singan_tf import (
 )
 from singan_tf import config as config_lib
 from singan_tf.config import Config, TrainingConfig
-from singan_tf.errors import UserError
+from singan_tf.errors import UsageError, UserError
 from singan_tf.monitor import Monitor
 from singan_tf.singan import SinGAN, bring_up
 
@@ -137,6 +137,11 @@ def train(
 def _train(run: Run, photograph: np.ndarray) -> SinGAN:
     """Trains every scale."""
     config = run.config
+    if config.training.xla and run.strategy.num_replicas_in_sync > 1:
+        raise UsageError(
+            "--xla compiles for one device, and there are "
+            f"{run.strategy.num_replicas_in_sync}; leave it out."
+        )
     height, width = photograph.shape[1:3]
     sizes = pyramid.plan_scales(height, width, config.pyramid).sizes
     reals = pyramid.image_pyramid(tf.constant(photograph), sizes)
@@ -513,11 +518,38 @@ def _make_optimizer(
     schedule = learning_rate_schedule(config, learning_rate, updates)
     arguments = (schedule, config.beta1, config.beta2, _ADAM_EPSILON)
     if not moving_average:
-        return tf.keras.optimizers.Adam(*arguments)
-    # The wrapper accepts Keras' legacy optimizers only.
-    return networks.tensorflow_addons().optimizers.MovingAverage(
-        tf.keras.optimizers.legacy.Adam(*arguments), average_decay=moving_average
-    )
+        optimizer = tf.keras.optimizers.Adam(*arguments)
+    else:
+        # The wrapper accepts Keras' legacy optimizers only.
+        optimizer = networks.tensorflow_addons().optimizers.MovingAverage(
+            tf.keras.optimizers.legacy.Adam(*arguments), average_decay=moving_average
+        )
+    if config.mixed_precision != "float16":
+        return optimizer
+    # The smallest of its gradients would be zero otherwise.
+    return tf.keras.mixed_precision.LossScaleOptimizer(optimizer)
+
+
+def _scales(optimizer: tf.keras.optimizers.Optimizer) -> bool:
+    return isinstance(optimizer, tf.keras.mixed_precision.LossScaleOptimizer)
+
+
+def _scaled(optimizer: tf.keras.optimizers.Optimizer, loss: tf.Tensor) -> tf.Tensor:
+    """A loss as its optimizer wants it differentiated."""
+    return optimizer.get_scaled_loss(loss) if _scales(optimizer) else loss
+
+
+def _apply(
+    optimizer: tf.keras.optimizers.Optimizer,
+    tape: tf.GradientTape,
+    loss: tf.Tensor,
+    variables: list[tf.Variable],
+) -> None:
+    """Updates variables by the gradients of a loss that went through `_scaled`."""
+    gradients = tape.gradient(loss, variables)
+    if _scales(optimizer):
+        gradients = optimizer.get_unscaled_gradients(gradients)
+    optimizer.apply_gradients(zip(gradients, variables))
 
 
 def learning_rate_schedule(
@@ -678,9 +710,8 @@ def _make_step(
                     lambda x: critic(x, training=True), real_batch, fake, mixing
                 )
             loss = on_fake - on_real + training.gradient_penalty_weight * penalty
-            loss = tf.reduce_sum(loss) / global_batch
-        variables = critic.trainable_variables
-        critic_optimizer.apply_gradients(zip(tape.gradient(loss, variables), variables))
+            loss = _scaled(critic_optimizer, tf.reduce_sum(loss) / global_batch)
+        _apply(critic_optimizer, tape, loss, critic.trainable_variables)
         return tf.reduce_sum([on_real, on_fake, penalty], axis=1) / global_batch
 
     def adversarial_term(fake, real_batch, seeds):
@@ -699,11 +730,8 @@ def _make_step(
             loss += training.reconstruction_weight * reconstruction
             if texture is not None:
                 loss += training.texture_weight * texture(fake, real_batch)
-            loss = tf.reduce_sum(loss) / global_batch
-        variables = stage.generator.trainable_variables
-        generator_optimizer.apply_gradients(
-            zip(tape.gradient(loss, variables), variables)
-        )
+            loss = _scaled(generator_optimizer, tf.reduce_sum(loss) / global_batch)
+        _apply(generator_optimizer, tape, loss, stage.generator.trainable_variables)
         return tf.reduce_sum([adversarial, reconstruction], axis=1) / global_batch
 
     def on_replicas(function):
@@ -823,7 +851,10 @@ def _finish_stage(
     """Settles what a stage is from now on: averaged weights and z*."""
     if config.moving_average:
         variables = players.stage.generator.trainable_variables
-        players.generator_optimizer.assign_average_vars(variables)
+        optimizer = players.generator_optimizer
+        if _scales(optimizer):
+            optimizer = optimizer.inner_optimizer
+        optimizer.assign_average_vars(variables)
     if scale == 0:
         seed = _reconstruction_seed(config, config.steps - 1)
         singan.set_reconstruction_noise(seed)

@@ -22,8 +22,7 @@ SETTINGS = {
     "width": 4,
     "critic_updates": 1,
     "generator_updates": 1,
-    "global_batch_size": 2,
-    "seed": 1,
+    "global_batch_size": 4,
 }
 
 

@@ -12,6 +12,8 @@ import pytest
 PACKAGE = pathlib.Path(__file__).parent.parent / "singan_tf"
 TOP_TO_BOTTOM = [
     "studies",
+    "fleet",
+    "processes",
     "evaluation",
     "tasks",
     "manipulation",

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from singan_tf import config, networks
+from singan_tf import config, losses, networks
 from singan_tf.config import NetworkConfig
 
 BUILDERS = {"generator": networks.build_generator, "critic": networks.build_critic}
@@ -264,6 +264,78 @@ def test_no_two_networks_of_a_program_start_alike():
     assert len(set(kernels)) == len(kernels)
 
 
+def penalty(critic, image):
+    """A gradient penalty, whose gradient needs second derivatives."""
+    with tf.GradientTape() as tape:
+        tape.watch(image)
+        score = critic(image, training=True)
+    return tf.reduce_mean((tf.norm(tape.gradient(score, image), axis=-1) - 1) ** 2)
+
+
+@pytest.mark.parametrize("term", [penalty, lambda critic, x: run(critic, x, True)])
+def test_synchronized_batch_norm_on_one_device_is_keras_own(term):
+    """Tests of two devices, in test_distribution.py, are against one with Keras'."""
+    settings = config.from_settings({"width": 8})
+    ours = networks.build_critic(settings, 0, synchronized=True)
+    keras = networks.build_critic(settings, 0)
+    spread(keras)
+    ours.set_weights(keras.get_weights())
+    image = images(2, 14, 15, 3)
+    found, expected = [], []
+    for critic, results in ((ours, found), (keras, expected)):
+        with tf.GradientTape() as tape:
+            value = term(critic, image)
+        gradients = tape.gradient(
+            value, critic.trainable_variables, unconnected_gradients="zero"
+        )
+        results += [value, *gradients, *critic.non_trainable_variables]
+        results.append(critic(image))
+    kinds = {type(each).__name__ for each in ours.layers}
+    assert "SynchronizedBatchNormalization" in kinds
+    for one, other in zip(found, expected):
+        np.testing.assert_allclose(one, other, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("precision", ["bfloat16", "float16"])
+def test_the_gradient_penalty_survives_16_bits(precision):
+    """Its value and its gradient, and a flat critic, whose norms are near zero."""
+    found = []
+    for each in ("none", precision):
+        critic = spread(make("critic", mixed_precision=each))
+        with tf.GradientTape() as tape:
+            value = penalty(critic, images(2, 18, 17, 3))
+        gradients = tape.gradient(
+            value, critic.trainable_variables, unconnected_gradients="zero"
+        )
+        flat = np.concatenate([np.ravel(gradient) for gradient in gradients])
+        found.append((float(value), flat))
+    (exact, expected), (rough, actual) = found
+    assert rough == pytest.approx(exact, rel=0.05)
+    norms = np.linalg.norm(expected) * np.linalg.norm(actual)
+    assert expected @ actual > 0.99 * norms
+    for variable in critic.trainable_variables:
+        variable.assign(tf.zeros_like(variable))
+    real = images(2, 18, 17, 3)
+    with tf.GradientTape() as tape:
+        value = losses.gradient_penalty(critic, real, -real, tf.constant([0.2, 0.9]))
+        value = tf.reduce_mean(value)
+    assert float(value) == pytest.approx(1, abs=1e-3)
+    for gradient in tape.gradient(
+        value, critic.trainable_variables, unconnected_gradients="zero"
+    ):
+        assert np.isfinite(gradient).all()
+
+
+def test_a_checkpoint_of_synchronized_batch_norm_is_one_of_keras(tmp_path):
+    settings = config.from_settings({"width": 4})
+    ours = spread(networks.build_generator(settings, 0, synchronized=True))
+    keras = networks.build_generator(settings, 0)
+    path = tf.train.Checkpoint(generator=ours).write(str(tmp_path / "checkpoint"))
+    tf.train.Checkpoint(generator=keras).read(path).assert_consumed()
+    image = images(1, 14, 14, 3)
+    np.testing.assert_allclose(run(keras, image), run(ours, image), atol=1e-5)
+
+
 @pytest.mark.parametrize("precision", ["none", "bfloat16"])
 def test_spectral_normalisation_brings_every_kernel_to_norm_one(precision):
     critic = make("critic", mixed_precision=precision, critic_constraint="spectral")
@@ -278,13 +350,14 @@ def test_spectral_normalisation_brings_every_kernel_to_norm_one(precision):
         assert values[0] == pytest.approx(1, rel=0.03)
 
 
+@pytest.mark.parametrize("precision", ["bfloat16", "float16"])
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("normalization", NORMALIZATIONS)
-def test_bfloat16_keeps_float32_outputs_weights_and_nearly_the_values(
-    kind, normalization
+def test_16_bits_keep_float32_outputs_weights_and_nearly_the_values(
+    kind, normalization, precision
 ):
     exact = spread(normalized(kind, normalization))
-    rough = spread(normalized(kind, normalization, mixed_precision="bfloat16"))
+    rough = spread(normalized(kind, normalization, mixed_precision=precision))
     assert all(v.dtype == tf.float32 for v in rough.variables)
     image = images(2, 18, 17, 3)
     expected, actual = run(exact, image), run(rough, image)

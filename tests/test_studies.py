@@ -1,7 +1,6 @@
 import contextlib
 import csv
 import json
-import os
 import pathlib
 import re
 import shlex
@@ -260,15 +259,6 @@ def test_a_stopped_study_stops_its_runs_and_goes_on(photograph, tmp_path):
     log = (tmp_path / "out" / "runs" / "baseline.log").read_text()
     assert "Stopped: all is saved" in log
     assert len(checkpoint.read_losses(run_dir, 0, state)) == state.step
-
-
-def test_threads_are_shared_among_workers(tmp_path, monkeypatch):
-    plan = studies.Plan("", {}, 2, tmp_path, [], workers=2, command="")
-    script = "import os; print(os.environ['TF_NUM_INTRAOP_THREADS'])"
-    path = tmp_path / "runs" / "x.log"
-    assert studies._start([sys.executable, "-c", script], plan, path).wait() == 0
-    cores = len(os.sched_getaffinity(0))
-    assert path.read_text() == f"{max(1, cores // 2)}\n"
 
 
 @pytest.mark.parametrize(

@@ -245,6 +245,8 @@ def test_a_step_is_the_recipe_written_out(photograph, tmp_path):
         },
         {"critic_constraint": "spectral", "critic_normalization": "none"},
         {"mixed_precision": "bfloat16"},
+        {"mixed_precision": "float16"},
+        {"mixed_precision": "float16", "moving_average": 0.5},
         {
             "adversary": "0:nearest_neighbor,1-:aligned_nearest_neighbor",
             "patch_count": 50,
@@ -323,6 +325,22 @@ def test_two_devices_compute_what_one_does_with_the_same_batch(tmp_path, adversa
         text=True,
     )
     assert process.returncode == 0, process.stderr[-3000:]
+
+
+def test_float16_learns_what_is_too_small_for_it(photograph, tmp_path):
+    """Without a scaled loss these gradients, below 6e-8, would be zero."""
+    settings = {"num_scales": 1, "min_size": 20, "adversary": "frechet"}
+    settings.update(patch_weight=0.0, reconstruction_weight=1e-5, steps=30)
+    settings.update(learning_rate_schedule="constant", reconstruction_noise="fixed")
+    for precision in ("none", "float16"):
+        folder = tmp_path / precision
+        train(photograph, folder, mixed_precision=precision, **settings)
+    found, expected = (
+        np.loadtxt(tmp_path / name / "scales/00/losses.csv", delimiter=",", skiprows=1)
+        for name in ("float16", "none")
+    )
+    assert expected[-1, 5] < 0.8 * expected[0, 5]
+    np.testing.assert_allclose(found[:, 5], expected[:, 5], rtol=0.1)
 
 
 def test_xla_computes_the_same_losses_but_for_its_other_noise(photograph, tmp_path):
