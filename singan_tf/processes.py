@@ -170,19 +170,19 @@ def _run_on_beam(pool: Pool, commands: dict[str, list[str]], flags: str) -> None
     # In this process, Beam's workers find this pool.
     handle = Shared()
     handle.acquire(lambda: pool)
-    pipeline = beam.Pipeline(options=options)
-    _ = (
-        pipeline
-        | beam.Create(list(commands.items()))
-        # Or a runner would give all that it creates to the worker that created it.
-        | beam.Reshuffle()
-        | beam.Map(_run_in_pool, handle, pool.workers)
-    )
     try:
+        pipeline = beam.Pipeline(options=options)
+        _ = (
+            pipeline
+            | beam.Create(list(commands.items()))
+            # Or a runner would give all that it creates to the worker that created it.
+            | beam.Reshuffle()
+            | beam.Map(_run_in_pool, handle, pool.workers)
+        )
         pipeline.run().wait_until_finish()
     except Exception as error:
-        reason = str(error).strip().split("\n")[-1]
-        raise UserError(f"Beam could not go on: {reason}") from error
+        reason = str(error).strip().split("\n")[-1].rstrip(".")
+        raise UserError(f"Beam cannot go on: {reason}; see --beam_flags.") from error
 
 
 def _run_in_pool(each: tuple[str, list[str]], handle, workers: int) -> None:

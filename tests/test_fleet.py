@@ -116,7 +116,8 @@ def test_a_stopped_fleet_stops_its_runs_and_goes_on(photographs, tmp_path, capsy
     folder = tmp_path / "one"
     folder.mkdir()
     shutil.copy(photographs / "a.png", folder)
-    flags = ["--steps=200", "--width=2", "--max_size=30", "--num_scales=0"]
+    flags = ["--steps=200", "--width=2", "--max_size=30", "--min_size=20"]
+    flags.append("--num_scales=1")
     process = subprocess.Popen(
         command(folder, tmp_path / "runs", *flags), stderr=subprocess.PIPE, text=True
     )

@@ -312,7 +312,8 @@ def test_the_gradient_penalty_survives_16_bits(precision):
     (exact, expected), (rough, actual) = found
     assert rough == pytest.approx(exact, rel=0.05)
     norms = np.linalg.norm(expected) * np.linalg.norm(actual)
-    assert expected @ actual > 0.99 * norms
+    # bfloat16 has 8 bits, and slopes that jump at zero.
+    assert expected @ actual > (0.99 if precision == "float16" else 0.9) * norms
     for variable in critic.trainable_variables:
         variable.assign(tf.zeros_like(variable))
     real = images(2, 18, 17, 3)
