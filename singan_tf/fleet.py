@@ -113,10 +113,10 @@ def _is_done(folder: pathlib.Path, photograph: pathlib.Path, wanted: Config) -> 
         return False
     try:
         found, facts = checkpoint.read_run(folder)
-        scales = checkpoint.run_scales(found, facts).sizes
+        sizes = checkpoint.run_scales(found, facts).sizes
         return (
-            checkpoint.is_finished(folder, len(scales))
-            and not config.differences(found, wanted)
+            checkpoint.is_finished(folder, len(sizes))
+            and not config.differences(found, config.settle(wanted, sizes))
             and facts.sha256 == images.sha256(photograph)
         )
     except UserError:

@@ -263,10 +263,10 @@ def share_done(run_dir: pathlib.Path) -> float:
     if checkpoint.is_finished(run_dir, len(sizes)):
         return 1.0
     costs = [_step_cost(config, n, size) for n, size in enumerate(sizes)]
-    steps = [state.step / config.training.steps if state else 0.0 for state in states]
+    done = sum(cost * state.step for cost, state in zip(costs, states) if state)
+    wanted = sum(cost * config.steps_at(n) for n, cost in enumerate(costs))
     # The pictures and the samples that a run ends with are still to come.
-    done = sum(cost * step for cost, step in zip(costs, steps)) / sum(costs)
-    return min(done, 0.99)
+    return min(done / wanted, 0.99) if wanted else 0.0
 
 
 class Silent:

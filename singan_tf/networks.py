@@ -274,7 +274,7 @@ def _layers(
         # The recipe's small weights count on a normalisation that undoes their size.
         initializer = (
             tf.keras.initializers.GlorotUniform(seed + index)
-            if normalization == "none" and not spectral
+            if normalization.kind == "none" and not spectral
             else _small_weights(seed + index)
         )
         convolution = _convolution(width, initializer, precision)

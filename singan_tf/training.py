@@ -197,19 +197,24 @@ def make_patch_scale(run: Run, singan: SinGAN, scale: int, real: tf.Tensor) -> N
         singan.stages.append(stage)
         if scale == 0:
             singan.set_reconstruction_noise(None)
-            _set_layout_noise(stage, run.config)
     saved = checkpoint.model_objects(singan, scale)
-    state = checkpoint.read_state(run.folder, scale)
-    if state is not None:
-        checkpoint.restore(run.folder, scale, state, saved)
-        return
-    run.monitor.start_scale(scale, 0)
-    pictures = _write_pictures(singan, scale, run.config.training.seed, run.folder)
-    run.monitor.finish_scale(scale, real, *pictures)
-    no_losses = np.zeros([0, len(checkpoint.LOSS_COLUMNS)])
-    checkpoint.save(run.folder, scale, saved, no_losses, finished=True)
-    if run.should_stop():
-        raise Interrupted()
+    state = _agreed_state(run, scale)
+    if state is None:
+        run.monitor.start_scale(scale, 0)
+        if run.chief:
+            if scale == 0:
+                _set_layout_noise(stage, run.config)
+            pictures = _write_pictures(
+                singan, scale, run.config.training.seed, run.folder
+            )
+            run.monitor.finish_scale(scale, real, *pictures)
+            no_losses = np.zeros([0, len(checkpoint.LOSS_COLUMNS)])
+            checkpoint.save(run.folder, scale, saved, no_losses, finished=True)
+        if distribution.any_worker(run.strategy, run.should_stop()):
+            raise Interrupted()
+        state = _agreed_state(run, scale)
+    # What the chief found, in all workers: another machine may round otherwise.
+    checkpoint.restore(run.folder, scale, state, saved)
 
 
 def _set_layout_noise(stage: stages.PatchStage, config: Config) -> None:

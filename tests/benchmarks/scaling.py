@@ -4,7 +4,8 @@
         [--gflops=300] [--overhead_ms=15] [--bytes=500]
 
 No training: it counts the convolutions of a step as step_time.py does, and the
-coarser scales' forward passes that draw the previous images. Time is operations over
+coarser scales' forward passes that draw the previous images. Scales of patches, and
+whatever else a run does between its steps, are not counted. Time is operations over
 the rate --gflops plus --overhead_ms a step; memory is --bytes for each channel of each
 pixel of each sample. What rates and bytes are, docs/scaling.md says.
 """
@@ -22,6 +23,7 @@ from step_time import pass_flops  # noqa: E402
 
 import main as program  # noqa: E402
 from singan_tf import networks, pyramid  # noqa: E402
+from singan_tf.config import settle  # noqa: E402
 
 
 def draw_flops(config, sizes, scale: int) -> float:
@@ -56,19 +58,22 @@ def main(argv: list) -> None:
     _, width, height = values(argv)
     config = program._config(values)
     sizes = pyramid.plan_scales(int(height), int(width), config.pyramid).sizes
+    config = settle(config, sizes)
     batch = max(config.training.global_batch_size, 1)
     print("| scale | size | channels | GFLOP a step | ms a step | hours | GiB |")
     print("|---|---|---|---|---|---|---|")
     total_flops = total_hours = 0.0
     for scale, (h, w) in enumerate(sizes):
+        if not config.steps_at(scale):
+            continue
         channels = networks.scale_width(config.network, scale)
         flops = batch * step_flops(config, sizes, scale)
         seconds = flops / (values.gflops * 1e9) + values.overhead_ms / 1e3
-        hours = seconds * config.training.steps / 3600
+        hours = seconds * config.steps_at(scale) / 3600
         pixels = min(config.training.crop_size or h, h)
         pixels *= min(config.training.crop_size or w, w)
         memory = values.bytes * batch * pixels * channels / 2**30
-        total_flops += flops * config.training.steps
+        total_flops += flops * config.steps_at(scale)
         total_hours += hours
         print(
             f"| {scale} | {w}x{h} | {channels} | {flops / 1e9:.3g} | "
