@@ -164,7 +164,7 @@ OUTSIDE = {
     "crop_size": (-1, 1, 15),
     "previous_pool": (-1, 1025),
     "moving_average": (-0.1, 1, 1.1),
-    "mixed_precision": ("float16",),
+    "mixed_precision": ("float8",),
     "seed": (-1, 2**31),
     "adversary": ("", "discriminator", "critic,"),
     "patch_weight": (-0.1,),
