@@ -96,13 +96,13 @@ class LayoutConfig(_Section):
     patch_iterations: int = _setting(
         5, "How often such a scale replaces all patches by their nearest.", 1, 100
     )
-    patch_noise: float = _setting(
+    layout_shift: float = _setting(
         0.0,
-        "Standard deviation of the noise on the coarsest scale of patches, for pixels "
-        "in [-1, 1]: the more, the less of the photograph's layout is left; 0 finds "
-        "the one that gives --layout_diversity.",
+        "How far the coarsest scale of patches moves the photograph's content: the "
+        "standard deviation, as a share of the longer side; 0 finds the one that gives "
+        "--layout_diversity.",
         0,
-        100,
+        1,
     )
     layout_diversity: float = _setting(
         0.5,

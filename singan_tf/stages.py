@@ -23,6 +23,9 @@ _STRIP_PIXELS = 2**18
 # layout is settled below.
 _DENSE_PATCHES = 3500
 _STRIDE = 3
+# Points down and across that a layout moves, each by its own draw. White noise in
+# place of a smooth displacement makes near copies of some seeds and rubble of others.
+_MOVED = 3
 
 
 class Stage(tf.Module):
@@ -299,9 +302,9 @@ class ImageStage(Stage):
 class PatchStage(Stage):
     """A scale made of the photograph's patches: nothing of it is trained.
 
-    At scale 0 the photograph with noise is put together again from its own patches
-    (`patch_matching`), which is where new layouts come from; the stages above do the
-    same to the previous image, to sharpen it.
+    At scale 0 the content of the photograph is moved about smoothly and put together
+    again from its own patches (`patch_matching`), which is where new layouts come
+    from; the stages above do the same to the previous image, to sharpen it.
     """
 
     def __init__(
@@ -319,8 +322,8 @@ class PatchStage(Stage):
             size: (height, width) of the scale.
             channels: Of the images.
             iterations: Of patch matching.
-            amplitude: Standard deviation of the noise: the more, the less of the
-                photograph's layout is left.
+            amplitude: How far content moves: the standard deviation, as a share of
+                the longer side.
             coarsest: Whether this is scale 0, which has no previous image.
             wrap: Whether the borders continue each other.
         """
@@ -351,11 +354,11 @@ class PatchStage(Stage):
         self.keys.assign(real if self._coarsest else previous)
 
     def noise(self, seeds: tf.Tensor, stream: int, height, width) -> tf.Tensor:
-        """Draws noise maps, float32 [B, height, width, C].
+        """Draws displacements (down, across), float32 [B, 3, 3, 2], for any size.
 
         Arguments are those of `ConvolutionalStage.noise`.
         """
-        return noise.normal(seeds, stream, [height, width, self.real.shape[3]])
+        return noise.normal(seeds, stream, [_MOVED, _MOVED, 2])
 
     def __call__(
         self, noise_map: Optional[tf.Tensor], previous: tf.Tensor
@@ -363,7 +366,8 @@ class PatchStage(Stage):
         """Makes an image.
 
         Args:
-            noise_map: As `noise` gives it; None is no noise.
+            noise_map: As `noise` gives it; None moves nothing. Only scale 0 looks at
+                it.
             previous: float32 [B, H, W, C] in [-1, 1], with sides of at least 4; only
                 its size counts at scale 0.
 
@@ -377,9 +381,9 @@ class PatchStage(Stage):
             )
             query = tf.clip_by_value(resize(self.real, height, width), -1.0, 1.0)
             query = tf.broadcast_to(query, tf.shape(previous))
+            if noise_map is not None:
+                query = displace(query, self.noise_amplitude * noise_map, self._wrap)
             query = tf.ensure_shape(query, previous.shape)
-        if noise_map is not None:
-            query += self.noise_amplitude * noise_map
         return patch_matching.rearrange(
             query, self.keys, self.real, self._iterations, self._wrap, self._stride
         )
@@ -432,10 +436,43 @@ def build_patch_stage(config: Config, scale: int, size: tuple[int, int]) -> Patc
         config.network.channels,
         config.layout.patch_iterations,
         # New layouts are made at the coarsest scale alone.
-        config.layout.patch_noise if scale == 0 else 0.0,
+        config.layout.layout_shift if scale == 0 else 0.0,
         coarsest=scale == 0,
         wrap=config.network.padding == "circular",
     )
+
+
+def displace(images: tf.Tensor, shifts: tf.Tensor, wrap: bool) -> tf.Tensor:
+    """Moves the content of images about, by whole pixels.
+
+    Args:
+        images: [B, H, W, C].
+        shifts: From where each pixel is taken: float32 [B, h, w, 2], how far below and
+            to the right of it, as a share of the longer side; cubic between these
+            points.
+        wrap: Whether what is beyond a border is at the opposite one; else it is the
+            mirrored image.
+
+    Returns:
+        [B, H, W, C].
+    """
+    height, width = tf.shape(images)[1], tf.shape(images)[2]
+    longer = tf.cast(tf.maximum(height, width), shifts.dtype)
+    moves = tf.cast(tf.round(resize(shifts, height, width) * longer), tf.int32)
+    rows = tf.range(height)[:, tf.newaxis] + moves[..., 0]
+    columns = tf.range(width) + moves[..., 1]
+    inside = _wrapped if wrap else _mirrored
+    places = tf.stack([inside(rows, height), inside(columns, width)], axis=-1)
+    return tf.gather_nd(images, places, batch_dims=1)
+
+
+def _wrapped(position: tf.Tensor, side: tf.Tensor) -> tf.Tensor:
+    return tf.math.floormod(position, side)
+
+
+def _mirrored(position: tf.Tensor, side: tf.Tensor) -> tf.Tensor:
+    position = tf.math.floormod(position, 2 * side)
+    return tf.minimum(position, 2 * side - 1 - position)
 
 
 def nearest_colours(images: tf.Tensor, palette: tf.Tensor) -> tf.Tensor:

@@ -43,10 +43,10 @@ logger = logging.getLogger(__name__)
 _SHEET_SAMPLES = 11
 # Adam's in PyTorch, which the recipe was tuned with; Keras' own is 1e-7.
 _ADAM_EPSILON = 1e-8
-# Layouts whose diversity is measured, the largest amplitude that is tried for the one
-# asked for, and how often the interval is halved.
-_LAYOUTS = 12
-_MOST_NOISE = 16.0
+# Layouts whose diversity is measured, the largest shift that is tried for the one asked
+# for, and how often the interval is halved.
+_LAYOUTS = 32
+_MOST_SHIFT = 0.5
 _BISECTIONS = 10
 # Places in the counter of random numbers above those of a step's updates.
 _RECONSTRUCTION_DRAW = 254
@@ -203,7 +203,7 @@ def make_patch_scale(run: Run, singan: SinGAN, scale: int, real: tf.Tensor) -> N
         run.monitor.start_scale(scale, 0)
         if run.chief:
             if scale == 0:
-                _set_layout_noise(stage, run.config)
+                _set_layout_shift(stage, run.config)
             pictures = _write_pictures(
                 singan, scale, run.config.training.seed, run.folder
             )
@@ -217,29 +217,29 @@ def make_patch_scale(run: Run, singan: SinGAN, scale: int, real: tf.Tensor) -> N
     checkpoint.restore(run.folder, scale, state, saved)
 
 
-def _set_layout_noise(stage: stages.PatchStage, config: Config) -> None:
+def _set_layout_shift(stage: stages.PatchStage, config: Config) -> None:
     """Gives the coarsest stage of patches its noise amplitude.
 
-    Layouts differ the more the more noise there is, so bisection finds the amplitude
+    Layouts differ the more the further content moves, so bisection finds the amplitude
     of the diversity that is asked for. What differs at the coarsest scale does above.
     """
     layout = config.layout
-    if layout.patch_noise or not layout.layout_diversity:
-        stage.noise_amplitude.assign(layout.patch_noise)
+    if layout.layout_shift or not layout.layout_diversity:
+        stage.noise_amplitude.assign(layout.layout_shift)
         return
     photograph = stage.real.numpy()
     height, width = photograph.shape[1:3]
     counter = _counter(0, tf.constant(0, tf.int64), _POOL_DRAW)
     seeds = noise.derive_seeds(config.training.seed, counter, _LAYOUTS)
     noise_map = stage.noise(seeds, 0, height, width)
-    previous = tf.zeros_like(noise_map)
-    low, high = 0.0, _MOST_NOISE
+    previous = tf.zeros([_LAYOUTS, *photograph.shape[1:]])
+    low, high = 0.0, _MOST_SHIFT
     for _ in range(_BISECTIONS):
         amplitude = (low + high) / 2
         stage.noise_amplitude.assign(amplitude)
         drawn = [image[np.newaxis] for image in stage(noise_map, previous).numpy()]
         found = metrics.diversity(drawn, photograph)
-        # None: a photograph of one colour, to which noise makes no difference.
+        # None: a photograph of one colour, which no displacement changes.
         if found is None or found >= layout.layout_diversity:
             high = amplitude
         else:

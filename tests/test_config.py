@@ -20,7 +20,7 @@ REFERENCE = {
     "layout": {
         "patch_scales": 0,
         "patch_iterations": 5,
-        "patch_noise": 0.0,
+        "layout_shift": 0.0,
         "layout_diversity": 0.5,
     },
     "network": {
@@ -78,7 +78,7 @@ CHANGED = {
     "num_scales": 5,
     "patch_scales": 2,
     "patch_iterations": 3,
-    "patch_noise": 1.5,
+    "layout_shift": 0.2,
     "layout_diversity": 0.3,
     "channels": 1,
     "width": 16,
@@ -135,7 +135,7 @@ OUTSIDE = {
     "num_scales": (-1, 65),
     "patch_scales": (-2, 65),
     "patch_iterations": (0, 101),
-    "patch_noise": (-0.1, 100.1),
+    "layout_shift": (-0.1, 1.1),
     "layout_diversity": (-0.1, 1.1),
     "channels": (0, 2, 4),
     "width": (0, 1025),

@@ -45,7 +45,7 @@ def patched(make_stage):
     )
     reals = pyramid.image_pyramid(photograph, SIZES)
     settings = config.from_settings(
-        {"patch_scales": 2, "patch_iterations": 2, "patch_noise": 2.5}
+        {"patch_scales": 2, "patch_iterations": 2, "layout_shift": 0.2}
     )
     model = SinGAN(SIZES, 3)
     for scale, real in enumerate(reals[:2]):

@@ -350,12 +350,45 @@ def patch_stage(scale, **settings):
     return stage, real, previous
 
 
+def wrapped(position, side):
+    return position % side
+
+
+def mirrored(position, side):
+    """By reflection at either border, as often as it takes."""
+    while not 0 <= position < side:
+        position = -1 - position if position < 0 else 2 * side - 1 - position
+    return position
+
+
+@pytest.mark.parametrize(("wrap", "inside"), [(True, wrapped), (False, mirrored)])
+def test_content_is_moved_pixel_by_pixel(wrap, inside):
+    rng = np.random.default_rng(0)
+    image = rng.uniform(-1, 1, (2, 6, 9, 3)).astype(np.float32)
+    # A shift for each pixel, so that nothing is interpolated; some beyond a border.
+    moves = rng.integers(-20, 21, (2, 6, 9, 2))
+    moved = stages.displace(image, tf.constant(moves / 9, tf.float32), wrap)
+    for sample, row, column in np.ndindex(2, 6, 9):
+        down, across = moves[sample, row, column]
+        source = inside(row + down, 6), inside(column + across, 9)
+        np.testing.assert_array_equal(
+            moved[sample, row, column], image[(sample, *source)]
+        )
+
+
+def test_a_displacement_is_a_share_of_the_longer_side():
+    image = np.arange(20 * 30, dtype=np.float32).reshape(1, 20, 30, 1)
+    moved = stages.displace(image, tf.fill([1, 3, 3, 2], 0.1), wrap=True)
+    np.testing.assert_array_equal(moved, np.roll(image, (-3, -3), axis=(1, 2)))
+
+
 @pytest.mark.parametrize("size", [(11, 14), (9, 21)])
-def test_the_coarsest_patches_are_those_of_the_photograph_with_noise(size):
-    stage, real, _ = patch_stage(0, patch_noise=3.0, patch_iterations=3)
+def test_the_coarsest_patches_are_those_of_the_photograph_moved_about(size):
+    stage, real, _ = patch_stage(0, layout_shift=0.2, patch_iterations=3)
     noise_map = stage.noise(SEEDS, 0, *size)
-    np.testing.assert_array_equal(noise_map, noise.normal(SEEDS, 0, [*size, 3]))
-    query = np.clip(resize(real, *size), -1, 1) + 3 * noise_map
+    np.testing.assert_array_equal(noise_map, noise.normal(SEEDS, 0, [3, 3, 2]))
+    image = tf.repeat(tf.clip_by_value(resize(real, *size), -1, 1), 3, axis=0)
+    query = stages.displace(image, 0.2 * noise_map, wrap=False)
     expected = patch_matching.rearrange(query, real, real, 3)
     made = stage(noise_map, PREVIOUS[:, : size[0], :1] * tf.ones([1, 1, size[1], 1]))
     np.testing.assert_array_equal(made, expected)
@@ -392,7 +425,7 @@ def test_nothing_of_a_patch_stage_is_trained_and_all_of_it_is_saved():
 
 
 def test_the_first_scales_are_patches_and_the_others_convolutions():
-    settings = config.from_settings({"patch_scales": 1, "patch_noise": 0.7})
+    settings = config.from_settings({"patch_scales": 1, "layout_shift": 0.7})
     first, second = (stages.build_stage(settings, scale, (9, 9)) for scale in (0, 1))
     assert isinstance(first, stages.PatchStage)
     assert first.noise_amplitude.numpy() == np.float32(0.7)

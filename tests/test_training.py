@@ -518,12 +518,12 @@ def test_layouts_of_patches_differ_as_much_as_is_asked_for(asked, tmp_path):
     noisy = np.random.default_rng(0).uniform(-1, 1, (1, 12, 14, 3))
     image = np.clip(resize(tf.constant(noisy, tf.float32), 48, 56).numpy(), -1, 1)
     made = train(
-        image, tmp_path, patch_scales=2, patch_noise=0.0, layout_diversity=asked
+        image, tmp_path, patch_scales=2, layout_shift=0.0, layout_diversity=asked
     )
     grey = made.coarsest(1).sample(range(1000, 1040)).numpy().mean(axis=-1)
     photograph = made.reconstructions(1)[0].numpy().mean(axis=-1)
     found = grey.std(axis=0).mean() / photograph.std()
-    # Twelve layouts were looked at, and these are others.
+    # Some layouts were looked at, and these are others.
     assert abs(found - asked) < 0.15
     loaded, _ = checkpoint.load(tmp_path)
     amplitude = loaded.stages[0].noise_amplitude.numpy()
