@@ -30,7 +30,7 @@ _FAKES = 3
 # Samples on the page.
 _SHOWN = 11
 # For the map of variance: so many, and of large ones so many pixels in all.
-_LEAST_SAMPLES, _MOST_SAMPLES = 4, 32
+_LEAST_SAMPLES, _MOST_SAMPLES = 4, 16
 _SAMPLE_PIXELS = 2**21
 VARIANCE = (
     "Maps of variance show how much the grey value of each pixel varies over samples, "

@@ -25,7 +25,7 @@ _DENSE_PATCHES = 3500
 _STRIDE = 3
 # Points down and across that a layout moves, each by its own draw. White noise in
 # place of a smooth displacement makes near copies of some seeds and rubble of others.
-_MOVED = 3
+_MOVED = 4
 
 
 class Stage(tf.Module):
@@ -354,7 +354,7 @@ class PatchStage(Stage):
         self.keys.assign(real if self._coarsest else previous)
 
     def noise(self, seeds: tf.Tensor, stream: int, height, width) -> tf.Tensor:
-        """Draws displacements (down, across), float32 [B, 3, 3, 2], for any size.
+        """Draws displacements (down, across), float32 [B, 4, 4, 2], for any size.
 
         Arguments are those of `ConvolutionalStage.noise`.
         """
