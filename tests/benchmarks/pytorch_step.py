@@ -1,9 +1,10 @@
 """The same step as step_time.py's, written plainly in PyTorch, to compare with.
 
-    pip install torch && python tests/benchmarks/pytorch_step.py 188 250 128 3
+    pip install -r tests/benchmarks/requirements-torch.txt
+    python tests/benchmarks/pytorch_step.py 188 250 128 3
 
 takes a height, a width, the channels and the number of steps to time. PyTorch is no
-requirement of the project.
+requirement of the project: give it an environment of its own.
 """
 
 import statistics
