@@ -505,9 +505,11 @@ def _train(
     if cluster and not finished:
         strategy = distribution.make_strategy(config.runtime.strategy)
     if cluster and not distribution.leads_cluster():
-        if not finished:
+        if finished:
+            print(f"The run in {run_dir} is finished.")
+        else:
             _train_opened(photograph, config, run_dir, monitor.Silent(), strategy)
-        print(f"Helped to write {run_dir}")
+            print(f"Helped to write {run_dir}")
         return
     weights = config.runtime.inception_weights
     network = inception.load(weights) if weights else None
