@@ -302,6 +302,7 @@ def study(values: flags.FlagValues) -> None:
     """Carry out one of the seed reports' experiments, or go on with it."""
     _require(values, "name")
     _require(values, "image")
+    _require_no_cluster(values)
     budget = BUDGETS[values.budget]
     settings = _budget_settings(values, budget)
     folder = pathlib.Path(
@@ -341,11 +342,7 @@ def fleet(values: flags.FlagValues) -> None:
     """Train on many photographs, a run each, by Apache Beam; or go on with them."""
     _require(values, "images")
     _require(values, "runs_dir")
-    if values.strategy == "multi_worker":
-        raise UsageError(
-            "--strategy=multi_worker is for one photograph on several machines; "
-            "--beam_flags brings many photographs to them."
-        )
+    _require_no_cluster(values)
     given = [field for field in config_lib.settings() if values[field.name].present]
     command = [values[field.name].serialize() for field in given]
     from singan_tf import fleet as fleets
@@ -368,6 +365,14 @@ def fleet(values: flags.FlagValues) -> None:
         raise UserError(
             f"{len(found.failed)} of {count} photographs could not be trained; the "
             "lines above say why, and the same command tries them again."
+        )
+
+
+def _require_no_cluster(values: flags.FlagValues) -> None:
+    if values.strategy == "multi_worker":
+        raise UsageError(
+            "--strategy=multi_worker is for one run on several machines; --beam_flags "
+            "brings many runs to them."
         )
 
 
@@ -505,9 +510,11 @@ def _train(
     if cluster and not finished:
         strategy = distribution.make_strategy(config.runtime.strategy)
     if cluster and not distribution.leads_cluster():
-        if not finished:
+        if finished:
+            print(f"The run in {run_dir} is finished.")
+        else:
             _train_opened(photograph, config, run_dir, monitor.Silent(), strategy)
-        print(f"Helped to write {run_dir}")
+            print(f"Helped to write {run_dir}")
         return
     weights = config.runtime.inception_weights
     network = inception.load(weights) if weights else None

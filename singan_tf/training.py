@@ -165,9 +165,9 @@ def _train(run: Run, photograph: np.ndarray) -> SinGAN:
 
 def _require_same_task(run: Run, photograph: np.ndarray) -> None:
     """Refuses workers of one cluster that were given different things to do."""
-    settings = config_lib.to_json(run.config)
-    del settings["runtime"]
-    text = json.dumps(settings).encode() + photograph.tobytes()
+    # Even how often they agree, by --log_steps, has to be the same.
+    settings = json.dumps(config_lib.to_json(run.config))
+    text = settings.encode() + photograph.tobytes()
     mine = int(hashlib.sha256(text).hexdigest()[:12], 16)
     (chiefs,) = distribution.from_chief(run.strategy, [mine])
     if distribution.any_worker(run.strategy, mine != chiefs):
@@ -283,14 +283,16 @@ def train_scale(
     coarser = singan.coarsest(scale)
     previous_reconstruction = _previous_reconstruction(coarser, scale)
     with run.strategy.scope():
-        synchronized = run.strategy.num_replicas_in_sync > 1
-        players = _make_players(run.config, scale, palette, synchronized)
         if generator is None and scale > run.config.layout.patch_scales:
             generator = singan.stages[-1].generator
-        if generator is not None:
-            _warm_start(players.stage.generator, generator)
-        if players.critic is not None and critic_below is not None:
-            _warm_start(players.critic, critic_below)
+        players = _make_players(
+            run.config,
+            scale,
+            palette,
+            run.strategy.num_replicas_in_sync > 1,
+            generator,
+            critic_below,
+        )
         if scale > 0:
             players.stage.noise_amplitude.assign(
                 noise_amplitude(
@@ -494,13 +496,28 @@ def _make_players(
     scale: int,
     palette: Optional[np.ndarray] = None,
     synchronized: bool = False,
+    generator: Optional[networks.Generator] = None,
+    critic_below: Optional[networks.Critic] = None,
 ) -> Players:
-    """Creates a scale's networks and fresh optimizers."""
+    """Creates a scale's networks and fresh optimizers.
+
+    Args:
+        config: Of the run.
+        scale: The scale.
+        palette: See `train_scale`.
+        synchronized: See `networks.Generator`.
+        generator: To start from, if any.
+        critic_below: To start from, if any.
+    """
     training = config.training
     stage = stages.build_convolutional_stage(config, scale, palette, synchronized)
+    if generator is not None:
+        _warm_start(stage.generator, generator)
     critic = critic_optimizer = None
     if config.adversary.at(scale) == "critic":
         critic = networks.build_critic(config, scale, synchronized)
+        if critic_below is not None:
+            _warm_start(critic, critic_below)
         critic_optimizer = _make_optimizer(
             training, training.critic_learning_rate, training.critic_updates, 0.0
         )
@@ -511,8 +528,8 @@ def _make_players(
         training.generator_updates if critic is not None else 1,
         training.moving_average,
     )
-    if not training.moving_average:
-        generator_optimizer.build(stage.generator.trainable_variables)
+    # From here on, as the moving average begins at these weights.
+    generator_optimizer.build(stage.generator.trainable_variables)
     return Players(stage, critic, generator_optimizer, critic_optimizer)
 
 
@@ -520,28 +537,27 @@ def _make_optimizer(
     config: TrainingConfig, learning_rate: float, updates: int, moving_average: float
 ) -> tf.keras.optimizers.Optimizer:
     """Adam for a scale; `updates` is how many there are in a step."""
-    schedule = learning_rate_schedule(config, learning_rate, updates)
-    arguments = (schedule, config.beta1, config.beta2, _ADAM_EPSILON)
-    if not moving_average:
-        optimizer = tf.keras.optimizers.Adam(*arguments)
-    else:
-        # The wrapper accepts Keras' legacy optimizers only.
-        optimizer = networks.tensorflow_addons().optimizers.MovingAverage(
-            tf.keras.optimizers.legacy.Adam(*arguments), average_decay=moving_average
-        )
+    optimizer = tf.keras.optimizers.Adam(
+        learning_rate_schedule(config, learning_rate, updates),
+        config.beta1,
+        config.beta2,
+        _ADAM_EPSILON,
+        use_ema=bool(moving_average),
+        ema_momentum=moving_average,
+    )
     if config.mixed_precision != "float16":
         return optimizer
     # The smallest of its gradients would be zero otherwise.
     return tf.keras.mixed_precision.LossScaleOptimizer(optimizer)
 
 
-def _scales(optimizer: tf.keras.optimizers.Optimizer) -> bool:
+def _scales_loss(optimizer: tf.keras.optimizers.Optimizer) -> bool:
     return isinstance(optimizer, tf.keras.mixed_precision.LossScaleOptimizer)
 
 
 def _scaled(optimizer: tf.keras.optimizers.Optimizer, loss: tf.Tensor) -> tf.Tensor:
     """A loss as its optimizer wants it differentiated."""
-    return optimizer.get_scaled_loss(loss) if _scales(optimizer) else loss
+    return optimizer.get_scaled_loss(loss) if _scales_loss(optimizer) else loss
 
 
 def _apply(
@@ -552,7 +568,7 @@ def _apply(
 ) -> None:
     """Updates variables by the gradients of a loss that went through `_scaled`."""
     gradients = tape.gradient(loss, variables)
-    if _scales(optimizer):
+    if _scales_loss(optimizer):
         gradients = optimizer.get_unscaled_gradients(gradients)
     optimizer.apply_gradients(zip(gradients, variables))
 
@@ -856,10 +872,7 @@ def _finish_stage(
     """Settles what a stage is from now on: averaged weights and z*."""
     if config.moving_average:
         variables = players.stage.generator.trainable_variables
-        optimizer = players.generator_optimizer
-        if _scales(optimizer):
-            optimizer = optimizer.inner_optimizer
-        optimizer.assign_average_vars(variables)
+        players.generator_optimizer.finalize_variable_values(variables)
     if scale == 0:
         seed = _reconstruction_seed(config, config.steps - 1)
         singan.set_reconstruction_noise(seed)

@@ -141,7 +141,8 @@ def test_two_devices_train_what_one_does_with_batch_norm(one_device, tmp_path):
 
 
 def test_two_devices_train_above_a_scale_of_patches_as_one_does(tmp_path):
-    settings = {"patch_scales": 1, "patch_iterations": 2}
+    """With a moving average of the weights."""
+    settings = {"patch_scales": 1, "patch_iterations": 2, "moving_average": 0.5}
     for strategy in ("one_device", "mirrored"):
         replicas(tmp_path / strategy, strategy=strategy, **settings)
     first, second = tmp_path / "one_device", tmp_path / "mirrored"
@@ -193,21 +194,34 @@ def test_two_workers_train_what_one_device_does_with_batch_norm(one_device, tmp_
 
 
 def train_command(photograph, run_dir):
-    flags = ["--num_scales=1", "--min_size=20", "--max_size=30", "--width=2"]
+    """Of a scale of patches, and one that is trained."""
+    flags = ["--num_scales=2", "--min_size=16", "--max_size=30", "--width=2"]
+    flags += ["--patch_scales=1", "--patch_iterations=1"]
     flags += ["--critic_updates=1", "--generator_updates=1", "--steps=40"]
     flags += ["--checkpoint_seconds=0", "--log_steps=5", "--strategy=multi_worker"]
     flags += [f"--image={photograph}", f"--run_dir={run_dir}"]
     return [sys.executable, str(ROOT / "main.py"), "train", *flags]
 
 
-def wait_for_step(run_dir, step):
+def wait_for(has_come):
     deadline = time.monotonic() + 240
-    while time.monotonic() < deadline:
-        state = checkpoint.read_json(checkpoint.scale_dir(run_dir, 0) / "state.json")
-        if state and state["step"] >= step:
-            return
+    while not has_come():
+        assert time.monotonic() < deadline, "training did not come so far"
         time.sleep(0.05)
-    raise AssertionError("training did not come so far")
+
+
+def is_open(run_dir):
+    """What the chief does once the cluster has come together."""
+    return (run_dir / "config.json").exists()
+
+
+def is_between_scales(run_dir):
+    return (run_dir / "scales" / "00" / "state.json").exists()
+
+
+def is_within_a_scale(run_dir):
+    state = checkpoint.read_json(run_dir / "scales" / "01" / "state.json")
+    return state is not None and state["step"] >= 3
 
 
 @pytest.fixture(scope="module")
@@ -239,34 +253,39 @@ def test_a_finished_run_waits_for_no_other_worker(uninterrupted, photograph):
     assert contents(uninterrupted / "run") == before
 
 
-@pytest.mark.parametrize("victim", [0, 1])
-def test_a_killed_worker_ends_in_a_resumed_and_finished_run(
-    uninterrupted, photograph, tmp_path, victim
+@pytest.mark.parametrize("first", [0, 1])
+def test_killed_workers_end_in_a_resumed_and_finished_run(
+    uninterrupted, photograph, tmp_path, first
 ):
     """As under a scheduler, what ends in failure is started again."""
     run_dir, statuses, running = tmp_path / "run", {0: [], 1: []}, {}
     with workers(train_command(photograph, run_dir), tmp_path) as start:
 
         def keep_up(index):
-            while statuses[index][-1:] != [0] and len(statuses[index]) < 5:
+            while statuses[index][-1:] != [0] and len(statuses[index]) < 9:
                 running[index] = start(index)
                 statuses[index].append(running[index].wait(timeout=300))
 
         threads = [threading.Thread(target=keep_up, args=[n]) for n in (0, 1)]
         for thread in threads:
             thread.start()
-        wait_for_step(run_dir, 3)
-        running[victim].send_signal(signal.SIGKILL)
+        victim = first
+        for moment in (is_open, is_between_scales, is_within_a_scale):
+            wait_for(lambda moment=moment: moment(run_dir))
+            running[victim].kill()
+            victim = 1 - victim
         for thread in threads:
             thread.join()
-    assert statuses[victim][0] == -signal.SIGKILL and statuses[victim][-1] == 0
-    survivor = statuses[1 - victim]
-    assert survivor[0] == distribution.WorkerLost.status and survivor[-1] == 0
-    log = (tmp_path / f"{1 - victim}.log").read_text()
-    (lost, *_) = [line for line in log.splitlines() if line.startswith("error: ")]
-    assert "A worker of the cluster does not answer" in lost
-    assert "start every worker that ends again" in lost
-    assert "Traceback" not in log
+    assert statuses[0][-1] == statuses[1][-1] == 0
+    failures = statuses[0][:-1] + statuses[1][:-1]
+    assert failures.count(-signal.SIGKILL) == 3
+    assert set(failures) == {-signal.SIGKILL, distribution.WorkerLost.status}
+    logs = "".join((tmp_path / f"{index}.log").read_text() for index in (0, 1))
+    errors = [line for line in logs.splitlines() if line.startswith("error: ")]
+    for lost in errors:
+        assert "A worker of the cluster does not answer" in lost
+        assert "start every worker that ends again" in lost
+    assert "Traceback" not in logs
     assert_same_run(uninterrupted / "run", run_dir)
 
 
@@ -275,10 +294,10 @@ def test_a_worker_that_is_told_to_stop_stops_the_others(photograph, tmp_path):
     command = train_command(photograph, run_dir) + ["--steps=4000"]
     with workers(command, tmp_path) as start:
         processes = [start(0), start(1)]
-        wait_for_step(run_dir, 3)
+        wait_for(lambda: is_within_a_scale(run_dir))
         processes[1].terminate()
         assert [each.wait(timeout=120) for each in processes] == [130, 130]
-    state = checkpoint.read_state(run_dir, 0)
+    state = checkpoint.read_state(run_dir, 1)
     assert state.step % 5 == 0 and 0 < state.step < 4000
     for index in (0, 1):
         assert "all is saved; go on with" in (tmp_path / f"{index}.log").read_text()
@@ -288,7 +307,8 @@ def test_workers_with_different_settings_are_refused(photograph, tmp_path):
     command = train_command(photograph, tmp_path / "run")
     with workers(command, tmp_path) as start:
         first = start(0)
-        command.append("--seed=5")
+        # They would not even agree on when to agree.
+        command.append("--log_steps=3")
         assert [each.wait(timeout=240) for each in (first, start(1))] == [1, 1]
     assert "different settings or photographs" in (tmp_path / "0.log").read_text()
 

@@ -167,7 +167,7 @@ def test_runs_are_named_by_the_path_below_the_wildcards(
         (
             ["--images=*", "--runs_dir=r", "--strategy=multi_worker"],
             2,
-            "for one photograph on several machines",
+            "for one run on several machines",
         ),
         (["--images=*", "--runs_dir=r", "--width=0"], 2, "--width=0"),
     ],

@@ -1,5 +1,6 @@
 import contextlib
 import csv
+import io
 import json
 import pathlib
 import re
@@ -15,39 +16,29 @@ from helpers import ROOT, contents, run, sentence
 from page_checks import check_page
 
 import main
-from singan_tf import checkpoint, config, images, monitor, studies
+from singan_tf import checkpoint, config, images, monitor, processes, studies
 from singan_tf.errors import UserError
 
 FLAGS = ["--budget=smoke", "--max_size=40", "--steps=1", "--num_samples=2"]
 
 
-class InThisProcess:
-    """What a study starts, without a process: a second in place of ten."""
-
-    def __init__(self, command, path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("a") as log, contextlib.redirect_stderr(log):
-            with contextlib.redirect_stdout(log):
-                self.status = main.main(["main.py", *command[2:]])
-
-    def poll(self):
-        return self.status
-
-    def terminate(self):
-        raise AssertionError("it has ended")
-
-    wait = terminate
-
-
 @pytest.fixture
 def in_this_process(monkeypatch):
+    """Commands without processes, a second in place of ten; the names of theirs."""
     started = []
 
-    def start(command, plan, log_path):
-        started.append(log_path.stem)
-        return InThisProcess(command, log_path)
+    def carry_out(commands, workers, should_stop, beam_flags):
+        errors = {}
+        for folder, command in commands.items():
+            started.append(folder.name)
+            said = io.StringIO()
+            with contextlib.redirect_stderr(said), contextlib.redirect_stdout(said):
+                if main.main(["main.py", *command[2:]]):
+                    last = said.getvalue().splitlines()[-1]
+                    errors[folder] = last.removeprefix("error: ")
+        return errors
 
-    monkeypatch.setattr(studies, "_start", start)
+    monkeypatch.setattr(processes, "carry_out", carry_out)
     return started
 
 
@@ -270,6 +261,11 @@ def test_a_stopped_study_stops_its_runs_and_goes_on(photograph, tmp_path):
         (["--name=padding", "--min_size=99"], 1, "row «zeros»"),
         (["--name=sketch_to_paint", "--min_size=27"], 1, "too few scales"),
         (["--name=residual", "--seed=3"], 1, "other settings"),
+        (
+            ["--name=padding", "--strategy=multi_worker"],
+            2,
+            "for one run on several machines",
+        ),
     ],
 )
 def test_mistakes_are_told_before_anything_is_trained(
