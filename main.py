@@ -30,7 +30,7 @@ from singan_tf import config as config_lib
 from singan_tf.errors import UsageError, UserError
 
 _HERE = pathlib.Path(__file__).resolve().parent
-_DEMO_IMAGE = "hubble_deep_field"
+_DEMO_IMAGE = "rocket"
 _SHEET_SAMPLES = 49
 _SHEET_FRAMES = 11
 
@@ -43,10 +43,10 @@ def train(values: flags.FlagValues) -> None:
 
 
 def demo(values: flags.FlagValues) -> None:
-    """Train on a photograph of the Hubble deep field in a few minutes."""
+    """Train on a photograph of a rocket in a few minutes."""
     recipe = flags.FlagValues()
     _define_train(recipe)
-    recipe([sys.argv[0], f"--flagfile={_HERE / 'configs' / 'small.flags'}"])
+    recipe([sys.argv[0], f"--flagfile={_HERE / 'configs' / 'quick.flags'}"])
     recipe.image = _DEMO_IMAGE
     recipe.run_dir = values.run_dir
     train(recipe)
