@@ -69,8 +69,11 @@ def run(plan: Plan, should_stop: Callable[[], bool] = lambda: False) -> Outcome:
 
     Raises:
         processes.Interrupted: if `should_stop` said so; another call goes on.
-        UserError: if there are no photographs, or Beam is missing or fails.
+        UserError: if there are no photographs, there is no place for runs, or Beam is
+            missing or fails.
     """
+    if plan.runs_dir.exists() and not plan.runs_dir.is_dir():
+        raise UserError(f"--runs_dir={plan.runs_dir} is a file; name a folder.")
     folders = _folders(plan)
     waiting = {
         folder: photograph

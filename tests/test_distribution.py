@@ -253,9 +253,15 @@ def test_a_finished_run_waits_for_no_other_worker(uninterrupted, photograph):
     assert contents(uninterrupted / "run") == before
 
 
-@pytest.mark.parametrize("first", [0, 1])
+@pytest.mark.parametrize(
+    "kills",
+    [
+        ((0, is_open), (1, is_within_a_scale)),
+        ((1, is_between_scales), (0, is_within_a_scale)),
+    ],
+)
 def test_killed_workers_end_in_a_resumed_and_finished_run(
-    uninterrupted, photograph, tmp_path, first
+    uninterrupted, photograph, tmp_path, kills
 ):
     """As under a scheduler, what ends in failure is started again."""
     run_dir, statuses, running = tmp_path / "run", {0: [], 1: []}, {}
@@ -269,16 +275,14 @@ def test_killed_workers_end_in_a_resumed_and_finished_run(
         threads = [threading.Thread(target=keep_up, args=[n]) for n in (0, 1)]
         for thread in threads:
             thread.start()
-        victim = first
-        for moment in (is_open, is_between_scales, is_within_a_scale):
+        for victim, moment in kills:
             wait_for(lambda moment=moment: moment(run_dir))
             running[victim].kill()
-            victim = 1 - victim
         for thread in threads:
             thread.join()
     assert statuses[0][-1] == statuses[1][-1] == 0
     failures = statuses[0][:-1] + statuses[1][:-1]
-    assert failures.count(-signal.SIGKILL) == 3
+    assert failures.count(-signal.SIGKILL) == len(kills)
     assert set(failures) == {-signal.SIGKILL, distribution.WorkerLost.status}
     logs = "".join((tmp_path / f"{index}.log").read_text() for index in (0, 1))
     errors = [line for line in logs.splitlines() if line.startswith("error: ")]

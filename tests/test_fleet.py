@@ -163,6 +163,7 @@ def test_runs_are_named_by_the_path_below_the_wildcards(
     [
         ([], 2, "--images is missing"),
         (["--images=absent/*"], 2, "--runs_dir is missing"),
+        (["--images=absent/*", f"--runs_dir={__file__}"], 1, "is a file; name a"),
         (["--images=absent/*", "--runs_dir=r"], 1, "--images=absent/* finds no file"),
         (
             ["--images=*", "--runs_dir=r", "--strategy=multi_worker"],
