@@ -510,37 +510,41 @@ class Load:
 
     def __init__(self, client, threads=4):
         self._stop = threading.Event()
+        self._seen = [[] for _ in range(threads)]
         self._pool = concurrent.futures.ThreadPoolExecutor(threads)
         self._futures = [
             self._pool.submit(self._call, client, seed) for seed in range(threads)
         ]
 
     def _call(self, client, seed):
-        seen = []
         while not self._stop.is_set():
             version, product = client.multiply(seed)
             assert product == seed * version
-            seen.append(version)
-        return seen
+            self._seen[seed].append(version)
+
+    def reached(self, version):
+        """Whether every client's last answer came from this version."""
+        return all(seen[-1:] == [version] for seen in self._seen)
 
     def stop(self):
         """Versions in the order they answered, by client; raises their errors."""
         self._stop.set()
-        results = [future.result() for future in self._futures]
+        for future in self._futures:
+            future.result()
         self._pool.shutdown()
-        return results
+        return self._seen
 
 
 def test_new_versions_are_swapped_in_under_load(base_path, toys):
     with serving(base_path) as client:
         load = Load(client)
+        eventually(lambda: load.reached(1))
         (base_path / "notes").mkdir()
         copy_slowly(toys / "2", base_path / "2", seconds=0.1)
-        eventually(lambda: client.multiply(1)[0] == 2)
+        eventually(lambda: load.reached(2))
         shutil.copytree(toys / "3", base_path / "copying")
         (base_path / "copying").rename(base_path / "3")
-        eventually(lambda: client.multiply(1)[0] == 3)
-        time.sleep(0.3)
+        eventually(lambda: load.reached(3))
         for seen in load.stop():
             # Never back.
             assert seen == sorted(seen)
