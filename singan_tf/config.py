@@ -98,16 +98,16 @@ class LayoutConfig(_Section):
     )
     layout_shift: float = _setting(
         0.0,
-        "How far the coarsest scale of patches moves the photograph's content: the "
-        "standard deviation, as a share of the longer side; 0 finds the one that gives "
-        "--layout_diversity.",
+        "How far the coarsest scale of patches moves the photograph's content, at "
+        "least: the standard deviation, as a share of the longer side.",
         0,
         1,
     )
     layout_diversity: float = _setting(
         0.5,
-        "How much layouts of patches are to differ: the standard deviation of a pixel "
-        "over them, as a share of the photograph's own.",
+        "How much layouts of patches are to differ, at least: the standard deviation "
+        "of a pixel over them, as a share of the photograph's own. The shift for it is "
+        "found; 0 takes --layout_shift.",
         0,
         1,
     )

@@ -222,10 +222,12 @@ def _set_layout_shift(stage: stages.PatchStage, config: Config) -> None:
 
     Layouts differ the more the further content moves, so bisection finds the amplitude
     of the diversity that is asked for. What differs at the coarsest scale does above.
+    The least shift is for small things on an even ground, such as cows on a meadow: all
+    pixels of theirs differ before anyone sees that they moved.
     """
     layout = config.layout
-    if layout.layout_shift or not layout.layout_diversity:
-        stage.noise_amplitude.assign(layout.layout_shift)
+    stage.noise_amplitude.assign(layout.layout_shift)
+    if not layout.layout_diversity:
         return
     photograph = stage.real.numpy()
     height, width = photograph.shape[1:3]
@@ -244,7 +246,7 @@ def _set_layout_shift(stage: stages.PatchStage, config: Config) -> None:
             high = amplitude
         else:
             low = amplitude
-    stage.noise_amplitude.assign(high)
+    stage.noise_amplitude.assign(max(high, layout.layout_shift))
 
 
 def train_scale(

@@ -530,6 +530,20 @@ def test_layouts_of_patches_differ_as_much_as_is_asked_for(asked, tmp_path):
     assert amplitude == made.stages[0].noise_amplitude.numpy() > 0
 
 
+def test_layouts_move_as_far_as_either_setting_asks(photograph, tmp_path):
+    def shift(least, diversity):
+        folder = tmp_path / f"{least}_{diversity}"
+        settings = {"layout_shift": least, "layout_diversity": diversity}
+        made = train(photograph, folder, patch_scales=1, **settings)
+        return made.stages[0].noise_amplitude.numpy()
+
+    found = shift(0.0, 0.3)
+    assert 0.01 < found < 0.4
+    assert shift(0.01, 0.3) == found
+    for diversity in (0.0, 0.3):
+        assert shift(0.4, diversity) == np.float32(0.4)
+
+
 def test_layouts_of_one_colour_need_no_noise(tmp_path):
     image = np.full([1, 40, 40, 3], 0.25, np.float32)
     made = train(image, tmp_path, patch_scales=2)
