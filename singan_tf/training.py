@@ -218,7 +218,7 @@ def make_patch_scale(run: Run, singan: SinGAN, scale: int, real: tf.Tensor) -> N
 
 
 def _set_layout_shift(stage: stages.PatchStage, config: Config) -> None:
-    """Gives the coarsest stage of patches its noise amplitude.
+    """Raises the coarsest patch stage's noise amplitude from --layout_shift.
 
     Layouts differ the more the further content moves, so bisection finds the amplitude
     of the diversity that is asked for. What differs at the coarsest scale does above.
@@ -226,7 +226,6 @@ def _set_layout_shift(stage: stages.PatchStage, config: Config) -> None:
     pixels of theirs differ before anyone sees that they moved.
     """
     layout = config.layout
-    stage.noise_amplitude.assign(layout.layout_shift)
     if not layout.layout_diversity:
         return
     photograph = stage.real.numpy()
