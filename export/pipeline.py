@@ -15,6 +15,8 @@ import numpy as np
 import tensorflow as tf
 from tensorflow.core.protobuf import saved_model_pb2
 
+from singan_tf.files import plain_path
+
 _PB = "saved_model.pb"
 
 _loaded = {}
@@ -72,7 +74,8 @@ class Pipeline:
         self.signature = self._known(signature)
         with _loading:
             if self.path not in _loaded:
-                _loaded[self.path] = tf.saved_model.load(self.path)
+                with plain_path(self.path) as plain:
+                    _loaded[self.path] = tf.saved_model.load(plain)
         self.model = _loaded[self.path]
 
     def __reduce__(self):

@@ -18,7 +18,7 @@ import numpy as np
 import tensorflow as tf
 
 from export import signatures, verify
-from singan_tf import checkpoint
+from singan_tf import checkpoint, files
 from singan_tf.errors import UserError
 from singan_tf.singan import SinGAN
 
@@ -63,7 +63,7 @@ def export(
         )
     base = run_dir / "saved_model"
     try:
-        base.mkdir(exist_ok=True)
+        files.make_folder(base)
         with open(base / ".lock", "w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             return _export_locked(base, singan, run_dir.resolve().name, version, limits)
@@ -84,14 +84,17 @@ def _export_locked(base, singan, name: str, version, limits) -> pathlib.Path:
             f"--version={version} is already in {base}; choose a number that is not, "
             f"or leave it out for {there[-1] + 1}."
         )
-    # What a killed export left behind goes, too.
-    temporary = base / f".{version}.tmp"
-    shutil.rmtree(temporary, ignore_errors=True)
-    try:
-        _write(temporary, singan, name, limits)
-        temporary.rename(folder)
-    finally:
+    with files.plain_path(base) as plain:
+        # What a killed export left behind goes, too.
+        temporary = pathlib.Path(plain, f".{version}.tmp")
         shutil.rmtree(temporary, ignore_errors=True)
+        try:
+            _write(temporary, singan, name, limits)
+            files.sync_tree(temporary)
+            temporary.rename(folder)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+    files.sync(base)
     return folder
 
 

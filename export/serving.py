@@ -20,7 +20,7 @@ from collections.abc import Iterator
 from typing import NamedTuple, Optional
 
 from singan_tf.errors import UsageError, UserError
-from singan_tf.files import write_text
+from singan_tf.files import is_plain, write_text
 
 logger = logging.getLogger(__name__)
 
@@ -109,11 +109,18 @@ def serve(options: Options) -> None:
         )
     files = write_files(options, name, base_path)
     print(f"Wrote {files.models.parent}")
+    plain = is_plain(base_path)
+    if not plain:
+        logger.info(
+            "TensorFlow Serving cannot load from %s: it takes brackets, backslashes "
+            "and wildcards in a path for a pattern. Rename the folder for it.",
+            base_path,
+        )
     print(f"With Docker:\n{docker_line(options, base_path, files)}")
     print(BATCHING_NOTE.format(path=shlex.quote(str(files.batching))), flush=True)
     if options.write_only:
         return
-    binary = shutil.which(BINARY)
+    binary = shutil.which(BINARY) if plain else None
     if binary and options.host == BINARY_HOST:
         ports = [f"--port={options.port}", f"--rest_api_port={REST_PORT}"]
         command = [binary, *ports, *_server_flags(files)]
@@ -312,8 +319,9 @@ def _max_batch(base_path: pathlib.Path) -> int:
     versions = [int(path.name) for path in base_path.iterdir() if path.name.isdecimal()]
     path = base_path / str(max(versions)) / "signatures.json"
     try:
-        return json.loads(path.read_text(encoding="utf-8"))["limits"]["max_batch"]
-    except (OSError, ValueError, LookupError):
+        known = json.loads(path.read_text(encoding="utf-8"))
+        return int(known["limits"]["max_batch"])
+    except (OSError, ValueError, LookupError, TypeError):
         return _BATCH
 
 

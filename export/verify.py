@@ -15,6 +15,7 @@ import os
 import pathlib
 import subprocess
 import sys
+import tempfile
 
 import numpy as np
 
@@ -75,11 +76,24 @@ def check(folder: pathlib.Path) -> None:
             raise Failed(f"{folder} is not a whole export: {name} is missing.")
     signatures, requests = _read_description(folder)
     meta_graph = read_meta_graph(folder)
-    _say(_check_signatures(signatures, meta_graph))
+    try:
+        _say(_check_signatures(signatures, meta_graph))
+    except (LookupError, TypeError, AttributeError) as error:
+        raise Failed(
+            f"{folder} is damaged: signatures.json describes no signatures "
+            f"({type(error).__name__}: {error})."
+        ) from None
     _say(check_operations(meta_graph))
-    _say(_check_warmup(folder, signatures, requests))
-    _say(_check_v1_session(folder, requests))
-    _say(_check_c_api(folder, requests, _tensor_names(meta_graph)))
+    with tempfile.TemporaryDirectory() as place:
+        # TensorFlow takes brackets and backslashes in a path for a pattern.
+        link = pathlib.Path(place, "export")
+        link.symlink_to(folder.absolute(), target_is_directory=True)
+        try:
+            _say(_check_warmup(link, signatures, requests))
+            _say(_check_v1_session(link, requests))
+            _say(_check_c_api(link, requests, _tensor_names(meta_graph)))
+        except Failed as error:
+            raise Failed(str(error).replace(str(link), str(folder))) from None
 
 
 class CSession:
@@ -254,7 +268,9 @@ def _load_library() -> ctypes.CDLL:
 def _read_description(folder: pathlib.Path) -> tuple[dict, list]:
     """The signatures by name, and (signature, inputs, outputs) of each request."""
     try:
-        signatures = json.loads((folder / "signatures.json").read_text())["signatures"]
+        signatures = json.loads(
+            (folder / "signatures.json").read_text(encoding="utf-8")
+        )["signatures"]
         requests = read_golden(folder)
     except (OSError, ValueError, KeyError, TypeError, EOFError) as error:
         raise Failed(

@@ -25,6 +25,8 @@ from tensorflow_serving.apis import (
     prediction_log_pb2,
 )
 
+from singan_tf.files import plain_path
+
 logger = logging.getLogger(__name__)
 
 State = get_model_status_pb2.ModelVersionStatus.State
@@ -79,9 +81,10 @@ class Servable:
         # Allowed any number of threads, it uses every core.
         self._session = tf.compat.v1.Session(graph=graph)
         try:
-            meta = tf.compat.v1.saved_model.load(
-                self._session, [tf.saved_model.SERVING], str(path)
-            )
+            with plain_path(path) as plain:
+                meta = tf.compat.v1.saved_model.load(
+                    self._session, [tf.saved_model.SERVING], plain
+                )
             # Without them the loader goes on, with variables that have no value.
             if (
                 meta.HasField("saver_def")
@@ -90,7 +93,8 @@ class Servable:
                 raise FileNotFoundError(f"{path / 'variables'} is not complete.")
             graph.finalize()
             self.signatures = meta.signature_def
-            self._warm_up(path / _WARM_UP)
+            with plain_path(path) as plain:
+                self._warm_up(pathlib.Path(plain, _WARM_UP))
         except BaseException:
             self._session.close()
             raise

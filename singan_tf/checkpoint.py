@@ -1,15 +1,20 @@
 """The run folder: what a run leaves on disk, and how it is found again.
 
-Every file is written whole, under a temporary name that is then changed, so a
-process killed at any moment leaves a folder that the same command continues. The
-truth about a scale is its state.json, written last: the step it has reached, the
-checkpoint that holds it, and whether the scale is finished.
+Every file is written whole and synced, under a temporary name that is then changed, so
+a process killed at any moment, or a power cut, leaves a folder that the same command
+continues. The truth about a scale is its state.json, written last: the step it has
+reached, the checkpoint that holds it, and whether the scale is finished. The checkpoint
+before that one stays until the next, for the case that a file is damaged all the same.
 """
 
+import contextlib
 import csv
+import errno
 import fcntl
 import io
 import json
+import logging
+import os
 import pathlib
 import re
 import shutil
@@ -26,6 +31,8 @@ from singan_tf.errors import UserError
 from singan_tf.pyramid import Scales, plan_scales
 from singan_tf.singan import SinGAN
 
+logger = logging.getLogger(__name__)
+
 # The contact sheet of samples, the last file that a run writes.
 SAMPLES_NAME = "samples.png"
 
@@ -36,6 +43,25 @@ LOSS_COLUMNS = (
     "adversarial",
     "reconstruction",
 )
+
+# Photographs have fewer pixels, and TensorFlow counts no further.
+_MOST_SIDE = 2**31
+_COPY = "bring back a copy of it; nothing else has to go"
+_SUFFIXES = (".index", ".data-00000-of-00001")
+_CHECKPOINT = re.compile(r"step-(\d{6,})(-finished)?\.index")
+
+
+class Damaged(UserError):
+    """A file of a run that is not as it was written: too short, or other bytes.
+
+    Attributes:
+        what: Which one and how, without a full stop.
+    """
+
+    def __init__(self, what: str, way_out: str):
+        """Makes one sentence of both."""
+        super().__init__(f"{what}; {way_out}.")
+        self.what = what
 
 
 class Photograph(NamedTuple):
@@ -71,6 +97,20 @@ class ScaleState(NamedTuple):
     def at(cls, step: int, finished: bool) -> "ScaleState":
         """A state as `save` leaves it."""
         return cls(step, finished, f"step-{step:06d}" + "-finished" * finished)
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> "ScaleState":
+        """A state from what state.json holds.
+
+        Raises:
+            TypeError: if that is no state, or one that `save` does not leave.
+        """
+        state = cls(**data)
+        if type(state.step) is not int or type(state.finished) is not bool:
+            raise TypeError("a step must be a whole number and finished true or false")
+        if state.step < 0 or state != cls.at(state.step, state.finished):
+            raise TypeError(f"no checkpoint of step {state.step} has its name")
+        return state
 
 
 def open_run(
@@ -156,8 +196,17 @@ def _clear(run_dir: pathlib.Path) -> None:
     """Deletes a run, config.json last: a run cut short here is still known as one."""
     kept = {".lock", "config.json"}
     for entry in [e for e in run_dir.iterdir() if e.name not in kept]:
-        shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
+        _delete(entry)
+    files.sync(run_dir)
     (run_dir / "config.json").unlink(missing_ok=True)
+
+
+def _delete(path: pathlib.Path) -> None:
+    """Deletes a file, a link or a folder with all that is in it."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink()
 
 
 def read_run(run_dir: pathlib.Path) -> tuple[Config, Photograph]:
@@ -172,11 +221,19 @@ def read_run(run_dir: pathlib.Path) -> tuple[Config, Photograph]:
             f"There is no run in --run_dir={run_dir} (no config.json); train one first."
         )
     try:
-        return config_lib.from_json(data["config"]), Photograph(**data["image"])
+        photograph = Photograph(**data["image"])
+        sides = (photograph.height, photograph.width)
+        texts = (photograph.name, photograph.sha256)
+        if not all(type(side) is int and 0 < side < _MOST_SIDE for side in sides):
+            raise TypeError("the sides of its image are no numbers of pixels")
+        if not all(isinstance(text, str) for text in texts):
+            raise TypeError("the name or the checksum of its image is no text")
+        return config_lib.from_json(data["config"]), photograph
     except (KeyError, TypeError, UserError) as error:
         raise UserError(
             f"{run_dir / 'config.json'} is damaged or from another version of the "
-            f"program ({error}); train again with another --run_dir."
+            f"program ({error}); bring back a copy of it, or train with another "
+            "--run_dir."
         ) from None
 
 
@@ -186,27 +243,73 @@ def scale_dir(run_dir: pathlib.Path, scale: int) -> pathlib.Path:
 
 
 def read_state(run_dir: pathlib.Path, scale: int) -> Optional[ScaleState]:
-    """How far a scale has come; None before its first checkpoint.
+    """How far a scale has come, by its state.json; None before its first checkpoint.
 
     Raises:
-        UserError: if the scale's state is damaged.
+        Damaged: if the state is damaged, or a file of its checkpoint is not there.
     """
     folder = scale_dir(run_dir, scale)
-    data = read_json(folder / "state.json")
-    if data is None:
-        return None
     try:
-        state = ScaleState(**data)
-    except TypeError:
-        raise _damaged(folder, "its state.json is not one of this program") from None
-    if not (folder / f"{state.checkpoint}.index").exists():
-        raise _damaged(folder, f"its checkpoint {state.checkpoint} is missing")
+        data = read_json(folder / "state.json")
+        state = None if data is None else ScaleState.from_json(data)
+    except (Damaged, TypeError) as error:
+        reason = getattr(error, "what", f"its state.json is of no scale ({error})")
+        raise _damaged(folder, reason) from None
+    if state is not None:
+        _require_files(folder, state)
     return state
 
 
+def sound_state(run_dir: pathlib.Path, scale: int) -> Optional[ScaleState]:
+    """The state to go on from; None before a scale's first checkpoint.
+
+    It is that of state.json, unless that or its checkpoint is damaged and an older
+    checkpoint is whole: then it is the older one's, which is told, and noted in
+    state.json.
+
+    Raises:
+        Damaged: if no checkpoint is whole.
+        UserError: if one cannot be read for another reason.
+    """
+    folder = scale_dir(run_dir, scale)
+    try:
+        state = read_state(run_dir, scale)
+        if state is not None:
+            _require_whole(folder, state)
+        return state
+    except Damaged as error:
+        older = _sound_checkpoint(folder)
+        if older is None:
+            raise Damaged(
+                error.what,
+                f"move {folder} away and give the same command again: this scale is "
+                "trained anew then, and no other",
+            ) from None
+        damage = error.what
+    logger.warning("%s; going on from the checkpoint of step %d.", damage, older.step)
+    write_json(folder / "state.json", older._asdict())
+    return older
+
+
 def is_finished(run_dir: pathlib.Path, num_scales: int) -> bool:
-    """Whether every scale is, and the contact sheet that ends a run is there."""
-    states = (read_state(run_dir, scale) for scale in range(num_scales))
+    """Whether every scale is, and whole, and the sheet that ends a run is there.
+
+    Raises:
+        UserError: if a checkpoint cannot be read for a reason other than damage.
+    """
+    try:
+        states = [read_state(run_dir, scale) for scale in range(num_scales)]
+        if not has_ended(run_dir, states):
+            return False
+        for scale, state in enumerate(states):
+            _require_whole(scale_dir(run_dir, scale), state)
+    except Damaged:
+        return False
+    return True
+
+
+def has_ended(run_dir: pathlib.Path, states: list[Optional[ScaleState]]) -> bool:
+    """Whether a run says so of itself: quick, as no checkpoint is read."""
     scales_finished = all(state is not None and state.finished for state in states)
     return scales_finished and (run_dir / SAMPLES_NAME).exists()
 
@@ -220,6 +323,9 @@ def save(
 ) -> None:
     """Stores the training state of a scale.
 
+    Everything is on the disk before state.json names it. The checkpoint that
+    state.json named until then stays as well; those before it go.
+
     Args:
         run_dir: The run.
         scale: The scale.
@@ -231,22 +337,33 @@ def save(
         UserError: if the folder cannot be written; the last state stays valid.
     """
     folder = scale_dir(run_dir, scale)
-    folder.mkdir(parents=True, exist_ok=True)
     _write_losses(folder / "losses.csv", losses)
+    before = None
+    # What else could be damaged by now must not keep this from being stored.
+    with contextlib.suppress(Damaged):
+        before = read_state(run_dir, scale)
     state = ScaleState.at(len(losses), finished)
-    name = state.checkpoint
     try:
-        tf.train.Checkpoint(**objects).write(str(folder / name))
-    except tf.errors.OpError as error:
-        reason = "no space left" if "No space left" in error.message else error.message
+        with files.plain_path(folder) as plain:
+            tf.train.Checkpoint(**objects).write(f"{plain}/{state.checkpoint}")
+        for suffix in _SUFFIXES:
+            files.sync(folder / f"{state.checkpoint}{suffix}")
+        files.sync(folder)
+    except (OSError, tf.errors.OpError) as error:
         raise UserError(
-            f"{folder} cannot be written ({reason}); free some space and run the same "
-            "command again: it goes on from the last checkpoint."
+            f"{folder} cannot be written ({_reason(error)}); mend that and run the "
+            "same command again: it goes on from the last checkpoint."
         ) from None
-    write_json(folder / "state.json", state._asdict())
+    kept = {
+        f"{each.checkpoint}{suffix}"
+        for each in (state, before or state)
+        for suffix in _SUFFIXES
+    }
+    # Before state.json is written, or a process killed after it would leave them.
     for entry in folder.glob("step-*"):
-        if not re.fullmatch(re.escape(name) + r"\.(index|data-.*)", entry.name):
-            shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
+        if entry.name not in kept:
+            _delete(entry)
+    write_json(folder / "state.json", state._asdict())
 
 
 def restore(
@@ -255,33 +372,100 @@ def restore(
     """Gives objects the values that `save` stored, or some of them.
 
     Raises:
-        UserError: if the checkpoint is damaged or does not hold the objects.
+        Damaged: if the checkpoint is damaged.
+        UserError: if it does not hold the objects, or cannot be read.
     """
     folder = scale_dir(run_dir, scale)
+    _require_whole(folder, state)
     try:
-        status = tf.train.Checkpoint(**objects).read(str(folder / state.checkpoint))
+        with files.plain_path(folder) as plain:
+            prefix = f"{plain}/{state.checkpoint}"
+            status = tf.train.Checkpoint(**objects).read(prefix)
         status.assert_existing_objects_matched().expect_partial()
-    except (tf.errors.OpError, AssertionError, IndexError, ValueError) as error:
-        reason = str(error).splitlines()[0]
-        raise _damaged(folder, f"{state.checkpoint} cannot be read: {reason}") from None
+    except (OSError, tf.errors.OpError) as error:
+        raise _unreadable(folder, state, error) from None
+    except (AssertionError, ValueError) as error:
+        raise UserError(
+            f"{folder / state.checkpoint} is whole but not of the networks that "
+            f"{run_dir / 'config.json'} describes ({_reason(error)}); bring back the "
+            "config.json that it was trained with, or the version of the program."
+        ) from None
+
+
+def _require_whole(folder: pathlib.Path, state: ScaleState) -> None:
+    """Reads all of a checkpoint.
+
+    Raises:
+        Damaged: if something is missing from it, or a checksum is wrong.
+        UserError: if it cannot be read for another reason.
+    """
+    _require_files(folder, state)
+    try:
+        # TensorFlow's errors do not tell one reason from another; the system's do.
+        for suffix in _SUFFIXES:
+            (folder / f"{state.checkpoint}{suffix}").open("rb").close()
+        with files.plain_path(folder) as plain:
+            reader = tf.train.load_checkpoint(f"{plain}/{state.checkpoint}")
+            for name in reader.get_variable_to_shape_map():
+                reader.get_tensor(name)
+    except (OSError, tf.errors.ResourceExhaustedError) as error:
+        raise _unreadable(folder, state, error) from None
+    # A file that ends too early is an IndexError.
+    except (tf.errors.OpError, IndexError) as error:
+        if _system_reason(error):
+            raise _unreadable(folder, state, error) from None
+        reason = f"{state.checkpoint} is not as it was written ({_reason(error)})"
+        raise _damaged(folder, reason) from None
+
+
+def _require_files(folder: pathlib.Path, state: ScaleState) -> None:
+    """Looks whether a checkpoint has its files, whatever is in them.
+
+    Raises:
+        Damaged: if one is missing. A link counts as there, wherever it leads: its
+            disk may not be mounted.
+    """
+    for suffix in _SUFFIXES:
+        name = f"{state.checkpoint}{suffix}"
+        if not os.path.lexists(folder / name):
+            raise _damaged(folder, f"{name} is missing")
+
+
+def _sound_checkpoint(folder: pathlib.Path) -> Optional[ScaleState]:
+    """The state of the newest checkpoint in a folder that is whole, if there is one."""
+    found = []
+    for entry in folder.iterdir():
+        match = _CHECKPOINT.fullmatch(entry.name)
+        if match:
+            found.append(ScaleState.at(int(match[1]), bool(match[2])))
+    for state in sorted(found, reverse=True):
+        try:
+            _require_whole(folder, state)
+            return state
+        except Damaged:
+            continue
+    return None
 
 
 def read_losses(run_dir: pathlib.Path, scale: int, state: ScaleState) -> np.ndarray:
     """The losses of the steps that `state` covers, float32 [steps, columns].
 
-    Raises:
-        UserError: if the file is damaged.
+    They are only shown: where the file lacks steps or is damaged, which is told, they
+    are NaN.
     """
     path = scale_dir(run_dir, scale) / "losses.csv"
+    losses = np.full([state.step, len(LOSS_COLUMNS)], np.nan, np.float32)
     try:
-        with open(path, newline="") as file:
+        with open(path, newline="", encoding="utf-8") as file:
             rows = [row[1:] for row in csv.reader(file)][1:]
-        losses = np.array(rows[: state.step], np.float32)
-        losses = losses.reshape(-1, len(LOSS_COLUMNS))
-    except (OSError, ValueError) as error:
-        raise _damaged(path.parent, f"losses.csv cannot be read: {error}") from None
-    if len(losses) != state.step:
-        raise _damaged(path.parent, f"losses.csv has {len(losses)} steps")
+        found = np.array(rows[: state.step], np.float32)
+        found = found.reshape(-1, len(LOSS_COLUMNS))
+    except (OSError, ValueError, csv.Error) as error:
+        logger.warning("%s cannot be read (%s); what it showed is lost.", path, error)
+        return losses
+    if len(found) < state.step:
+        logger.warning("%s has %d of %d steps.", path, len(found), state.step)
+    losses[: len(found)] = found
     return losses
 
 
@@ -353,21 +537,49 @@ def read_json(path: pathlib.Path) -> Optional[dict[str, Any]]:
     """The contents of a JSON file; None if there is no such file.
 
     Raises:
-        UserError: if it is damaged.
+        Damaged: if it is not one JSON object.
+        UserError: if it cannot be read.
     """
     try:
-        data = json.loads(path.read_text())
+        data = json.loads(path.read_text(encoding="utf-8"))
     except (FileNotFoundError, NotADirectoryError):
         return None
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path} is damaged ({error}).") from None
+    except OSError as error:
+        raise UserError(f"{path} cannot be read ({error.strerror or error}).") from None
+    # Brackets in brackets, thousands deep, are no object of ours either.
+    except (ValueError, RecursionError) as error:
+        raise Damaged(f"{path} is damaged ({error})", _COPY) from None
     if not isinstance(data, dict):
-        raise UserError(f"{path} is damaged (not a JSON object).")
+        raise Damaged(f"{path} is damaged (not a JSON object)", _COPY)
     return data
 
 
-def _damaged(folder: pathlib.Path, reason: str) -> UserError:
-    return UserError(
-        f"{folder} is damaged: {reason}; delete {folder} and the finer scales to "
-        "train them again."
+def _damaged(folder: pathlib.Path, reason: str) -> Damaged:
+    return Damaged(
+        f"{folder} is damaged: {reason}",
+        "give the run's train command again, which goes on from the checkpoint before "
+        "that one, or says what is left to do",
     )
+
+
+def _unreadable(folder: pathlib.Path, state: ScaleState, error: Exception) -> UserError:
+    path = pathlib.Path(getattr(error, "filename", None) or folder / state.checkpoint)
+    link = f", a link to {os.readlink(path)}," if path.is_symlink() else ""
+    return UserError(
+        f"{path}{link} cannot be read ({_reason(error)}); nothing of it is known to be "
+        "damaged: mend that and try again."
+    )
+
+
+def _reason(error: Exception) -> str:
+    """What an error says, in one line and without the names of a graph's nodes."""
+    text = re.sub(r"\{\{.*?\}\}|\[Op:\w+\]", "", getattr(error, "message", str(error)))
+    lines = text.strip().splitlines() or [type(error).__name__]
+    return getattr(error, "strerror", None) or _system_reason(error) or lines[0].strip()
+
+
+def _system_reason(error: Exception) -> str:
+    """The operating system's reason in an error of TensorFlow's; empty if none."""
+    text = str(error)
+    known = (os.strerror(number) for number in errno.errorcode)
+    return next((reason for reason in known if f"; {reason}" in text), "")

@@ -43,7 +43,11 @@ def _check(field: dataclasses.Field, value: Any) -> None:
     choices = field.metadata["choices"]
     if choices and value not in choices:
         raise UsageError(f"--{field.name}={value} must be one of {', '.join(choices)}.")
-    if field.type is float and not math.isfinite(value):
+    try:
+        finite = math.isfinite(value) if field.type in (int, float) else True
+    except OverflowError:  # A whole number that no float holds.
+        finite = False
+    if not finite:
         raise UsageError(f"--{field.name}={value} must be finite.")
     low, high = field.metadata["low"], field.metadata["high"]
     if (low is not None and value < low) or (high is not None and value > high):

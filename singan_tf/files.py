@@ -1,19 +1,33 @@
-"""Files written whole: under a temporary name, then renamed; or not at all."""
+"""Files written whole and kept: written under a temporary name, synced, renamed.
+
+A process killed at any moment leaves the old file or the new one. So does a power cut:
+what a file system has not been asked to sync, it may lose or leave empty, whatever the
+order in which it was written.
+"""
 
 import contextlib
+import errno
 import os
 import pathlib
+import tempfile
 from collections.abc import Iterator
+from typing import Union
 
 from singan_tf.errors import UserError
 
+# What TensorFlow takes for a pattern where it reads a path, and not where it writes.
+_PATTERN = frozenset("[]*?\\")
+
 
 @contextlib.contextmanager
-def replacing(path: pathlib.Path) -> Iterator[pathlib.Path]:
+def replacing(path: pathlib.Path, durable: bool = True) -> Iterator[pathlib.Path]:
     """Gives a temporary path, whose file takes the place of `path` at the end.
 
     Args:
-        path: Missing folders are made.
+        path: The file; missing folders are made.
+        durable: Whether the file is on the disk before this returns. Without it, a
+            power cut may lose or damage the file: for what is written many times a
+            minute and is only shown.
 
     Raises:
         UserError: if it cannot be written; what was there before stays.
@@ -22,9 +36,13 @@ def replacing(path: pathlib.Path) -> Iterator[pathlib.Path]:
     # killed process left under this name, the next one replaces.
     temporary = path.with_name(f".{path.name}.tmp")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(path.parent)
         yield temporary
+        if durable:
+            sync(temporary)
         os.replace(temporary, path)
+        if durable:
+            sync(path.parent)
     except OSError as error:
         raise UserError(
             f"{path} cannot be written ({error.strerror or error}); choose another "
@@ -36,19 +54,98 @@ def replacing(path: pathlib.Path) -> Iterator[pathlib.Path]:
             temporary.unlink()
 
 
-def write_text(path: pathlib.Path, text: str, mode: int = 0o666) -> None:
+def write_text(
+    path: pathlib.Path, text: str, mode: int = 0o666, durable: bool = True
+) -> None:
     """Writes a text file, as `replacing` does.
 
     Args:
-        path: Missing folders are made.
-        text: Written as UTF-8.
+        path: The file; missing folders are made.
+        text: What it is to hold, written as UTF-8.
         mode: The file's permissions, less the process's mask, from its first byte on.
+        durable: As for `replacing`.
 
     Raises:
         UserError: if it cannot be written.
     """
-    with replacing(path) as temporary:
+    with replacing(path, durable) as temporary:
         # One that a killed process left has its own permissions.
         temporary.unlink(missing_ok=True)
         temporary.touch(mode)
         temporary.write_text(text, encoding="utf-8")
+
+
+def make_folder(path: pathlib.Path) -> None:
+    """Makes a folder and those above it where they are missing, on the disk.
+
+    Raises:
+        OSError: if it cannot be made.
+    """
+    missing = []
+    for folder in (path, *path.parents):
+        if folder.exists():
+            break
+        missing.append(folder)
+    path.mkdir(parents=True, exist_ok=True)
+    for folder in missing:
+        sync(folder.parent)
+
+
+def sync(path: pathlib.Path) -> None:
+    """Waits until a file's contents, or a folder's list of names, are on the disk.
+
+    Raises:
+        OSError: if they cannot be written there.
+    """
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    except OSError as error:
+        # Some network file systems sync folders by themselves and refuse to be asked.
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):
+            raise
+    finally:
+        os.close(handle)
+
+
+def sync_tree(folder: pathlib.Path) -> None:
+    """Syncs a folder with all that is in it, what is within before what holds it.
+
+    Raises:
+        OSError: if something cannot be written.
+    """
+    for path, _, names in os.walk(folder, topdown=False):
+        for name in names:
+            sync(pathlib.Path(path, name))
+        sync(pathlib.Path(path))
+
+
+def is_plain(path: Union[str, os.PathLike[str]]) -> bool:
+    """Whether TensorFlow reads a path as it stands; see `plain_path`."""
+    try:
+        text = os.fspath(path).encode("utf-8").decode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return _PATTERN.isdisjoint(text)
+
+
+@contextlib.contextmanager
+def plain_path(folder: Union[str, os.PathLike[str]]) -> Iterator[str]:
+    """A path by which TensorFlow finds a folder, whatever its name is.
+
+    TensorFlow writes to a path as it stands but reads it as a pattern, in which
+    brackets and backslashes mean something else, and takes no path that is not UTF-8.
+
+    Args:
+        folder: An existing folder, or one anywhere that TensorFlow can read.
+
+    Yields:
+        The same path, or that of a symbolic link to it, which ends with the context.
+    """
+    if is_plain(folder):
+        yield os.fspath(folder)
+        return
+    with tempfile.TemporaryDirectory() as place:
+        link = pathlib.Path(place, "folder")
+        link.symlink_to(pathlib.Path(folder).absolute(), target_is_directory=True)
+        yield str(link)

@@ -5,6 +5,7 @@ TensorBoard scalars and images in the run folder in both cases. Now and then a s
 is measured; scales/NN/metrics.csv keeps what was found, and timings.csv the pace.
 """
 
+import contextlib
 import csv
 import datetime
 import io
@@ -96,7 +97,11 @@ class Monitor:
         self._log_steps = config.runtime.log_steps
         self._sizes = sizes
         self._costs = [_step_cost(config, n, size) for n, size in enumerate(sizes)]
-        self._writer = tf.summary.create_file_writer(str(run_dir / "events"))
+        self._open = contextlib.ExitStack()
+        events = run_dir / "events"
+        files.make_folder(events)
+        plain = self._open.enter_context(files.plain_path(events))
+        self._writer = tf.summary.create_file_writer(plain)
         self._bar = None
         self._started = 0.0
         self._first_step = 0
@@ -204,6 +209,7 @@ class Monitor:
         """Writes what is buffered; call it however the run ends."""
         self._close_bar()
         self._writer.close()
+        self._open.close()
 
     @property
     def _metric(self) -> str:
@@ -230,7 +236,9 @@ class Monitor:
         )
         self._timed_at, self._timed_step = now, done
         rows = ((t.step, t.steps, *(f"{x:.9g}" for x in t[2:])) for t in self._timings)
-        _write_table(_timings_path(self._run_dir, scale), Timing._fields, rows)
+        # To wait for the disk every few steps would slow training down.
+        path, durable = _timings_path(self._run_dir, scale), done == self._steps
+        _write_table(path, Timing._fields, rows, durable)
 
     def _distance(self, sample: np.ndarray, real: np.ndarray) -> Optional[float]:
         if not np.isfinite(sample).all():
@@ -260,7 +268,7 @@ def share_done(run_dir: pathlib.Path) -> float:
     except UserError:
         # It has not begun, or its own process tells what is wrong.
         return 0.0
-    if checkpoint.is_finished(run_dir, len(sizes)):
+    if checkpoint.has_ended(run_dir, states):
         return 1.0
     costs = [_step_cost(config, n, size) for n, size in enumerate(sizes)]
     done = sum(cost * state.step for cost, state in zip(costs, states) if state)
@@ -284,7 +292,7 @@ class Silent:
 def read_timings(run_dir: pathlib.Path, scale: int) -> list[Timing]:
     """The pace of a scale; empty if it was not kept."""
     try:
-        text = _timings_path(run_dir, scale).read_text()
+        text = _timings_path(run_dir, scale).read_text(encoding="utf-8")
         rows = list(csv.reader(text.splitlines()))
         if rows[:1] != [list(Timing._fields)]:
             return []
@@ -297,7 +305,8 @@ def read_timings(run_dir: pathlib.Path, scale: int) -> list[Timing]:
 def read_metric(run_dir: pathlib.Path, scale: int) -> Optional[Metric]:
     """What was measured while a scale trained; None if that was not kept."""
     try:
-        rows = list(csv.reader(_metrics_path(run_dir, scale).read_text().splitlines()))
+        text = _metrics_path(run_dir, scale).read_text(encoding="utf-8")
+        rows = list(csv.reader(text.splitlines()))
         step, name = rows[0]
         points = [(int(done), float(value)) for done, value in rows[1:]]
     except (OSError, ValueError, IndexError):
@@ -314,12 +323,12 @@ def _timings_path(run_dir: pathlib.Path, scale: int) -> pathlib.Path:
     return checkpoint.scale_dir(run_dir, scale) / "timings.csv"
 
 
-def _write_table(path: pathlib.Path, header, rows) -> None:
+def _write_table(path: pathlib.Path, header, rows, durable: bool = True) -> None:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(header)
     writer.writerows(rows)
-    files.write_text(path, text.getvalue())
+    files.write_text(path, text.getvalue(), durable=durable)
 
 
 def _peak_mib() -> float:

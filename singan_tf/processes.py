@@ -141,7 +141,11 @@ def carry_out(
         finally:
             pool.stop()
         running.result()
-    return {folder: path.read_text() for folder, path in paths.items() if path.exists()}
+    return {
+        folder: path.read_text(encoding="utf-8")
+        for folder, path in paths.items()
+        if path.exists()
+    }
 
 
 def _run_here(pool: Pool, commands: dict[str, list[str]]) -> None:
@@ -216,6 +220,6 @@ def error_path(folder: pathlib.Path) -> pathlib.Path:
 
 
 def _last_line(path: pathlib.Path) -> str:
-    lines = path.read_text(errors="replace").split("\n")
+    lines = path.read_text(encoding="utf-8", errors="replace").split("\n")
     found = next((line for line in reversed(lines) if line.strip()), "no word of why")
     return found.removeprefix("error: ")

@@ -115,11 +115,7 @@ def pace(run_dir: pathlib.Path, scale: int) -> Optional[Pace]:
 
 
 def losses(run_dir: pathlib.Path, config: Config, num_scales: int) -> str:
-    """The loss curves of each scale, HTML with one legend.
-
-    Raises:
-        UserError: if a table of losses is damaged.
-    """
+    """The loss curves of each scale, HTML with one legend."""
     columns = {
         scale: _loss_curves(run_dir, config, scale)
         for scale in range(num_scales)

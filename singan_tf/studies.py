@@ -477,8 +477,11 @@ def _measured(
     path = folder / "measured.json"
     weights = plan.settings["inception_weights"]
     asked = {"samples": plan.num_samples, "inception_weights": weights}
-    found = checkpoint.read_json(path)
-    if found and found["asked"] == asked:
+    try:
+        found = checkpoint.read_json(path)
+    except checkpoint.Damaged:
+        found = None  # It is measured again.
+    if found and found.get("asked") == asked and "values" in found:
         return found["values"]
     print(f"Measuring {folder.name}.", flush=True)
     shutil.rmtree(folder, ignore_errors=True)

@@ -337,8 +337,9 @@ def train_scale(
             last_saved = time.monotonic()
         if stopping:
             raise Interrupted()
-    # Pictures of a large photograph take minutes: the steps are safe first.
-    save(finished=False)
+    if fresh:
+        # Pictures of a large photograph take minutes: the steps are safe first.
+        save(finished=False)
     _finish_stage(singan, players, scale, training)
     if run.chief:
         pictures = _write_pictures(singan, scale, training.seed, run.folder)
@@ -349,7 +350,7 @@ def train_scale(
 
 def _agreed_state(run: Run, scale: int) -> Optional[checkpoint.ScaleState]:
     """How far a scale has come, as the chief reads it; None before its start."""
-    state = checkpoint.read_state(run.folder, scale) if run.chief else None
+    state = checkpoint.sound_state(run.folder, scale) if run.chief else None
     numbers = (-1, 0) if state is None else (state.step, int(state.finished))
     step, finished = distribution.from_chief(run.strategy, numbers)
     return None if step < 0 else checkpoint.ScaleState.at(step, bool(finished))

@@ -1,3 +1,7 @@
+import errno
+import os
+import pathlib
+
 import pytest
 
 from singan_tf import files
@@ -29,3 +33,81 @@ def test_what_cannot_be_written_is_one_sentence(tmp_path):
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(UserError, match=r"a.txt cannot be written \(.+\); choose"):
         files.write_text(tmp_path / "file" / "a.txt", "text")
+
+
+def test_a_new_file_in_new_folders_is_synced_before_and_after_its_rename(
+    tmp_path, monkeypatch
+):
+    events, replace = [], os.replace
+
+    def fsync(handle):
+        events.append(pathlib.Path(os.readlink(f"/proc/self/fd/{handle}")))
+
+    def replaced(source, target):
+        events.append((source, target))
+        replace(source, target)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    monkeypatch.setattr(os, "replace", replaced)
+    path = tmp_path / "a" / "b" / "c.txt"
+    files.write_text(path, "text")
+    temporary = path.with_name(".c.txt.tmp")
+    # The names of the two folders, the file, its new name.
+    assert sorted(events[:2]) == [tmp_path, tmp_path / "a"]
+    assert events[2:] == [temporary, (temporary, path), path.parent]
+    del events[:]
+    files.write_text(path, "shown only", durable=False)
+    assert events == [(temporary, path)]
+
+
+def test_a_tree_is_synced_from_within(tmp_path, monkeypatch):
+    synced = []
+    monkeypatch.setattr(files, "sync", synced.append)
+    for name in ("a/b/1", "a/2", "3"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    files.sync_tree(tmp_path)
+    places = {str(path.relative_to(tmp_path)): n for n, path in enumerate(synced)}
+    assert len(synced) == 6
+    assert places["a/b/1"] < places["a/b"] < places["a"] < places["."]
+    assert places["a/2"] < places["a"] and places["3"] < places["."]
+
+
+def test_a_file_system_that_does_not_sync_folders_is_no_error(tmp_path, monkeypatch):
+    def fsync(handle):
+        raise OSError(errno.EINVAL, "Invalid argument")
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    files.write_text(tmp_path / "a.txt", "text")
+    assert (tmp_path / "a.txt").read_text() == "text"
+
+
+def test_a_disk_that_loses_what_is_written_is_told_and_the_old_file_stays(
+    tmp_path, monkeypatch
+):
+    (tmp_path / "a.txt").write_text("old")
+
+    def fsync(handle):
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    with pytest.raises(UserError, match="Input/output error"):
+        files.write_text(tmp_path / "a.txt", "new")
+    assert (tmp_path / "a.txt").read_text() == "old"
+
+
+@pytest.mark.parametrize("name", [b"plain", b"with space", b"caf\xc3\xa9", b"[1]"])
+def test_a_plain_path_is_a_way_to_the_folder(tmp_path, name):
+    folder = tmp_path / os.fsdecode(name)
+    folder.mkdir()
+    with files.plain_path(folder) as plain:
+        pathlib.Path(plain, "file").write_text("text")
+        assert files.is_plain(plain)
+        assert (plain == str(folder)) == (name != b"[1]")
+    assert (folder / "file").read_text() == "text"
+    assert not pathlib.Path(plain).is_symlink()
+
+
+def test_an_address_stays_as_it_is():
+    with files.plain_path("gs://bucket/model") as plain:
+        assert plain == "gs://bucket/model"
