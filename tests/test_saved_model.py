@@ -1,4 +1,5 @@
 import json
+import pathlib
 import shutil
 
 import numpy as np
@@ -7,7 +8,7 @@ import tensorflow as tf
 from helpers import contents, copied, run, sentence
 
 from export import saved_model, signatures, verify
-from singan_tf import checkpoint
+from singan_tf import checkpoint, files
 from singan_tf.singan import SinGAN
 
 SIGNATURES = {"serving_default", "sample", "super_resolve", "edit", "reconstruct"}
@@ -170,6 +171,21 @@ def test_a_failed_export_leaves_nothing(capsys, cheap, finished, tmp_path, monke
     assert run(capsys, "export", f"--run_dir={run_dir}")[0] == 0
     assert visible(run_dir / "saved_model") == ["1", "2"]
     assert visible(run_dir / "saved_model" / "2") == ["saved_model.pb"]
+
+
+def test_a_version_is_on_the_disk_before_it_has_its_name(
+    cheap, finished, tmp_path, monkeypatch
+):
+    run_dir = copied(finished, tmp_path / "run")
+    base = run_dir / "saved_model"
+    events, rename = [], pathlib.Path.rename
+    monkeypatch.setattr(files, "sync", lambda path: events.append(path))
+    monkeypatch.setattr(
+        pathlib.Path, "rename", lambda path, to: events.append(to) or rename(path, to)
+    )
+    saved_model.export(run_dir, None, signatures.Limits(2**16, 8))
+    written = base / ".1.tmp"
+    assert events[-4:] == [written / "saved_model.pb", written, base / "1", base]
 
 
 @pytest.mark.parametrize(
