@@ -272,14 +272,15 @@ def _read_description(folder: pathlib.Path) -> tuple[dict, list]:
             (folder / "signatures.json").read_text(encoding="utf-8")
         )["signatures"]
         requests = read_golden(folder)
-    except (OSError, ValueError, KeyError, TypeError, EOFError) as error:
+    # JSON, zipfile, zlib and NumPy have errors of their own; the system's have numbers.
+    except Exception as error:
+        if getattr(error, "errno", None):
+            raise Failed(
+                f"{error.filename or folder} cannot be read ({error.strerror})."
+            ) from None
         raise Failed(
             f"{folder} is damaged: signatures.json or golden.npz cannot be read "
             f"({_first_line(error)})."
-        ) from None
-    except Exception as error:  # zipfile and zlib have errors of their own
-        raise Failed(
-            f"{folder} is damaged: golden.npz cannot be read ({_first_line(error)})."
         ) from None
     return signatures, requests
 

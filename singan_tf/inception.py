@@ -141,6 +141,13 @@ def read(weights: str, features: int) -> list[Convolution]:
         )
     read_file = _read_npz if path.suffix == ".npz" else _read_keras
     try:
+        # Whoever may not read it hears that, and not that it is another file.
+        path.open("rb").close()
+    except OSError as error:
+        raise UserError(
+            f"--inception_weights={path} cannot be read ({error.strerror})."
+        ) from None
+    try:
         found = read_file(path)
     except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile) as error:
         reason = " ".join(str(error).split())[:200]

@@ -65,6 +65,13 @@ def _read(path: pathlib.Path) -> list[tuple[np.ndarray, np.ndarray]]:
             f"--vgg_weights={path} is not a file; give the path of Keras' "
             f"{WEIGHTS_NAME}, or {DOWNLOAD}."
         )
+    try:
+        # Whoever may not read it hears that, and not that it is another file.
+        path.open("rb").close()
+    except OSError as error:
+        raise UserError(
+            f"--vgg_weights={path} cannot be read ({error.strerror})."
+        ) from None
     model = tf.keras.applications.VGG16(include_top=False, weights=None)
     try:
         model.load_weights(path)
