@@ -675,8 +675,6 @@ def _read_png(values: flags.FlagValues, name: str) -> bytes:
             # Of damaged files, before the error that is told of here.
             warnings.simplefilter("ignore")
             with Image.open(io.BytesIO(content)) as picture:
-                if not all(picture.size):
-                    raise ValueError("it has no pixels")
                 profile = picture.info.get("icc_profile")
                 if picture.format == "PNG" and not profile:
                     return content

@@ -77,8 +77,9 @@ def test_a_pipe_that_takes_a_file_s_place_is_not_waited_for(tmp_path, monkeypatc
     (tmp_path / "file").touch()
     status = os.stat(tmp_path / "file")
     os.mkfifo(tmp_path / "pipe")
-    monkeypatch.setattr(files.os, "stat", lambda path: status)
-    refuse(tmp_path / "pipe", "is a pipe")
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "stat", lambda path: status)
+        refuse(tmp_path / "pipe", "is a pipe")
 
 
 def test_names_that_no_file_can_have(tmp_path):
