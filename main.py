@@ -490,6 +490,7 @@ def _train(
 
     path = images.resolve(image)
     photograph = images.read(path, config.network.channels)
+    images.check_photograph(path, photograph)
     facts = checkpoint.Photograph(
         path.name, *photograph.shape[1:3], images.sha256(path)
     )

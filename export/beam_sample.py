@@ -269,6 +269,10 @@ def _read_images(request: Request) -> Iterator:
     for name in ("image", "mask"):
         if name in inputs:
             path = inputs.pop(name)
+            if os.path.exists(path) and not os.path.isfile(path):
+                # A pipe on this machine could keep a worker waiting for ever.
+                yield _refused(request.line, f"{name} {path} is not a file.")
+                return
             try:
                 with FileSystems.open(path) as file:
                     inputs[f"{name}_bytes"] = np.array(file.read(), object)

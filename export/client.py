@@ -31,7 +31,7 @@ if __name__ == "__main__":
 import grpc
 import numpy as np
 from absl import flags
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
 from tensorflow.core.framework import tensor_pb2, types_pb2
 from tensorflow_serving.apis import (
     get_model_metadata_pb2,
@@ -63,6 +63,8 @@ _DTYPES = {
     np.dtype(np.int64): types_pb2.DT_INT64,
     np.dtype(np.float32): types_pb2.DT_FLOAT,
 }
+# gRPC takes no message as large as that.
+_MAX_FILE_BYTES = 2**31
 _SHEET_SIDE = 256
 _SHEET_CELLS = 49
 _MARGIN = 6
@@ -656,26 +658,80 @@ def _seed_list(values: flags.FlagValues) -> list[int]:
 
 
 def _read_png(values: flags.FlagValues, name: str) -> bytes:
-    """A file as PNG; what is one is sent as it is."""
+    """A file as PNG; what is one, and in sRGB, is sent as it is."""
     _require(values, name)
     path = values[name].value
+    if os.path.exists(path) and not (os.path.isfile(path) or os.path.isdir(path)):
+        # A pipe could keep a reader waiting for ever, and a device need not end.
+        raise _Failure(
+            f"--{name}={path} is a pipe, a device or a socket, and only files can be "
+            "read; save what comes from it to a file first."
+        )
     try:
+        if os.path.getsize(path) >= _MAX_FILE_BYTES:
+            raise _Failure(f"--{name}={path} has more than 2 GiB; shrink it first.")
         content = pathlib.Path(path).read_bytes()
         with warnings.catch_warnings():
             # Of damaged files, before the error that is told of here.
             warnings.simplefilter("ignore")
             with Image.open(io.BytesIO(content)) as picture:
-                if picture.format == "PNG":
+                profile = picture.info.get("icc_profile")
+                if picture.format == "PNG" and not profile:
                     return content
-                return _to_png(ImageOps.exif_transpose(picture).convert("RGBA"))
+                upright = ImageOps.exif_transpose(picture).convert("RGBA")
+                converted = _to_srgb(upright, profile) if profile else None
+                if converted is None:
+                    is_png = picture.format == "PNG"
+                    return content if is_png else _to_png(upright)
+                shown = _printable(f"--{name}={path}")
+                print(f"{shown}: its colours were converted to sRGB.")
+                return _to_png(converted)
+    except _Failure:
+        raise
     except UnidentifiedImageError:
         raise _Failure(
             f"--{name}={path} is not an image that can be read; convert it to PNG."
         ) from None
-    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
-        # Pillow raises the last two for damaged and for vast files.
+    except MemoryError:
+        raise _Failure(
+            f"--{name}={path} needs more memory than there is; shrink it first."
+        ) from None
+    except Exception as error:
+        # For damaged files Pillow raises nearly anything.
         reason = getattr(error, "strerror", None) or " ".join(str(error).split())
         raise _Failure(f"--{name}={path} cannot be read: {reason}.") from None
+
+
+def _to_srgb(picture: Image.Image, profile: bytes) -> Optional[Image.Image]:
+    """Converts an RGBA picture from its profile; None if that changes nothing.
+
+    As `singan_tf.images.read` does it, so that a model is given the same colours. A
+    server does not look at profiles.
+    """
+    try:
+        transform = ImageCms.buildTransform(
+            ImageCms.ImageCmsProfile(io.BytesIO(profile)),
+            ImageCms.createProfile("sRGB"),
+            "RGBA",
+            "RGBA",
+            ImageCms.Intent.RELATIVE_COLORIMETRIC,
+            0x2000,  # with the black point's compensation
+        )
+    # It is broken, or not for RGB, or Pillow was built without LittleCMS.
+    except (ImageCms.PyCMSError, OSError, ImportError):
+        return None
+    steps = np.linspace(0, 255, 18).astype(np.uint8)
+    colours = np.stack(np.meshgrid(steps, steps, steps), -1).reshape(1, -1, 3)
+    tried = Image.fromarray(colours).convert("RGBA")
+    found = np.asarray(ImageCms.applyTransform(tried, transform))[..., :3]
+    if np.abs(found.astype(int) - colours).max() <= 2:
+        return None
+    return ImageCms.applyTransform(picture, transform)
+
+
+def _printable(text: str) -> str:
+    """Escapes what a file's name could do to the terminal: its control characters."""
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
 
 
 def _to_png(picture: Image.Image) -> bytes:
@@ -809,7 +865,7 @@ def main(argv: Sequence[str]) -> int:
     try:
         _run(argv)
     except _Failure as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {_printable(f'{error}')}", file=sys.stderr)
         return 2 if isinstance(error, _Usage) else 1
     except KeyboardInterrupt:
         print("\nStopped.", file=sys.stderr)

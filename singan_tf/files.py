@@ -2,16 +2,17 @@
 
 A process killed at any moment leaves the old file or the new one. So does a power cut:
 what a file system has not been asked to sync, it may lose or leave empty, whatever the
-order in which it was written.
+order in which it was written. And files read: none that a reader would wait for.
 """
 
 import contextlib
 import errno
 import os
 import pathlib
+import stat
 import tempfile
 from collections.abc import Iterator
-from typing import Union
+from typing import BinaryIO, Union
 
 from singan_tf.errors import UserError
 
@@ -149,3 +150,59 @@ def plain_path(folder: Union[str, os.PathLike[str]]) -> Iterator[str]:
         link = pathlib.Path(place, "folder")
         link.symlink_to(pathlib.Path(folder).absolute(), target_is_directory=True)
         yield str(link)
+
+
+def open_to_read(path: pathlib.Path) -> BinaryIO:
+    """Opens a regular file for reading.
+
+    A pipe would keep a reader waiting for ever, a device need not end.
+
+    Args:
+        path: The file, or a link to one.
+
+    Raises:
+        UserError: There is no such file, it may not be read, or it is a folder, a
+            pipe, a device or a socket; the message says which.
+    """
+    try:
+        # Before it is opened: that alone makes some devices do something.
+        _check_regular(path, os.stat(path).st_mode)
+        file = open(path, "rb", opener=_open_without_waiting)
+    except ValueError:
+        raise UserError(
+            f"{path} cannot be the name of a file (there is a NUL character in it)."
+        ) from None
+    except OSError as error:
+        advice = "check the path and the working folder"
+        if isinstance(error, PermissionError):
+            advice = "change its permissions (chmod +r) or copy it"
+        raise UserError(
+            f"{path} cannot be opened ({error.strerror}); {advice}."
+        ) from error
+    try:
+        # Meanwhile another may have taken its place.
+        _check_regular(path, os.fstat(file.fileno()).st_mode)
+    except UserError:
+        file.close()
+        raise
+    return file
+
+
+def _open_without_waiting(path: str, flags: int) -> int:
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
+
+
+def _check_regular(path: pathlib.Path, mode: int) -> None:
+    if stat.S_ISREG(mode):
+        return
+    if stat.S_ISDIR(mode):
+        raise UserError(f"{path} is a folder; give the path of one file in it.")
+    kind = "a device"
+    if stat.S_ISFIFO(mode):
+        kind = "a pipe"
+    elif stat.S_ISSOCK(mode):
+        kind = "a socket"
+    raise UserError(
+        f"{path} is {kind}, and only files can be read; save what comes from it to "
+        "a file first."
+    )

@@ -10,20 +10,16 @@ import logging
 import math
 import os
 import pathlib
-import warnings
 from collections.abc import Sequence
-from typing import BinaryIO
 
 import numpy as np
-import tifffile
-from PIL import Image, ImageDraw, ImageFont, UnidentifiedImageError
+from PIL import Image, ImageDraw, ImageFont
 
-from singan_tf.errors import UserError
-from singan_tf.files import replacing
+from singan_tf.decoding import MAX_PIXELS as MAX_PIXELS
+from singan_tf.decoding import Samples, decode
+from singan_tf.errors import UserError, printable
+from singan_tf.files import open_to_read, replacing
 
-MAX_PIXELS = 100_000_000
-
-_READ_FORMATS = ("PNG", "JPEG", "WEBP", "TIFF", "BMP", "GIF")
 # No GIF: its 256 colours would spoil a result without a word.
 _WRITE_FORMATS = {
     ".png": "PNG",
@@ -34,12 +30,16 @@ _WRITE_FORMATS = {
     ".tiff": "TIFF",
     ".bmp": "BMP",
 }
-_TIFF_MAGICS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
-_BITS_PER_SAMPLE, _PHOTOMETRIC, _ORIENTATION = 258, 262, 274  # TIFF tags
 _LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R 601
 _SUGGESTIONS = "hubble_deep_field, coffee, chelsea, astronaut, rocket, grass"
 _MARGIN = 6
 _LOSSLESS_PIXELS = 2**13
+_BAND = 2**18  # pixels
+_BLOCK = 2**20  # bytes
+# Of the range from black to white.
+_BLACK = 0.08
+_FLAT = 0.005
+_LOOKED_AT = 1024
 
 _log = logging.getLogger(__name__)
 
@@ -57,8 +57,16 @@ def resolve(name_or_path: str) -> pathlib.Path:
         UserError: There is neither such a file nor such a photograph.
     """
     path = pathlib.Path(name_or_path)
-    if path.exists():
+    try:
+        path.stat()
         return path
+    except (FileNotFoundError, NotADirectoryError, ValueError):
+        pass
+    except OSError as error:
+        raise UserError(
+            f"{path} cannot be opened ({error.strerror}); check the path and the "
+            "permissions of its folders."
+        ) from error
     folder = pathlib.Path(str(importlib.resources.files("skimage") / "data"))
     carried = {
         file.stem: file
@@ -81,8 +89,9 @@ def read(
     """Reads an image file, upright, its transparent parts on a background.
 
     Args:
-        path: A PNG, JPEG, WebP, TIFF, BMP or GIF file. Of an animation or of
-            several pages, the first is read.
+        path: A PNG, JPEG, WebP, TIFF, BMP or GIF file; AVIF, if Pillow reads it. Of
+            an animation or of several pages, the first is read. An embedded colour
+            profile is converted to sRGB.
         channels: 3 for colour, 1 for grey (ITU-R 601 luma).
         background: "white" or "black".
 
@@ -95,35 +104,48 @@ def read(
     if channels not in (1, 3):
         raise ValueError(f"channels must be 1 or 3, not {channels}")
     path = pathlib.Path(path)
-    with _open(path) as file:
-        if not file.read(1):
-            raise UserError(f"{path} is empty; copy or download it again.")
-        file.seek(0)
-        try:
-            with warnings.catch_warnings():
-                # Pillow warns below MAX_PIXELS, and before errors told of here.
-                warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-                warnings.simplefilter("ignore", UserWarning)
-                pixels, orientation = _decode(path, file)
-        except (UserError, MemoryError):
-            raise
-        except Image.DecompressionBombError as error:
-            raise _too_large(path) from error
-        except UnidentifiedImageError as error:
-            raise UserError(
-                f"{path} is not a readable PNG, JPEG, WebP, TIFF, BMP or GIF image; "
-                "copy it again if it is cut short, otherwise convert it to PNG."
-            ) from error
-        except Exception as error:
-            # Damaged data makes the decoders raise nearly anything.
-            reason = " ".join(str(error).split()) or type(error).__name__
-            raise UserError(
-                f"{path} cannot be decoded ({reason}); it may be cut short or "
-                "damaged: copy it again, or convert it to PNG."
-            ) from error
-    pixels = _set_channels(_without_alpha(path, pixels, background), channels)
-    # Rounding may have left a value a hair above 1.
-    return np.clip(_upright(pixels, orientation) * 2 - 1, -1, 1, order="C")[np.newaxis]
+    try:
+        return _to_tensor(decode(path), channels, background, path)
+    except MemoryError as error:
+        raise UserError(
+            f"{path} needs more memory than there is; shrink it first."
+        ) from error
+
+
+def check_photograph(path: pathlib.Path, photograph: np.ndarray) -> None:
+    """Looks whether there is something in a photograph that can be learnt.
+
+    Says so in a line if that is little.
+
+    Args:
+        path: Its file.
+        photograph: What `read` made of it.
+
+    Raises:
+        UserError: It is of one colour everywhere.
+    """
+    low, high = photograph.min(axis=(0, 1, 2)), photograph.max(axis=(0, 1, 2))
+    level = ", ".join(map(str, to_uint8(high)))
+    if np.array_equal(low, high):
+        raise UserError(
+            f"{path} is of one colour everywhere (its level: {level} of 255), so there "
+            "is nothing in it to learn; choose another photograph."
+        )
+    if high.max() < 2 * _BLACK - 1:
+        _log.info(
+            "%s is nearly black: nothing in it is brighter than %s of 255; "
+            "brighten it first if that is not meant.",
+            printable(path),
+            level,
+        )
+        return
+    # Some of the pixels of a large one tell as much.
+    step = math.ceil(max(photograph.shape) / _LOOKED_AT)
+    if photograph[:, ::step, ::step].std(axis=(0, 1, 2)).max() < 2 * _FLAT:
+        _log.info(
+            "%s is nearly of one colour everywhere: there is little in it to learn.",
+            printable(path),
+        )
 
 
 def to_uint8(image: np.ndarray) -> np.ndarray:
@@ -293,137 +315,58 @@ def contact_sheet(
 
 def sha256(path: str | os.PathLike[str]) -> str:
     """Hexadecimal SHA-256 of a file's bytes."""
-    with _open(pathlib.Path(path)) as file:
-        return hashlib.sha256(file.read()).hexdigest()
-
-
-def _open(path: pathlib.Path) -> BinaryIO:
-    try:
-        return path.open("rb")
-    except OSError as error:
-        advice = {
-            IsADirectoryError: "give the path of one image in it",
-            PermissionError: "change its permissions (chmod +r) or copy it",
-        }.get(type(error), "check the path and the working folder")
-        raise UserError(
-            f"{path} cannot be opened ({error.strerror}); {advice}."
-        ) from error
-
-
-def _decode(path: pathlib.Path, file: BinaryIO) -> tuple[np.ndarray, int]:
-    """float32 [H, W, 1 to 4] in [0, 1], alpha last, and the EXIF orientation."""
-    try:
-        image = Image.open(file, formats=_READ_FORMATS)
-    except UnidentifiedImageError:
-        file.seek(0)
-        if file.read(4) not in _TIFF_MAGICS:
-            raise
-        return _decode_tiff(path, file)
-    _check_size(path, *image.size)
-    if _needs_tifffile(image):
-        return _decode_tiff(path, file)
-    _tell_frames(path, getattr(image, "n_frames", 1))
-    image.load()
-    if image.mode == "F" or image.mode.startswith("I"):
-        pixels = _decode_deep_grey(path, image)
-    else:
-        alpha = image.mode in ("LA", "PA", "RGBA", "RGBa")
-        if alpha or "transparency" in image.info:
-            mode = "RGBA"
-        else:
-            mode = "L" if image.mode in ("1", "L") else "RGB"
-        pixels = np.asarray(image.convert(mode), np.float32) / 255
-    # In load() Pillow has turned a TIFF, and no other format.
-    turned = image.format == "TIFF"
-    orientation = 1 if turned else image.getexif().get(_ORIENTATION, 1)
-    return np.atleast_3d(pixels), orientation
-
-
-def _needs_tifffile(image: Image.Image) -> bool:
-    """Whether Pillow would cut or, in separate planes, garble the samples."""
-    if image.format != "TIFF" or image.mode == "F" or image.mode.startswith("I;16"):
-        return False
-    return max(image.tag_v2.get(_BITS_PER_SAMPLE, (1,))) > 8
-
-
-def _decode_deep_grey(path: pathlib.Path, image: Image.Image) -> np.ndarray:
-    """Grey of more than 8 bits: Pillow's modes I, I;16... and F."""
-    values = np.asarray(image, np.float32)
-    tags = getattr(image, "tag_v2", {})  # TIFF only
-    if image.mode == "F":
-        pixels = _check_range(path, values)
-    else:
-        pixels = values / (2 ** tags.get(_BITS_PER_SAMPLE, (16,))[0] - 1)
-    if tags.get(_PHOTOMETRIC) == 0:  # white is zero
-        pixels = 1 - pixels
-    if "transparency" not in image.info:
-        return pixels
-    return np.stack([pixels, values != image.info["transparency"]], axis=-1)
-
-
-def _decode_tiff(path: pathlib.Path, file: BinaryIO) -> tuple[np.ndarray, int]:
-    """As _decode, for the kinds of TIFF that Pillow lacks."""
-    file.seek(0)
-    with tifffile.TiffFile(file) as tiff:
-        page = tiff.pages.first
-        _check_size(path, page.imagewidth, page.imagelength)
-        colours = {"RGB": 3, "MINISBLACK": 1}.get(page.photometric.name, 0)
-        if (
-            not colours
-            or page.axes not in ("YX", "YXS", "SYX")
-            or page.extrasamples not in ((), (tifffile.EXTRASAMPLE.UNASSALPHA,))
-            or page.samplesperpixel != colours + len(page.extrasamples)
-            or page.dtype not in ("u1", "u2", "f2", "f4", "f8")
-        ):
+    found = hashlib.sha256()
+    with open_to_read(pathlib.Path(path)) as file:
+        try:
+            while block := file.read(_BLOCK):
+                found.update(block)
+        except OSError as error:
             raise UserError(
-                f"{path} is a kind of TIFF that is not supported; "
-                "save it as PNG, or as TIFF with 8 or 16 bits in grey or RGB."
-            )
-        _tell_frames(path, len(tiff.pages))
-        pixels = page.asarray()
-        orientation = page.tags.valueof(_ORIENTATION, default=1)
-    if page.axes == "SYX":
-        pixels = np.moveaxis(pixels, 0, -1)
-    if pixels.dtype.kind == "f":
-        pixels = _check_range(path, pixels.astype(np.float32))
-    else:
-        pixels = pixels.astype(np.float32) / np.iinfo(pixels.dtype).max
-    return np.atleast_3d(pixels), int(orientation)
+                f"{path} cannot be read ({error.strerror}); copy it to another place "
+                "first."
+            ) from error
+    return found.hexdigest()
 
 
-def _check_size(path: pathlib.Path, width: int, height: int) -> None:
-    if width * height > MAX_PIXELS:
-        raise _too_large(path)
-
-
-def _too_large(path: pathlib.Path) -> UserError:
-    return UserError(f"{path} has more than {MAX_PIXELS:,} pixels; shrink it first.")
-
-
-def _check_range(path: pathlib.Path, values: np.ndarray) -> np.ndarray:
-    # Negated so that NaN, which compares false, is refused too.
-    if not (values.min() >= 0 and values.max() <= 1):
-        raise UserError(
-            f"{path} holds floating-point values that are not all between 0 and 1 "
-            f"(from {values.min():g} to {values.max():g}); scale them, or save as PNG."
-        )
-    return values
-
-
-def _tell_frames(path: pathlib.Path, count: int) -> None:
-    if count > 1:
-        _log.info("%s holds %d frames or pages; the first is used.", path, count)
-
-
-def _without_alpha(
-    path: pathlib.Path, pixels: np.ndarray, background: str
+def _to_tensor(
+    samples: Samples, channels: int, background: str, path: pathlib.Path
 ) -> np.ndarray:
+    """float32 [1, H, W, channels] in [-1, 1], upright."""
+    values, peak, orientation = samples
+    _tell_transparency(path, samples, background)
+    height, width = values.shape[:2]
+    if orientation in (5, 6, 7, 8):
+        height, width = width, height
+    tensor = np.empty((1, height, width, channels), np.float32)
+    # Where they go, in the order in which they are stored.
+    stored = _upright(tensor[0], {6: 8, 8: 6}.get(orientation, orientation))
+    # In bands, so that a large image needs little memory beside the result.
+    step = max(1, _BAND // values.shape[1])
+    for top in range(0, values.shape[0], step):
+        band = slice(top, top + step)
+        pixels = values[band].astype(np.float32) / peak
+        pixels = _set_channels(_without_alpha(pixels, background), channels)
+        # Rounding may have left a value a hair above 1.
+        stored[band] = np.clip(pixels * 2 - 1, -1, 1)
+    return tensor
+
+
+def _tell_transparency(path: pathlib.Path, samples: Samples, background: str) -> None:
+    if samples.values.shape[-1] in (1, 3):
+        return
+    alpha = samples.values[..., -1]
+    if alpha.min() < samples.peak:
+        what = "transparent in parts; they are"
+        if not alpha.any():
+            what = "transparent everywhere; it is"
+        _log.info("%s is %s shown on %s.", printable(path), what, background)
+
+
+def _without_alpha(pixels: np.ndarray, background: str) -> np.ndarray:
     """Lays [H, W, 2 or 4] on white or black, and drops the alpha channel."""
     if pixels.shape[-1] in (1, 3):
         return pixels
     colour, alpha = pixels[..., :-1], pixels[..., -1:]
-    if alpha.min() < 1:
-        _log.info("%s is transparent in parts; they are shown on %s.", path, background)
     return colour * alpha + (1 - alpha) * (background == "white")
 
 

@@ -367,9 +367,14 @@ def _possible(
 
     Refuses an image that does not fit.
     """
+    sizes_read = {}
     for row, config in rows:
-        photograph = images.read(path, config.network.channels)
-        facts = checkpoint.Photograph(path.name, *photograph.shape[1:3], "")
+        channels = config.network.channels
+        if channels not in sizes_read:
+            photograph = images.read(path, channels)
+            images.check_photograph(path, photograph)
+            sizes_read[channels] = photograph.shape[1:3]
+        facts = checkpoint.Photograph(path.name, *sizes_read[channels], "")
         try:
             sizes = checkpoint.run_scales(config, facts).sizes
         except UserError as error:

@@ -36,6 +36,8 @@ TOP_TO_BOTTOM = [
     "pyramid",
     "resize",
     "images",
+    "decoding",
+    "colour",
     "files",
     "pretrained",
     "config",

@@ -2,19 +2,23 @@
 
 import ast
 import contextlib
+import os
 import pathlib
 import shutil
+import struct
 import subprocess
 import sys
 import time
 from concurrent import futures
 
+import absl.flags
 import grpc
 import numpy as np
 import pytest
 import tensorflow as tf
 from helpers import pixels, png, sentence
 from PIL import Image
+from profiles import DISPLAY_P3, SRGB, rgb_profile, srgb_to_linear
 from serving_helpers import NAME
 from tensorflow_serving.apis import (
     get_model_status_pb2,
@@ -25,6 +29,7 @@ from tensorflow_serving.apis import (
 
 import export.client
 from export.client import SinGANClient
+from singan_tf import images
 
 OPTIONS = [("grpc.max_receive_message_length", 2**28), ("grpc.so_reuseport", 0)]
 IMAGES = np.arange(2 * 3 * 4 * 3, dtype=np.uint8).reshape(2, 3, 4, 3)
@@ -522,6 +527,62 @@ def test_refusals_are_sentences(served, tmp_path, capsys):
     arguments = [*common[:2], f"--output_dir={tmp_path / 'file' / 'in'}"]
     status, _, error = command(capsys, "reconstruct", *arguments)
     assert status == 1 and "--output_dir" in sentence(error)
+
+
+def test_files_that_cannot_be_sent_are_sentences(tmp_path, capsys):
+    os.mkfifo(tmp_path / "pipe")
+    # As long as there is a writer, who reads all of it waits for ever.
+    writer = os.open(tmp_path / "pipe", os.O_RDWR | os.O_NONBLOCK)
+    os.write(writer, b"junk")
+    with open(tmp_path / "vast", "wb") as file:
+        file.truncate(2**40)  # nothing of it is stored
+    tags = {256: 0, 257: 10, 258: 8, 259: 1, 262: 1, 273: 8, 277: 1, 278: 10, 279: 9}
+    entries = b"".join(struct.pack("<HHII", tag, 4, 1, tags[tag]) for tag in tags)
+    start = struct.pack("<4sIH", b"II*\0", 8, len(tags))
+    (tmp_path / "flat").write_bytes(start + entries + bytes(4))
+    header = struct.pack("<IHHI", 154, 0, 0, 54) + struct.pack("<Iii", 40, 10**8, 1)
+    row = struct.pack("<HHIIiiII", 1, 24, 0, 0, 0, 0, 0, 0) + bytes(100)
+    (tmp_path / "long").write_bytes(b"BM" + header + row)
+    for name, said in (
+        ("pipe", "is a pipe"),
+        ("vast", "more than 2 GiB"),
+        ("flat", "flat is not an image"),
+        ("long", "more memory than there is"),
+        (".", "directory"),
+        ("a\nb\x1b[31m", r"a\nb\x1b[31m cannot be read"),
+        ("x" * 300, "too long"),
+    ):
+        arguments = ["--target=127.0.0.1:1", f"--input={tmp_path}/{name}"]
+        status, _, error = command(capsys, "super_resolve", *arguments)
+        assert status == 1 and said in sentence(error)
+    os.close(writer)
+
+
+def read_png(path, capsys):
+    """What of a file is sent, and what is said."""
+    values = absl.flags.FlagValues()
+    absl.flags.DEFINE_string("input", str(path), "", flag_values=values)
+    values.mark_as_parsed()
+    return export.client._read_png(values, "input"), capsys.readouterr().out
+
+
+def test_colours_are_sent_as_the_program_itself_reads_them(tmp_path, capsys):
+    rng = np.random.default_rng(0)
+    colours = rng.integers(0, 256, (6, 9, 3), dtype=np.uint8)
+    display_p3 = rgb_profile("Display P3", DISPLAY_P3, srgb_to_linear)
+    for name, options in (("a.png", {}), ("a.tif", {}), ("a.webp", {"lossless": True})):
+        path = tmp_path / name
+        Image.fromarray(colours).save(path, icc_profile=display_p3, **options)
+        content, said = read_png(path, capsys)
+        expected = images.to_uint8(images.read(path))[0]
+        np.testing.assert_array_equal(pixels(content)[..., :3], expected)
+        assert "converted to sRGB" in said
+    for profile in (rgb_profile("sRGB", SRGB, srgb_to_linear), b"broken"):
+        Image.fromarray(colours).save(tmp_path / "b.png", icc_profile=profile)
+        assert read_png(tmp_path / "b.png", capsys) == (
+            (tmp_path / "b.png").read_bytes(),
+            "",
+        )
 
 
 @pytest.mark.parametrize(

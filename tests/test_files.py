@@ -1,6 +1,7 @@
 import errno
 import os
 import pathlib
+import socket
 
 import pytest
 
@@ -111,3 +112,58 @@ def test_a_plain_path_is_a_way_to_the_folder(tmp_path, name):
 def test_an_address_stays_as_it_is():
     with files.plain_path("gs://bucket/model") as plain:
         assert plain == "gs://bucket/model"
+
+
+def refuse(path, *words):
+    with pytest.raises(UserError) as caught:
+        files.open_to_read(path)
+    message = str(caught.value)
+    assert str(path) in message and message.endswith(".")
+    assert all(word in message for word in words), message
+
+
+def make_pipe(path):
+    """A pipe whose writer keeps it open: who reads all of it waits for ever."""
+    os.mkfifo(path)
+    writer = os.open(path, os.O_RDWR | os.O_NONBLOCK)
+    os.write(writer, b"junk")
+    return writer
+
+
+def test_a_file_and_a_link_to_it_are_opened_to_read(tmp_path):
+    (tmp_path / "a").write_bytes(b"abc")
+    (tmp_path / "b").symlink_to("a")
+    for name in "ab":
+        with files.open_to_read(tmp_path / name) as file:
+            assert file.read() == b"abc"
+
+
+def test_what_is_no_file_is_not_waited_for(tmp_path, monkeypatch):
+    refuse(tmp_path, "is a folder", "one file in it")
+    refuse(pathlib.Path("/dev/null"), "is a device", "save")
+    # A Unix socket's address is short.
+    monkeypatch.chdir(tmp_path)
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind("socket")
+        refuse(pathlib.Path("socket"), "is a socket", "save")
+    writer = make_pipe(tmp_path / "pipe")
+    refuse(tmp_path / "pipe", "is a pipe", "save what comes from it to a file")
+    os.close(writer)
+    refuse(tmp_path / "pipe", "is a pipe")
+
+
+def test_a_pipe_that_takes_a_file_s_place_is_not_waited_for(tmp_path, monkeypatch):
+    (tmp_path / "file").touch()
+    status = os.stat(tmp_path / "file")
+    os.mkfifo(tmp_path / "pipe")
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "stat", lambda path: status)
+        refuse(tmp_path / "pipe", "is a pipe")
+
+
+def test_names_that_no_file_can_have(tmp_path):
+    (tmp_path / "loop").symlink_to("loop")
+    (tmp_path / "broken").symlink_to("nowhere")
+    for name in ("loop", "broken", "absent", "x" * 300, os.fsdecode(b"\xff")):
+        refuse(tmp_path / name, "cannot be opened", "check the path")
+    refuse(tmp_path / "a\0b", "NUL")

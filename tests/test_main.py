@@ -262,6 +262,19 @@ def test_a_folder_that_holds_something_else_is_refused(capsys, tmp_path, photogr
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
 
 
+def test_what_nothing_can_be_learnt_from_is_refused_before_training(capsys, tmp_path):
+    Image.new("RGB", (60, 40), (9, 99, 199)).save(tmp_path / "flat.png")
+    status, _, error = run(
+        capsys,
+        "train",
+        f"--image={tmp_path / 'flat.png'}",
+        f"--run_dir={tmp_path / 'run'}",
+        SMOKE,
+    )
+    assert status == 1 and "flat.png is of one colour everywhere" in sentence(error)
+    assert [path.name for path in tmp_path.iterdir()] == ["flat.png"]
+
+
 def test_a_run_folder_that_is_a_file_is_refused(capsys, photograph):
     status, _, error = run(
         capsys, "train", f"--image={photograph}", f"--run_dir={photograph}", SMOKE

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from helpers import ROOT, contents, run, sentence
 from page_checks import check_page
+from PIL import Image
 
 import main
 from singan_tf import checkpoint, config, images, monitor, processes, studies
@@ -276,6 +277,16 @@ def test_mistakes_are_told_before_anything_is_trained(
     assert found[0] == status
     assert words in sentence(found[2])
     assert in_this_process == []
+
+
+def test_a_photograph_of_one_colour_is_told_before_anything_is_trained(
+    capsys, tmp_path, in_this_process
+):
+    Image.new("RGB", (60, 40)).save(tmp_path / "flat.png")
+    folder = tmp_path / "study"
+    status, _, error = carry_out(capsys, "padding", tmp_path / "flat.png", folder)
+    assert status == 1 and "of one colour everywhere" in sentence(error)
+    assert in_this_process == [] and not folder.exists()
 
 
 def test_another_folder_is_left_alone(capsys, photograph, tmp_path):
