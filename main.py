@@ -21,18 +21,23 @@ import pathlib
 import shlex
 import signal
 import textwrap
+from collections.abc import Sequence
 from typing import Callable, NamedTuple
 
 import numpy as np
 from absl import flags
 
+from export import command_line
 from singan_tf import config as config_lib
+from singan_tf import errors
 from singan_tf.errors import UsageError, UserError
 
 _HERE = pathlib.Path(__file__).resolve().parent
 _DEMO_IMAGE = "rocket"
 _SHEET_SAMPLES = 49
 _SHEET_FRAMES = 11
+# Of an image; the library's own limit, which takes a while to import.
+_MOST_PIXELS = 100_000_000
 
 
 def train(values: flags.FlagValues) -> None:
@@ -76,8 +81,6 @@ def sample(values: flags.FlagValues) -> None:
 
 def super_resolve(values: flags.FlagValues) -> None:
     """Enlarge an image, with details in the photograph's texture."""
-    if not 1 <= values.factor <= 16:
-        raise UserError(f"--factor={values.factor:g} must be from 1 to 16.")
     task = _open_task(values, "super_resolve")
     from singan_tf import manipulation, tasks
 
@@ -588,8 +591,8 @@ def _signals_asked_about():
 
 def _define_train(values: flags.FlagValues) -> None:
     _define_image(values)
-    flags.DEFINE_string(
-        "run_dir", None, "The run folder; runs/NAME by default.", flag_values=values
+    command_line.define_path(
+        "run_dir", None, "The run folder; runs/NAME by default.", values
     )
     flags.DEFINE_boolean(
         "overwrite", False, "Delete the run in --run_dir first.", flag_values=values
@@ -599,30 +602,33 @@ def _define_train(values: flags.FlagValues) -> None:
 
 
 def _define_image(values: flags.FlagValues) -> None:
-    flags.DEFINE_string(
+    command_line.define_path(
         "image",
         None,
         f"The photograph: a path, or a name that scikit-image carries, such as "
         f"{_DEMO_IMAGE}.",
-        flag_values=values,
+        values,
     )
 
 
 def _define_setting(values: flags.FlagValues, field) -> None:
+    meaning = field.metadata["help"]
+    if field.metadata["path"]:
+        command_line.define_path(field.name, field.default, meaning, values)
+        return
     define = {
         bool: flags.DEFINE_boolean,
         int: flags.DEFINE_integer,
         float: flags.DEFINE_float,
         str: flags.DEFINE_string,
     }[field.type]
-    meaning = field.metadata["help"]
     if field.metadata["choices"]:
         meaning = f"{' | '.join(field.metadata['choices'])}. {meaning}"
     define(field.name, field.default, meaning, flag_values=values)
 
 
 def _define_demo(values: flags.FlagValues) -> None:
-    flags.DEFINE_string("run_dir", "runs/demo", "The run folder.", flag_values=values)
+    command_line.define_path("run_dir", "runs/demo", "The run folder.", values)
 
 
 def _define_sample(values: flags.FlagValues) -> None:
@@ -641,6 +647,7 @@ def _define_sample(values: flags.FlagValues) -> None:
             "Of a sample, in pixels; by default the photograph's, or what keeps its "
             "aspect ratio.",
             1,
+            _MOST_PIXELS,
             flag_values=values,
         )
     for flag, side in (("scale_h", "width"), ("scale_v", "height")):
@@ -650,6 +657,7 @@ def _define_sample(values: flags.FlagValues) -> None:
             f"The {side} of a sample as a multiple of the photograph's, in place of "
             "--height and --width.",
             0,
+            _MOST_PIXELS,
             flag_values=values,
         )
     flags.DEFINE_float(
@@ -657,6 +665,7 @@ def _define_sample(values: flags.FlagValues) -> None:
         1.0,
         "Multiplies the noise of every scale: the higher, the more changes.",
         0,
+        config_lib.MAX_NOISE_SCALE,
         flag_values=values,
     )
 
@@ -664,19 +673,26 @@ def _define_sample(values: flags.FlagValues) -> None:
 def _define_super_resolve(values: flags.FlagValues) -> None:
     _define_task(values)
     _define_seed(values)
-    flags.DEFINE_float("factor", 4.0, "From 1 to 16.", flag_values=values)
-    flags.DEFINE_string(
+    flags.DEFINE_float(
+        "factor",
+        4.0,
+        "How much larger it gets, from 1 to 16.",
+        1,
+        16,
+        flag_values=values,
+    )
+    command_line.define_path(
         "input",
         None,
         "The image to enlarge, at its own size; by default the run's photograph.",
-        flag_values=values,
+        values,
     )
-    flags.DEFINE_string(
+    command_line.define_path(
         "reference",
         None,
         "The true image at the result's size: reports PSNR and SSIM against it, "
         "beside those of bicubic interpolation.",
-        flag_values=values,
+        values,
     )
     flags.DEFINE_float(
         "strength",
@@ -776,18 +792,15 @@ def _define_evaluate(values: flags.FlagValues) -> None:
         0,
         "Of a run's samples: scales below it reproduce the photograph.",
     )
-    flags.DEFINE_string(
-        "samples",
-        None,
-        "A folder of images to evaluate in place of a run's.",
-        flag_values=values,
+    command_line.define_path(
+        "samples", None, "A folder of images to evaluate in place of a run's.", values
     )
-    flags.DEFINE_string(
+    command_line.define_path(
         "image",
         None,
         "The photograph that --samples were made from: a path, or a name that "
         "scikit-image carries.",
-        flag_values=values,
+        values,
     )
     _define_inception(
         values,
@@ -798,17 +811,14 @@ def _define_evaluate(values: flags.FlagValues) -> None:
 
 def _define_shrink_inception(values: flags.FlagValues) -> None:
     _define_inception(values, "Keras' Inception V3 without top in .h5, or download.")
-    flags.DEFINE_string(
-        "output",
-        None,
-        "The file to make; inception_FEATURES.npz by default.",
-        flag_values=values,
+    command_line.define_path(
+        "output", None, "The file to make; inception_FEATURES.npz by default.", values
     )
     flags.DEFINE_boolean("overwrite", False, "Replace --output.", flag_values=values)
 
 
 def _define_inception(values: flags.FlagValues, weights_help: str) -> None:
-    flags.DEFINE_string("inception_weights", None, weights_help, flag_values=values)
+    command_line.define_path("inception_weights", None, weights_help, values)
     flags.DEFINE_enum(
         "sifid_features",
         "64",
@@ -821,7 +831,7 @@ def _define_inception(values: flags.FlagValues, weights_help: str) -> None:
 
 
 def _define_report(values: flags.FlagValues) -> None:
-    flags.DEFINE_string("run_dir", None, "A finished run.", flag_values=values)
+    command_line.define_path("run_dir", None, "A finished run.", values)
 
 
 def _define_study(values: flags.FlagValues) -> None:
@@ -847,12 +857,12 @@ def _define_study(values: flags.FlagValues) -> None:
     )
     _define_workers(values, "Rows")
     _define_beam_flags(values, None, "Trains by Apache Beam")
-    flags.DEFINE_string(
+    command_line.define_path(
         "study_dir",
         None,
         "The folder of all studies of a photograph; outputs/studies/IMAGE-BUDGET by "
         "default.",
-        flag_values=values,
+        values,
     )
     for field in config_lib.settings():
         _define_setting(values, field)
@@ -863,7 +873,7 @@ def _define_fleet(values: flags.FlagValues) -> None:
         ("images", "The photographs' paths: a quoted pattern such as 'photos/*.jpg'."),
         ("runs_dir", "The folder of the runs, which has a run for each photograph."),
     ):
-        flags.DEFINE_string(name, None, meaning, flag_values=values)
+        command_line.define_path(name, None, meaning, values)
     _define_workers(values, "Photographs")
     _define_beam_flags(values, "", "For another runner of Beam")
     for field in config_lib.settings():
@@ -898,7 +908,7 @@ def _define_export(values: flags.FlagValues) -> None:
         2**22,
         "The most pixels of an image that a request may give or ask for.",
         1,
-        100_000_000,
+        _MOST_PIXELS,
         flag_values=values,
     )
     flags.DEFINE_integer(
@@ -911,18 +921,21 @@ def _define_verify(values: flags.FlagValues) -> None:
 
 
 def _define_version(values: flags.FlagValues, meaning: str) -> None:
-    flags.DEFINE_string("run_dir", None, "A finished run.", flag_values=values)
+    command_line.define_path("run_dir", None, "A finished run.", values)
     flags.DEFINE_integer("version", None, meaning, 1, 2**31 - 1, flag_values=values)
 
 
 def _define_serve(values: flags.FlagValues) -> None:
+    for name, meaning in (
+        ("run_dir", "An exported run."),
+        ("tls_cert", "PEM file of a certificate chain, to encrypt; or none."),
+        ("tls_key", "PEM file of its private key."),
+        ("config_dir", "For the server's files; RUN/serving by default."),
+    ):
+        command_line.define_path(name, None, meaning, values)
     for name, default, meaning in (
-        ("run_dir", None, "An exported run."),
         ("model_name", None, "What clients call it; by default as the run."),
         ("host", "127.0.0.1", "Where to listen; 0.0.0.0 for every interface."),
-        ("tls_cert", None, "PEM file of a certificate chain, to encrypt; or none."),
-        ("tls_key", None, "PEM file of its private key."),
-        ("config_dir", None, "For the server's files; RUN/serving by default."),
     ):
         flags.DEFINE_string(name, default, meaning, flag_values=values)
     flags.DEFINE_integer(
@@ -955,7 +968,7 @@ def _define_serve(values: flags.FlagValues) -> None:
 def _define_redraw(values: flags.FlagValues, input_help: str) -> None:
     _define_task(values)
     _define_seed(values)
-    flags.DEFINE_string("input", None, input_help, flag_values=values)
+    command_line.define_path("input", None, input_help, values)
     flags.DEFINE_boolean(
         "keep_size",
         False,
@@ -974,7 +987,7 @@ def _define_redraw(values: flags.FlagValues, input_help: str) -> None:
 def _define_mask(
     values: flags.FlagValues, mask_help: str, radius: int, sigma: float
 ) -> None:
-    flags.DEFINE_string("mask", None, mask_help, flag_values=values)
+    command_line.define_path("mask", None, mask_help, values)
     flags.DEFINE_integer(
         "mask_radius",
         radius,
@@ -1002,12 +1015,9 @@ def _define_start_scale(values: flags.FlagValues, default: int, meaning: str) ->
 
 
 def _define_task(values: flags.FlagValues) -> None:
-    flags.DEFINE_string("run_dir", None, "A finished run.", flag_values=values)
-    flags.DEFINE_string(
-        "output_dir",
-        None,
-        "Where results go; outputs/RUN/COMMAND by default.",
-        flag_values=values,
+    command_line.define_path("run_dir", None, "A finished run.", values)
+    command_line.define_path(
+        "output_dir", None, "Where results go; outputs/RUN/COMMAND by default.", values
     )
     flags.DEFINE_boolean(
         "overwrite", False, "Replace files in --output_dir.", flag_values=values
@@ -1211,17 +1221,15 @@ def _parse(argv: list) -> tuple:
     if {"-h", "--help", "-help", "--helpfull"} & set(argv[2:]):
         _print_flags(name, values)
         return None, None
-    try:
-        rest = values([argv[0], *argv[2:]])
-    except flags.Error as error:
-        raise UsageError(" ".join(str(error).split())) from None
-    if len(rest) > 1:
-        raise UsageError(f"{rest[1]} is not a flag; flags look like --name=value.")
+    rest = command_line.parse(values, [argv[0], *argv[2:]])
+    if rest:
+        raise UsageError(f"{rest[0]} is not a flag; flags look like --name=value.")
     return COMMANDS[name], values
 
 
 def _set_up_process() -> None:
     """Shows the libraries' notices as plain lines, and hides TensorFlow's."""
+    command_line.set_up_streams()
     handler = logging.StreamHandler()
     handler.setFormatter(logging.Formatter("%(message)s"))
     for name in ("singan_tf", "export"):
@@ -1246,20 +1254,16 @@ def main(argv: list) -> int:
         The exit status: 0, 1 for bad input, 2 for bad usage, 75 when a worker of a
         cluster is lost, 130 after Ctrl-C.
     """
-    try:
-        command, values = _parse(argv)
-        if command:
-            command.run(values)
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return error.status
-    except OSError as error:
-        print(f"error: {error}; free some space or change the place.", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt as stop:
-        print(f"\nStopped: {stop}" if str(stop) else "\nStopped.", file=sys.stderr)
-        return 130
-    return 0
+    return command_line.run(_run, argv)
+
+
+def _run(argv: Sequence[str]) -> None:
+    command, values = _parse(argv)
+    if not command:
+        return
+    if errors.working_folder_is_gone():
+        raise UserError("The working folder was removed; change to another.")
+    command.run(values)
 
 
 if __name__ == "__main__":

@@ -8,9 +8,17 @@ is written down here and nowhere else. Standard library only.
 import dataclasses
 import math
 import re
+import sys
 from typing import Any, Optional
 
 from singan_tf.errors import UsageError, UserError
+
+# The noise of a sample, as a multiple of what training saw: for all commands and
+# served models.
+MAX_NOISE_SCALE = 10
+
+# Of whole numbers that have no other limit: what every kind of integer can hold.
+_MOST = 2**31 - 1
 
 
 def _setting(
@@ -19,8 +27,15 @@ def _setting(
     low: Optional[float] = None,
     high: Optional[float] = None,
     choices: tuple = (),
+    path: bool = False,
 ):
-    metadata = {"help": meaning, "low": low, "high": high, "choices": choices}
+    metadata = {
+        "help": meaning,
+        "low": low,
+        "high": high,
+        "choices": choices,
+        "path": path,
+    }
     return dataclasses.field(default=default, metadata=metadata)
 
 
@@ -43,9 +58,12 @@ def _check(field: dataclasses.Field, value: Any) -> None:
     choices = field.metadata["choices"]
     if choices and value not in choices:
         raise UsageError(f"--{field.name}={value} must be one of {', '.join(choices)}.")
-    if field.type is float and not math.isfinite(value):
-        raise UsageError(f"--{field.name}={value} must be finite.")
+    # Whole numbers may stand for others, also some that no float can hold.
+    if field.type is float and not abs(value) <= sys.float_info.max:
+        raise UsageError(f"--{field.name}={value} must be a finite number.")
     low, high = field.metadata["low"], field.metadata["high"]
+    if field.type is int and high is None:
+        high = _MOST
     if (low is not None and value < low) or (high is not None and value > high):
         bounds = [f"at least {low}"] if low is not None else []
         bounds += [f"at most {high}"] if high is not None else []
@@ -376,11 +394,14 @@ class RuntimeConfig(_Section):
         0,
     )
     inception_weights: str = _setting(
-        "", "For SIFID; see `evaluate`. The empty default does without."
+        "",
+        "For SIFID; see `evaluate`. The empty default does without.",
+        path=True,
     )
     vgg_weights: str = _setting(
         "",
         "For --texture_weight: a path of Keras' VGG16 without top in .h5, or download.",
+        path=True,
     )
 
 

@@ -107,7 +107,7 @@ def test_other_settings_and_other_photographs_are_not_taken_for_finished(
     shutil.copy(exchanged / "a.jpg", exchanged / "a.png")
     status, out, error = call(capsys, exchanged, runs_dir)
     assert status == 1 and "2 of 4" in sentence(error)
-    assert "holds a run with other settings" in out
+    assert "holds another run" in out
 
 
 @needs_beam
