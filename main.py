@@ -76,6 +76,8 @@ def sample(values: flags.FlagValues) -> None:
         if index < _SHEET_SAMPLES:
             cells[f"seed {seed}"] = image
     print(f"{values.num_samples} samples of {width}x{height} pixels.")
+    if values.noise_scale == 0 and values.num_samples > 1:
+        task.note("They are all alike: --noise_scale=0 leaves no noise to differ by.")
     _finish_task(values, task, "sample", cells)
 
 
@@ -220,11 +222,19 @@ def animate(values: flags.FlagValues) -> None:
         f"{walk.frames} frames; from one to the next {mean:.2f} of 255 levels on "
         f"average, at most {largest:.2f} times the median."
         if largest
-        else f"{walk.frames} frames that hardly move; choose a lower --start_scale or "
-        "--alpha."
+        else f"{walk.frames} frames that hardly move; choose {_livelier(values)}."
     )
     results = {"mean_difference": mean, "largest_over_median": largest}
     _finish_task(values, task, "animate", cells, results)
+
+
+def _livelier(values: flags.FlagValues) -> str:
+    """Flags that let more of an animation move."""
+    # At 1, either of them lets nothing move, whatever the others are.
+    still = [
+        f"--{name} below 1" for name in ("alpha", "beta") if values[name].value == 1
+    ]
+    return " and ".join(still) or "a lower --start_scale, --alpha or --beta"
 
 
 def evaluate(values: flags.FlagValues) -> None:
@@ -269,7 +279,7 @@ def evaluate(values: flags.FlagValues) -> None:
     print(f"{subject.count} samples of a photograph of {width}x{height} pixels.")
     print(evaluation.table(results))
     for note in found.notes:
-        print(note)
+        command_line.say(note)
     call = {
         "run" if values.run_dir else "images": subject.source,
         "notes": found.notes,
@@ -290,7 +300,9 @@ def shrink_inception(values: flags.FlagValues) -> None:
     if output.exists() and not values.overwrite:
         raise UserError(f"--output={output} exists; pass --overwrite to replace it.")
     inception.save(output, inception.read(values.inception_weights, features))
-    print(f"Wrote {output}: pass --inception_weights={shlex.quote(str(output))}")
+    command_line.say(
+        f"Wrote {output}: pass --inception_weights={shlex.quote(str(output))}"
+    )
 
 
 def report(values: flags.FlagValues) -> None:
@@ -298,7 +310,7 @@ def report(values: flags.FlagValues) -> None:
     _require(values, "run_dir")
     from singan_tf import report as reports
 
-    print(f"Wrote {reports.write(pathlib.Path(values.run_dir))}")
+    command_line.say(f"Wrote {reports.write(pathlib.Path(values.run_dir))}")
 
 
 def study(values: flags.FlagValues) -> None:
@@ -332,7 +344,7 @@ def study(values: flags.FlagValues) -> None:
     with _resumable() as should_stop:
         results = studies.run(values.name, plan, should_stop)
     page = folder / values.name / "index.html"
-    print(f"Wrote {page} and {page.parent / values.name}.csv")
+    command_line.say(f"Wrote {page} and {page.parent / values.name}.csv")
     failed = [result.row.caption for result in results if result.error]
     if failed:
         raise UserError(
@@ -360,9 +372,11 @@ def fleet(values: flags.FlagValues) -> None:
     )
     with _resumable() as should_stop:
         found = fleets.run(plan, should_stop)
-    print(f"{found.trained} trained in {plan.runs_dir}, {len(found.failed)} failed.")
+    command_line.say(
+        f"{found.trained} trained in {plan.runs_dir}, {len(found.failed)} failed."
+    )
     for photograph, error in found.failed.items():
-        print(f"  {photograph}: {error}")
+        command_line.say(f"  {photograph}: {error}")
     if found.failed:
         count = len(found.failed) + found.trained + found.finished
         raise UserError(
@@ -406,7 +420,7 @@ def export(values: flags.FlagValues) -> None:
 
     limits = signatures.Limits(values.max_pixels, values.max_batch)
     folder = saved_model.export(pathlib.Path(values.run_dir), values.version, limits)
-    print(f"Wrote {folder}")
+    command_line.say(f"Wrote {folder}")
 
 
 def verify(values: flags.FlagValues) -> None:
@@ -426,7 +440,7 @@ def verify(values: flags.FlagValues) -> None:
         verification.verify(folder)
     except verification.Failed as error:
         raise UserError(str(error)) from None
-    print(f"{folder} is as it was exported.")
+    command_line.say(f"{folder} is as it was exported.")
 
 
 def serve(values: flags.FlagValues) -> None:
@@ -498,9 +512,9 @@ def _train(
     )
     try:
         sizes = checkpoint.run_scales(config, facts).sizes
+        config = config_lib.settle(config, sizes)
     except UserError as error:
         raise type(error)(f"{path}: {error}") from None
-    config = config_lib.settle(config, sizes)
     cluster = config.runtime.strategy == "multi_worker"
     if cluster and overwrite:
         raise UsageError(
@@ -514,26 +528,28 @@ def _train(
         strategy = distribution.make_strategy(config.runtime.strategy)
     if cluster and not distribution.leads_cluster():
         if finished:
-            print(f"The run in {run_dir} is finished.")
+            command_line.say(f"The run in {run_dir} is finished.")
         else:
             _train_opened(photograph, config, run_dir, monitor.Silent(), strategy)
-            print(f"Helped to write {run_dir}")
+            command_line.say(f"Helped to write {run_dir}")
         return
     weights = config.runtime.inception_weights
     network = inception.load(weights) if weights else None
     with checkpoint.open_run(run_dir, config, facts, overwrite):
         if finished:
-            print(f"The run in {run_dir} is finished.")
+            command_line.say(f"The run in {run_dir} is finished.")
         else:
             shown = monitor.Monitor(config, sizes, run_dir, network)
             _train_opened(photograph, config, run_dir, shown, strategy)
-            print(f"Wrote {run_dir}")
+            command_line.say(f"Wrote {run_dir}")
         # Also after a kill between the samples, which end a run, and its report.
         if not (run_dir / report.REPORT_NAME).exists():
             report.write(run_dir)
-    print(f"Report: {run_dir / report.REPORT_NAME}")
-    print(f"Samples: {run_dir / checkpoint.SAMPLES_NAME}")
-    print(f"More samples: python main.py sample --run_dir={shlex.quote(str(run_dir))}")
+    command_line.say(f"Report: {run_dir / report.REPORT_NAME}")
+    command_line.say(f"Samples: {run_dir / checkpoint.SAMPLES_NAME}")
+    command_line.say(
+        f"More samples: python main.py sample --run_dir={shlex.quote(str(run_dir))}"
+    )
 
 
 def _train_opened(photograph, config, run_dir, shown, strategy) -> None:
@@ -1095,7 +1111,7 @@ def _write_results(
     arguments["output_dir"] = str(output_dir)
     call = {"command": command, "arguments": arguments, **call}
     sheet = tasks.write_results(output_dir, cells, call)
-    print(f"Wrote {output_dir}; see {sheet}")
+    command_line.say(f"Wrote {output_dir}; see {sheet}")
 
 
 def _check_start_scale(values: flags.FlagValues, task) -> None:
@@ -1231,7 +1247,7 @@ def _set_up_process() -> None:
     """Shows the libraries' notices as plain lines, and hides TensorFlow's."""
     command_line.set_up_streams()
     handler = logging.StreamHandler()
-    handler.setFormatter(logging.Formatter("%(message)s"))
+    handler.setFormatter(command_line.Formatter("%(message)s"))
     for name in ("singan_tf", "export"):
         logger = logging.getLogger(name)
         logger.handlers = [handler]

@@ -375,7 +375,9 @@ def _run(argv: Sequence[str]) -> None:
         if not argument.startswith("-"):
             raise UsageError(f"{argument} is not a flag; flags look like --name=value.")
     refused = _generate(values.input, values.output, values.model, rest)
-    print(f"Wrote {values.output}; see {FileSystems.join(values.output, _SHEET)}.png")
+    command_line.say(
+        f"Wrote {values.output}; see {FileSystems.join(values.output, _SHEET)}.png"
+    )
     if refused:
         raise UserError(
             f"{refused} of the lines could not be done; "

@@ -5,6 +5,7 @@ The client has its own, as it can be copied alone. Imports nothing that takes ti
 
 import errno
 import io
+import logging
 import math
 import os
 import sys
@@ -97,18 +98,36 @@ def run(command: Callable[[Sequence[str]], None], argv: Sequence[str]) -> int:
         command(argv)
         sys.stdout.flush()
     except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
+        _complain(f"error: {error}")
         return error.status
     except OSError as error:
         sentence = errors.explained(error)
         if sentence is None:
             raise
-        print(f"error: {sentence}", file=sys.stderr)
+        _complain(f"error: {sentence}")
         return 1
     except KeyboardInterrupt as stop:
-        print(f"\nStopped: {stop}" if str(stop) else "\nStopped.", file=sys.stderr)
+        print(file=sys.stderr)
+        _complain(f"Stopped: {stop}" if str(stop) else "Stopped.")
         return 130
     return 0
+
+
+def say(text: str) -> None:
+    """Prints a line that may name files."""
+    print(errors.printable(text))
+
+
+def _complain(text: str) -> None:
+    print(errors.printable(text), file=sys.stderr)
+
+
+class Formatter(logging.Formatter):
+    """Makes records lines, whatever the files are called that they name."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:
+        """The message, without what a terminal would obey."""
+        return errors.printable(super().formatMessage(record))
 
 
 class _Stream(io.FileIO):

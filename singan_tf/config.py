@@ -17,6 +17,9 @@ from singan_tf.errors import UsageError, UserError
 # served models.
 MAX_NOISE_SCALE = 10
 
+# What a score of a critic sees in each direction, in pixels.
+CRITIC_SIDE = 11
+
 # Of whole numbers that have no other limit: what every kind of integer can hold.
 _MOST = 2**31 - 1
 
@@ -269,7 +272,7 @@ class TrainingConfig(_Section):
         if 0 < self.crop_size < 16:
             raise UsageError(
                 f"--crop_size={self.crop_size} must be 0 (full frames) or at least 16: "
-                "a score of the critic sees 11 pixels."
+                f"a score of the critic sees {CRITIC_SIDE} pixels."
             )
 
 
@@ -463,13 +466,39 @@ def settle(config: Config, sizes: list[tuple[int, int]]) -> Config:
 
     Returns:
         The same, with a number of patch scales.
+
+    Raises:
+        UserError: if a scale is too small for its critic.
     """
-    if config.layout.patch_scales != AUTO:
-        return config
-    small = sum(max(size) <= _PATCHED_SIDE for size in sizes)
-    count = max(min(small, len(sizes) - 2), 0)
-    layout = dataclasses.replace(config.layout, patch_scales=count)
-    return dataclasses.replace(config, layout=layout)
+    if config.layout.patch_scales == AUTO:
+        small = sum(max(size) <= _PATCHED_SIDE for size in sizes)
+        count = max(min(small, len(sizes) - 2), 0)
+        layout = dataclasses.replace(config.layout, patch_scales=count)
+        config = dataclasses.replace(config, layout=layout)
+    _check_critics(config, sizes)
+    return config
+
+
+def _check_critics(config: Config, sizes: list[tuple[int, int]]) -> None:
+    """Refuses scales that are smaller than what a score of their critic sees."""
+    small = [scale for scale, size in enumerate(sizes) if min(size) < CRITIC_SIDE]
+    scored = [
+        scale
+        for scale in small
+        if config.steps_at(scale) and config.adversary.at(scale) == "critic"
+    ]
+    if not scored:
+        return
+    scale = scored[0]
+    height, width = sizes[scale]
+    way = "a larger or less narrow photograph"
+    if min(sizes[-1]) >= CRITIC_SIDE:
+        way = f"--min_size={CRITIC_SIDE} or more"
+    raise UserError(
+        f"Scale {scale} has {width}x{height} pixels, but a critic sees {CRITIC_SIDE} "
+        f"in each direction; use {way}, or --patch_scales={small[-1] + 1}, which makes "
+        "small scales without a critic."
+    )
 
 
 SECTIONS = {field.name: field.type for field in dataclasses.fields(Config)}

@@ -10,6 +10,7 @@ import logging
 import math
 import os
 import pathlib
+import re
 import warnings
 from collections.abc import Sequence
 from typing import BinaryIO
@@ -67,7 +68,18 @@ def resolve(name_or_path: str) -> pathlib.Path:
     }
     if name_or_path in carried:
         return carried[name_or_path]
-    near = difflib.get_close_matches(path.stem, carried, n=1, cutoff=0.5)
+    if re.match(r"[A-Za-z][A-Za-z0-9+.-]*://", name_or_path):
+        raise UserError(
+            f"{name_or_path} is an address; download the image and give its path."
+        )
+    if path.is_symlink():
+        raise UserError(
+            f"{path} is a link to {os.readlink(path)}, which does not exist; mend the "
+            "link, or give the path of an image."
+        )
+    # What looks like a path is not a photograph's name that was misspelt.
+    bare = path.name == name_or_path and not path.suffix
+    near = difflib.get_close_matches(name_or_path, carried, 1, 0.5) if bare else []
     hint = f" (did you mean {near[0]}?)" if near else ""
     raise UserError(
         f"There is no file {name_or_path}{hint}; give the path of an image, or the "
