@@ -36,6 +36,8 @@ _HERE = pathlib.Path(__file__).resolve().parent
 _DEMO_IMAGE = "rocket"
 _SHEET_SAMPLES = 49
 _SHEET_FRAMES = 11
+# Of training, in hours, to be told of beforehand.
+_LONG = 0.5
 # Of an image; the library's own limit, which takes a while to import.
 _MOST_PIXELS = 100_000_000
 
@@ -539,6 +541,8 @@ def _train(
         if finished:
             command_line.say(f"The run in {run_dir} is finished.")
         else:
+            if not cluster:
+                _foretell(config, sizes, run_dir)
             shown = monitor.Monitor(config, sizes, run_dir, network)
             _train_opened(photograph, config, run_dir, shown, strategy)
             command_line.say(f"Wrote {run_dir}")
@@ -550,6 +554,24 @@ def _train(
     command_line.say(
         f"More samples: python main.py sample --run_dir={shlex.quote(str(run_dir))}"
     )
+
+
+def _foretell(config: config_lib.Config, sizes: list, run_dir: pathlib.Path) -> None:
+    """Says at once that a run will take hours, and what would not."""
+    import tensorflow as tf
+
+    from singan_tf import monitor
+
+    if tf.config.list_physical_devices("GPU"):
+        return
+    hours = monitor.hours_left(config, sizes, run_dir)
+    if hours < _LONG:
+        return
+    text = "an hour" if round(hours) <= 1 else f"{hours:.0f} hours"
+    text = f"Without a GPU, this will take about {text} on this machine"
+    if not config.layout.patch_scales:
+        text += "; --flagfile=configs/quick.flags takes some minutes"
+    print(f"{text}.", file=sys.stderr)
 
 
 def _train_opened(photograph, config, run_dir, shown, strategy) -> None:

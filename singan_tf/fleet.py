@@ -99,14 +99,14 @@ def run(plan: Plan, should_stop: Callable[[], bool] = lambda: False) -> Outcome:
 
 def _folders(plan: Plan) -> dict[pathlib.Path, pathlib.Path]:
     """The run folder of each photograph."""
-    pattern = plan.images
+    given = pathlib.Path(plan.images)
     # A file's own name may look like a pattern.
-    if os.path.isfile(pattern):
-        pattern = glob.escape(pattern)
-    photographs = _found(pattern)
+    if given.is_file():
+        return {given: plan.runs_dir / given.name}
+    photographs = _found(plan.images)
     if not photographs:
         raise UserError(f"--images={plan.images} finds no file; {_hint(plan.images)}.")
-    root = pathlib.Path(pattern).parent
+    root = given.parent
     while glob.has_magic(str(root)):
         root = root.parent
     return {each: plan.runs_dir / each.relative_to(root) for each in photographs}

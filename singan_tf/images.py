@@ -77,9 +77,11 @@ def resolve(name_or_path: str) -> pathlib.Path:
             f"{path} is a link to {os.readlink(path)}, which does not exist; mend the "
             "link, or give the path of an image."
         )
+    near = []
     # What looks like a path is not a photograph's name that was misspelt.
-    bare = path.name == name_or_path and not path.suffix
-    near = difflib.get_close_matches(name_or_path, carried, 1, 0.5) if bare else []
+    if path.name == name_or_path:
+        cutoff = 1 if path.suffix else 0.5
+        near = difflib.get_close_matches(path.stem, carried, 1, cutoff)
     hint = f" (did you mean {near[0]}?)" if near else ""
     raise UserError(
         f"There is no file {name_or_path}{hint}; give the path of an image, or the "
