@@ -21,18 +21,25 @@ import pathlib
 import shlex
 import signal
 import textwrap
+from collections.abc import Sequence
 from typing import Callable, NamedTuple
 
 import numpy as np
 from absl import flags
 
+from export import command_line
 from singan_tf import config as config_lib
+from singan_tf import errors
 from singan_tf.errors import UsageError, UserError
 
 _HERE = pathlib.Path(__file__).resolve().parent
 _DEMO_IMAGE = "rocket"
 _SHEET_SAMPLES = 49
 _SHEET_FRAMES = 11
+# Of training, in hours, to be told of beforehand.
+_LONG = 0.5
+# Of an image; the library's own limit, which takes a while to import.
+_MOST_PIXELS = 100_000_000
 
 
 def train(values: flags.FlagValues) -> None:
@@ -71,13 +78,13 @@ def sample(values: flags.FlagValues) -> None:
         if index < _SHEET_SAMPLES:
             cells[f"seed {seed}"] = image
     print(f"{values.num_samples} samples of {width}x{height} pixels.")
+    if values.noise_scale == 0 and values.num_samples > 1:
+        task.note("They are all alike: --noise_scale=0 leaves no noise to differ by.")
     _finish_task(values, task, "sample", cells)
 
 
 def super_resolve(values: flags.FlagValues) -> None:
     """Enlarge an image, with details in the photograph's texture."""
-    if not 1 <= values.factor <= 16:
-        raise UserError(f"--factor={values.factor:g} must be from 1 to 16.")
     task = _open_task(values, "super_resolve")
     from singan_tf import manipulation, tasks
 
@@ -217,11 +224,19 @@ def animate(values: flags.FlagValues) -> None:
         f"{walk.frames} frames; from one to the next {mean:.2f} of 255 levels on "
         f"average, at most {largest:.2f} times the median."
         if largest
-        else f"{walk.frames} frames that hardly move; choose a lower --start_scale or "
-        "--alpha."
+        else f"{walk.frames} frames that hardly move; choose {_livelier(values)}."
     )
     results = {"mean_difference": mean, "largest_over_median": largest}
     _finish_task(values, task, "animate", cells, results)
+
+
+def _livelier(values: flags.FlagValues) -> str:
+    """Flags that let more of an animation move."""
+    # At 1, either of them lets nothing move, whatever the others are.
+    still = [
+        f"--{name} below 1" for name in ("alpha", "beta") if values[name].value == 1
+    ]
+    return " and ".join(still) or "a lower --start_scale, --alpha or --beta"
 
 
 def evaluate(values: flags.FlagValues) -> None:
@@ -266,7 +281,7 @@ def evaluate(values: flags.FlagValues) -> None:
     print(f"{subject.count} samples of a photograph of {width}x{height} pixels.")
     print(evaluation.table(results))
     for note in found.notes:
-        print(note)
+        command_line.say(note)
     call = {
         "run" if values.run_dir else "images": subject.source,
         "notes": found.notes,
@@ -287,7 +302,9 @@ def shrink_inception(values: flags.FlagValues) -> None:
     if output.exists() and not values.overwrite:
         raise UserError(f"--output={output} exists; pass --overwrite to replace it.")
     inception.save(output, inception.read(values.inception_weights, features))
-    print(f"Wrote {output}: pass --inception_weights={shlex.quote(str(output))}")
+    command_line.say(
+        f"Wrote {output}: pass --inception_weights={shlex.quote(str(output))}"
+    )
 
 
 def report(values: flags.FlagValues) -> None:
@@ -295,7 +312,7 @@ def report(values: flags.FlagValues) -> None:
     _require(values, "run_dir")
     from singan_tf import report as reports
 
-    print(f"Wrote {reports.write(pathlib.Path(values.run_dir))}")
+    command_line.say(f"Wrote {reports.write(pathlib.Path(values.run_dir))}")
 
 
 def study(values: flags.FlagValues) -> None:
@@ -329,7 +346,7 @@ def study(values: flags.FlagValues) -> None:
     with _resumable() as should_stop:
         results = studies.run(values.name, plan, should_stop)
     page = folder / values.name / "index.html"
-    print(f"Wrote {page} and {page.parent / values.name}.csv")
+    command_line.say(f"Wrote {page} and {page.parent / values.name}.csv")
     failed = [result.row.caption for result in results if result.error]
     if failed:
         raise UserError(
@@ -357,9 +374,11 @@ def fleet(values: flags.FlagValues) -> None:
     )
     with _resumable() as should_stop:
         found = fleets.run(plan, should_stop)
-    print(f"{found.trained} trained in {plan.runs_dir}, {len(found.failed)} failed.")
+    command_line.say(
+        f"{found.trained} trained in {plan.runs_dir}, {len(found.failed)} failed."
+    )
     for photograph, error in found.failed.items():
-        print(f"  {photograph}: {error}")
+        command_line.say(f"  {photograph}: {error}")
     if found.failed:
         count = len(found.failed) + found.trained + found.finished
         raise UserError(
@@ -403,7 +422,7 @@ def export(values: flags.FlagValues) -> None:
 
     limits = signatures.Limits(values.max_pixels, values.max_batch)
     folder = saved_model.export(pathlib.Path(values.run_dir), values.version, limits)
-    print(f"Wrote {folder}")
+    command_line.say(f"Wrote {folder}")
 
 
 def verify(values: flags.FlagValues) -> None:
@@ -423,7 +442,7 @@ def verify(values: flags.FlagValues) -> None:
         verification.verify(folder)
     except verification.Failed as error:
         raise UserError(str(error)) from None
-    print(f"{folder} is as it was exported.")
+    command_line.say(f"{folder} is as it was exported.")
 
 
 def serve(values: flags.FlagValues) -> None:
@@ -496,9 +515,9 @@ def _train(
     )
     try:
         sizes = checkpoint.run_scales(config, facts).sizes
+        config = config_lib.settle(config, sizes)
     except UserError as error:
         raise type(error)(f"{path}: {error}") from None
-    config = config_lib.settle(config, sizes)
     cluster = config.runtime.strategy == "multi_worker"
     if cluster and overwrite:
         raise UsageError(
@@ -512,26 +531,48 @@ def _train(
         strategy = distribution.make_strategy(config.runtime.strategy)
     if cluster and not distribution.leads_cluster():
         if finished:
-            print(f"The run in {run_dir} is finished.")
+            command_line.say(f"The run in {run_dir} is finished.")
         else:
             _train_opened(photograph, config, run_dir, monitor.Silent(), strategy)
-            print(f"Helped to write {run_dir}")
+            command_line.say(f"Helped to write {run_dir}")
         return
     weights = config.runtime.inception_weights
     network = inception.load(weights) if weights else None
     with checkpoint.open_run(run_dir, config, facts, overwrite):
         if finished:
-            print(f"The run in {run_dir} is finished.")
+            command_line.say(f"The run in {run_dir} is finished.")
         else:
+            if not cluster:
+                _foretell(config, sizes, run_dir)
             shown = monitor.Monitor(config, sizes, run_dir, network)
             _train_opened(photograph, config, run_dir, shown, strategy)
-            print(f"Wrote {run_dir}")
+            command_line.say(f"Wrote {run_dir}")
         # Also after a kill between the samples, which end a run, and its report.
         if not (run_dir / report.REPORT_NAME).exists():
             report.write(run_dir)
-    print(f"Report: {run_dir / report.REPORT_NAME}")
-    print(f"Samples: {run_dir / checkpoint.SAMPLES_NAME}")
-    print(f"More samples: python main.py sample --run_dir={shlex.quote(str(run_dir))}")
+    command_line.say(f"Report: {run_dir / report.REPORT_NAME}")
+    command_line.say(f"Samples: {run_dir / checkpoint.SAMPLES_NAME}")
+    command_line.say(
+        f"More samples: python main.py sample --run_dir={shlex.quote(str(run_dir))}"
+    )
+
+
+def _foretell(config: config_lib.Config, sizes: list, run_dir: pathlib.Path) -> None:
+    """Says at once that a run will take hours, and what would not."""
+    import tensorflow as tf
+
+    from singan_tf import monitor
+
+    if tf.config.list_physical_devices("GPU"):
+        return
+    hours = monitor.hours_left(config, sizes, run_dir)
+    if hours < _LONG:
+        return
+    text = "an hour" if round(hours) <= 1 else f"{hours:.0f} hours"
+    text = f"Without a GPU, this will take about {text} on this machine"
+    if not config.layout.patch_scales:
+        text += "; --flagfile=configs/quick.flags takes some minutes"
+    print(f"{text}.", file=sys.stderr)
 
 
 def _train_opened(photograph, config, run_dir, shown, strategy) -> None:
@@ -589,8 +630,8 @@ def _signals_asked_about():
 
 def _define_train(values: flags.FlagValues) -> None:
     _define_image(values)
-    flags.DEFINE_string(
-        "run_dir", None, "The run folder; runs/NAME by default.", flag_values=values
+    command_line.define_path(
+        "run_dir", None, "The run folder; runs/NAME by default.", values
     )
     flags.DEFINE_boolean(
         "overwrite", False, "Delete the run in --run_dir first.", flag_values=values
@@ -600,30 +641,33 @@ def _define_train(values: flags.FlagValues) -> None:
 
 
 def _define_image(values: flags.FlagValues) -> None:
-    flags.DEFINE_string(
+    command_line.define_path(
         "image",
         None,
         f"The photograph: a path, or a name that scikit-image carries, such as "
         f"{_DEMO_IMAGE}.",
-        flag_values=values,
+        values,
     )
 
 
 def _define_setting(values: flags.FlagValues, field) -> None:
+    meaning = field.metadata["help"]
+    if field.metadata["path"]:
+        command_line.define_path(field.name, field.default, meaning, values)
+        return
     define = {
         bool: flags.DEFINE_boolean,
         int: flags.DEFINE_integer,
         float: flags.DEFINE_float,
         str: flags.DEFINE_string,
     }[field.type]
-    meaning = field.metadata["help"]
     if field.metadata["choices"]:
         meaning = f"{' | '.join(field.metadata['choices'])}. {meaning}"
     define(field.name, field.default, meaning, flag_values=values)
 
 
 def _define_demo(values: flags.FlagValues) -> None:
-    flags.DEFINE_string("run_dir", "runs/demo", "The run folder.", flag_values=values)
+    command_line.define_path("run_dir", "runs/demo", "The run folder.", values)
 
 
 def _define_sample(values: flags.FlagValues) -> None:
@@ -642,6 +686,7 @@ def _define_sample(values: flags.FlagValues) -> None:
             "Of a sample, in pixels; by default the photograph's, or what keeps its "
             "aspect ratio.",
             1,
+            _MOST_PIXELS,
             flag_values=values,
         )
     for flag, side in (("scale_h", "width"), ("scale_v", "height")):
@@ -651,6 +696,7 @@ def _define_sample(values: flags.FlagValues) -> None:
             f"The {side} of a sample as a multiple of the photograph's, in place of "
             "--height and --width.",
             0,
+            _MOST_PIXELS,
             flag_values=values,
         )
     flags.DEFINE_float(
@@ -658,6 +704,7 @@ def _define_sample(values: flags.FlagValues) -> None:
         1.0,
         "Multiplies the noise of every scale: the higher, the more changes.",
         0,
+        config_lib.MAX_NOISE_SCALE,
         flag_values=values,
     )
 
@@ -665,19 +712,26 @@ def _define_sample(values: flags.FlagValues) -> None:
 def _define_super_resolve(values: flags.FlagValues) -> None:
     _define_task(values)
     _define_seed(values)
-    flags.DEFINE_float("factor", 4.0, "From 1 to 16.", flag_values=values)
-    flags.DEFINE_string(
+    flags.DEFINE_float(
+        "factor",
+        4.0,
+        "How much larger it gets, from 1 to 16.",
+        1,
+        16,
+        flag_values=values,
+    )
+    command_line.define_path(
         "input",
         None,
         "The image to enlarge, at its own size; by default the run's photograph.",
-        flag_values=values,
+        values,
     )
-    flags.DEFINE_string(
+    command_line.define_path(
         "reference",
         None,
         "The true image at the result's size: reports PSNR and SSIM against it, "
         "beside those of bicubic interpolation.",
-        flag_values=values,
+        values,
     )
     flags.DEFINE_float(
         "strength",
@@ -777,18 +831,15 @@ def _define_evaluate(values: flags.FlagValues) -> None:
         0,
         "Of a run's samples: scales below it reproduce the photograph.",
     )
-    flags.DEFINE_string(
-        "samples",
-        None,
-        "A folder of images to evaluate in place of a run's.",
-        flag_values=values,
+    command_line.define_path(
+        "samples", None, "A folder of images to evaluate in place of a run's.", values
     )
-    flags.DEFINE_string(
+    command_line.define_path(
         "image",
         None,
         "The photograph that --samples were made from: a path, or a name that "
         "scikit-image carries.",
-        flag_values=values,
+        values,
     )
     _define_inception(
         values,
@@ -799,17 +850,14 @@ def _define_evaluate(values: flags.FlagValues) -> None:
 
 def _define_shrink_inception(values: flags.FlagValues) -> None:
     _define_inception(values, "Keras' Inception V3 without top in .h5, or download.")
-    flags.DEFINE_string(
-        "output",
-        None,
-        "The file to make; inception_FEATURES.npz by default.",
-        flag_values=values,
+    command_line.define_path(
+        "output", None, "The file to make; inception_FEATURES.npz by default.", values
     )
     flags.DEFINE_boolean("overwrite", False, "Replace --output.", flag_values=values)
 
 
 def _define_inception(values: flags.FlagValues, weights_help: str) -> None:
-    flags.DEFINE_string("inception_weights", None, weights_help, flag_values=values)
+    command_line.define_path("inception_weights", None, weights_help, values)
     flags.DEFINE_enum(
         "sifid_features",
         "64",
@@ -822,7 +870,7 @@ def _define_inception(values: flags.FlagValues, weights_help: str) -> None:
 
 
 def _define_report(values: flags.FlagValues) -> None:
-    flags.DEFINE_string("run_dir", None, "A finished run.", flag_values=values)
+    command_line.define_path("run_dir", None, "A finished run.", values)
 
 
 def _define_study(values: flags.FlagValues) -> None:
@@ -848,12 +896,12 @@ def _define_study(values: flags.FlagValues) -> None:
     )
     _define_workers(values, "Rows")
     _define_beam_flags(values, None, "Trains by Apache Beam")
-    flags.DEFINE_string(
+    command_line.define_path(
         "study_dir",
         None,
         "The folder of all studies of a photograph; outputs/studies/IMAGE-BUDGET by "
         "default.",
-        flag_values=values,
+        values,
     )
     for field in config_lib.settings():
         _define_setting(values, field)
@@ -864,7 +912,7 @@ def _define_fleet(values: flags.FlagValues) -> None:
         ("images", "The photographs' paths: a quoted pattern such as 'photos/*.jpg'."),
         ("runs_dir", "The folder of the runs, which has a run for each photograph."),
     ):
-        flags.DEFINE_string(name, None, meaning, flag_values=values)
+        command_line.define_path(name, None, meaning, values)
     _define_workers(values, "Photographs")
     _define_beam_flags(values, "", "For another runner of Beam")
     for field in config_lib.settings():
@@ -899,7 +947,7 @@ def _define_export(values: flags.FlagValues) -> None:
         2**22,
         "The most pixels of an image that a request may give or ask for.",
         1,
-        100_000_000,
+        _MOST_PIXELS,
         flag_values=values,
     )
     flags.DEFINE_integer(
@@ -912,18 +960,21 @@ def _define_verify(values: flags.FlagValues) -> None:
 
 
 def _define_version(values: flags.FlagValues, meaning: str) -> None:
-    flags.DEFINE_string("run_dir", None, "A finished run.", flag_values=values)
+    command_line.define_path("run_dir", None, "A finished run.", values)
     flags.DEFINE_integer("version", None, meaning, 1, 2**31 - 1, flag_values=values)
 
 
 def _define_serve(values: flags.FlagValues) -> None:
+    for name, meaning in (
+        ("run_dir", "An exported run."),
+        ("tls_cert", "PEM file of a certificate chain, to encrypt; or none."),
+        ("tls_key", "PEM file of its private key."),
+        ("config_dir", "For the server's files; RUN/serving by default."),
+    ):
+        command_line.define_path(name, None, meaning, values)
     for name, default, meaning in (
-        ("run_dir", None, "An exported run."),
         ("model_name", None, "What clients call it; by default as the run."),
         ("host", "127.0.0.1", "Where to listen; 0.0.0.0 for every interface."),
-        ("tls_cert", None, "PEM file of a certificate chain, to encrypt; or none."),
-        ("tls_key", None, "PEM file of its private key."),
-        ("config_dir", None, "For the server's files; RUN/serving by default."),
     ):
         flags.DEFINE_string(name, default, meaning, flag_values=values)
     flags.DEFINE_integer(
@@ -956,7 +1007,7 @@ def _define_serve(values: flags.FlagValues) -> None:
 def _define_redraw(values: flags.FlagValues, input_help: str) -> None:
     _define_task(values)
     _define_seed(values)
-    flags.DEFINE_string("input", None, input_help, flag_values=values)
+    command_line.define_path("input", None, input_help, values)
     flags.DEFINE_boolean(
         "keep_size",
         False,
@@ -975,7 +1026,7 @@ def _define_redraw(values: flags.FlagValues, input_help: str) -> None:
 def _define_mask(
     values: flags.FlagValues, mask_help: str, radius: int, sigma: float
 ) -> None:
-    flags.DEFINE_string("mask", None, mask_help, flag_values=values)
+    command_line.define_path("mask", None, mask_help, values)
     flags.DEFINE_integer(
         "mask_radius",
         radius,
@@ -1003,12 +1054,9 @@ def _define_start_scale(values: flags.FlagValues, default: int, meaning: str) ->
 
 
 def _define_task(values: flags.FlagValues) -> None:
-    flags.DEFINE_string("run_dir", None, "A finished run.", flag_values=values)
-    flags.DEFINE_string(
-        "output_dir",
-        None,
-        "Where results go; outputs/RUN/COMMAND by default.",
-        flag_values=values,
+    command_line.define_path("run_dir", None, "A finished run.", values)
+    command_line.define_path(
+        "output_dir", None, "Where results go; outputs/RUN/COMMAND by default.", values
     )
     flags.DEFINE_boolean(
         "overwrite", False, "Replace files in --output_dir.", flag_values=values
@@ -1086,7 +1134,7 @@ def _write_results(
     arguments["output_dir"] = str(output_dir)
     call = {"command": command, "arguments": arguments, **call}
     sheet = tasks.write_results(output_dir, cells, call)
-    print(f"Wrote {output_dir}; see {sheet}")
+    command_line.say(f"Wrote {output_dir}; see {sheet}")
 
 
 def _check_start_scale(values: flags.FlagValues, task) -> None:
@@ -1212,19 +1260,17 @@ def _parse(argv: list) -> tuple:
     if {"-h", "--help", "-help", "--helpfull"} & set(argv[2:]):
         _print_flags(name, values)
         return None, None
-    try:
-        rest = values([argv[0], *argv[2:]])
-    except flags.Error as error:
-        raise UsageError(" ".join(str(error).split())) from None
-    if len(rest) > 1:
-        raise UsageError(f"{rest[1]} is not a flag; flags look like --name=value.")
+    rest = command_line.parse(values, [argv[0], *argv[2:]])
+    if rest:
+        raise UsageError(f"{rest[0]} is not a flag; flags look like --name=value.")
     return COMMANDS[name], values
 
 
 def _set_up_process() -> None:
     """Shows the libraries' notices as plain lines, and hides TensorFlow's."""
+    command_line.set_up_streams()
     handler = logging.StreamHandler()
-    handler.setFormatter(logging.Formatter("%(message)s"))
+    handler.setFormatter(command_line.Formatter("%(message)s"))
     for name in ("singan_tf", "export"):
         logger = logging.getLogger(name)
         logger.handlers = [handler]
@@ -1247,20 +1293,16 @@ def main(argv: list) -> int:
         The exit status: 0, 1 for bad input, 2 for bad usage, 75 when a worker of a
         cluster is lost, 130 after Ctrl-C.
     """
-    try:
-        command, values = _parse(argv)
-        if command:
-            command.run(values)
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return error.status
-    except OSError as error:
-        print(f"error: {error}; free some space or change the place.", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt as stop:
-        print(f"\nStopped: {stop}" if str(stop) else "\nStopped.", file=sys.stderr)
-        return 130
-    return 0
+    return command_line.run(_run, argv)
+
+
+def _run(argv: Sequence[str]) -> None:
+    command, values = _parse(argv)
+    if not command:
+        return
+    if errors.working_folder_is_gone():
+        raise UserError("The working folder was removed; change to another.")
+    command.run(values)
 
 
 if __name__ == "__main__":

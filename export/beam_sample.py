@@ -39,6 +39,7 @@ from apache_beam.ml.inference import base
 from apache_beam.options.pipeline_options import PipelineOptions, StandardOptions
 from PIL import Image
 
+from export import command_line
 from export.pipeline import Input, Pipeline, find_version, read_signatures
 from singan_tf import images
 from singan_tf.errors import UsageError, UserError
@@ -354,18 +355,12 @@ def _value(key: str, value: Any, spec: Input):
 
 
 def _define(values: flags.FlagValues) -> None:
-    flags.DEFINE_string(
-        "input", None, "The file of requests, one a line.", flag_values=values
-    )
-    flags.DEFINE_string(
-        "output", None, "The folder that images go to.", flag_values=values
-    )
-    flags.DEFINE_string(
-        "model",
-        None,
-        "An exported model: RUN/saved_model, or one version in it.",
-        flag_values=values,
-    )
+    for name, meaning in (
+        ("input", "The file of requests, one a line."),
+        ("output", "The folder that images go to."),
+        ("model", "An exported model: RUN/saved_model, or one version in it."),
+    ):
+        command_line.define_path(name, None, meaning, values)
 
 
 def _run(argv: Sequence[str]) -> None:
@@ -376,10 +371,7 @@ def _run(argv: Sequence[str]) -> None:
         for flag in (values[name] for name in values):
             print(f"  --{flag.name}\n      {flag.help}")
         return
-    try:
-        rest = values(argv, known_only=True)[1:]
-    except flags.Error as error:
-        raise UsageError(" ".join(str(error).split())) from None
+    rest = command_line.parse(values, argv, known_only=True)
     for name in values:
         if not values[name].value:
             raise UsageError(f"--{name} is missing: {values[name].help}")
@@ -387,7 +379,9 @@ def _run(argv: Sequence[str]) -> None:
         if not argument.startswith("-"):
             raise UsageError(f"{argument} is not a flag; flags look like --name=value.")
     refused = _generate(values.input, values.output, values.model, rest)
-    print(f"Wrote {values.output}; see {FileSystems.join(values.output, _SHEET)}.png")
+    command_line.say(
+        f"Wrote {values.output}; see {FileSystems.join(values.output, _SHEET)}.png"
+    )
     if refused:
         raise UserError(
             f"{refused} of the lines could not be done; "
@@ -430,19 +424,12 @@ def main(argv: Sequence[str]) -> int:
         The exit status: 0, 1 when lines could not be done or for bad input, 2 for
         bad usage, 130 after Ctrl-C.
     """
-    try:
-        _run(argv)
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2 if isinstance(error, UsageError) else 1
-    except KeyboardInterrupt:
-        print("\nStopped.", file=sys.stderr)
-        return 130
-    return 0
+    return command_line.run(_run, argv)
 
 
 if __name__ == "__main__":
     # Workers unpickle the steps by this name, not by __main__'s.
     from export import beam_sample
 
+    command_line.set_up_streams()
     sys.exit(beam_sample.main(sys.argv))

@@ -46,6 +46,7 @@ DEFAULT_MODEL = "singan"
 # gRPC's own limit of 4 MiB is less than a sample of 1200x1200 pixels.
 DEFAULT_MAX_MESSAGE_BYTES = 256 * 2**20
 MAX_FACTOR = 16
+MAX_NOISE_SCALE = 10
 
 Images = Union[np.ndarray, Sequence[np.ndarray], Sequence[bytes]]
 
@@ -179,7 +180,7 @@ class SinGANClient:
                 and the model takes the photograph's. A server with batching switched
                 on refuses that for more than one seed: give both there.
             width: Likewise.
-            noise_scale: Multiplies the noise of every scale, at least 0; for all or
+            noise_scale: Multiplies the noise of every scale, from 0 to 10; for all or
                 each.
             png: Whether to return PNG files.
 
@@ -191,7 +192,9 @@ class SinGANClient:
         inputs = {
             "seed": seeds,
             "start_scale": _rows("start_scale", start_scale, count, np.int32),
-            "noise_scale": _rows("noise_scale", noise_scale, count, np.float32),
+            "noise_scale": _rows(
+                "noise_scale", noise_scale, count, np.float32, most=MAX_NOISE_SCALE
+            ),
         }
         for name, side in (("height", height), ("width", width)):
             if side is not None:
@@ -449,6 +452,33 @@ def _told(tensors) -> dict[str, tuple[str, tuple]]:
 
 # The command line.
 
+# Of a flag that becomes an input of 32 bits.
+_MOST = 2**31 - 1
+_MOST_SECONDS = 1e6
+
+
+class _PathParser(flags.ArgumentParser):
+    """Expands the home folder, as a shell does where a path stands alone."""
+
+    syntactic_help = "a path"
+
+    def parse(self, argument: str) -> str:
+        path = os.path.expanduser(argument)
+        if path.split("/", 1)[0] == "~":
+            raise ValueError("the home folder is not known; give the whole path")
+        return path
+
+
+def _define_path(values: flags.FlagValues, name: str, meaning: str) -> None:
+    flags.DEFINE(
+        _PathParser(),
+        name,
+        None,
+        meaning,
+        flag_values=values,
+        serializer=flags.ArgumentSerializer(),
+    )
+
 
 class _Failure(Exception):
     """What ends a command with one sentence and status 1."""
@@ -506,7 +536,7 @@ def _reconstruct(values: flags.FlagValues, client: SinGANClient) -> None:
 def _status(values: flags.FlagValues, client: SinGANClient) -> None:
     states = client.status()
     for version, state in sorted(states.items()):
-        print(f"{values.model} version {version}: {state}")
+        _say(f"{values.model} version {version}: {state}")
     if "AVAILABLE" not in states.values():
         raise _Failure(f"No version of {values.model} is available at {values.target}.")
 
@@ -519,6 +549,7 @@ def _define_sample(values: flags.FlagValues) -> None:
         0,
         "Scales below it reproduce the photograph: the higher, the less changes.",
         0,
+        _MOST,
         flag_values=values,
     )
     for side in ("height", "width"):
@@ -527,6 +558,7 @@ def _define_sample(values: flags.FlagValues) -> None:
             None,
             "Of a sample, in pixels; by default the photograph's.",
             1,
+            _MOST,
             flag_values=values,
         )
     flags.DEFINE_float(
@@ -534,6 +566,7 @@ def _define_sample(values: flags.FlagValues) -> None:
         1.0,
         "Multiplies the noise of every scale: the higher, the more changes.",
         0,
+        MAX_NOISE_SCALE,
         flag_values=values,
     )
 
@@ -541,7 +574,7 @@ def _define_sample(values: flags.FlagValues) -> None:
 def _define_super_resolve(values: flags.FlagValues) -> None:
     _define_output(values)
     _define_seeds(values)
-    flags.DEFINE_string("input", None, "The image to enlarge.", flag_values=values)
+    _define_path(values, "input", "The image to enlarge.")
     flags.DEFINE_float(
         "factor", 4.0, f"From 1 to {MAX_FACTOR}.", 1, MAX_FACTOR, flag_values=values
     )
@@ -550,29 +583,28 @@ def _define_super_resolve(values: flags.FlagValues) -> None:
 def _define_edit(values: flags.FlagValues) -> None:
     _define_output(values)
     _define_seeds(values)
-    flags.DEFINE_string("input", None, "The edited picture.", flag_values=values)
-    flags.DEFINE_string(
+    _define_path(values, "input", "The edited picture.")
+    _define_path(
+        values,
         "mask",
-        None,
         "An image of the same size, bright where the picture is redrawn, used as it "
         "is; by default everything is.",
-        flag_values=values,
     )
     flags.DEFINE_integer(
         "injection_scale",
         None,
         "The scale at which the picture enters, from 1: the lower, the more changes.",
         1,
+        _MOST,
         flag_values=values,
     )
 
 
 def _define_output(values: flags.FlagValues) -> None:
-    flags.DEFINE_string(
+    _define_path(
+        values,
         "output_dir",
-        None,
         "Where images go; outputs/MODEL/served_COMMAND by default.",
-        flag_values=values,
     )
     flags.DEFINE_boolean(
         "overwrite", False, "Replace files in --output_dir.", flag_values=values
@@ -601,16 +633,16 @@ def _define_connection(values: flags.FlagValues) -> None:
         60.0,
         "Seconds that a request may take, its retries included.",
         0.001,
+        _MOST_SECONDS,
         flag_values=values,
     )
     flags.DEFINE_boolean(
         "tls", False, "Encrypt, and check the server.", flag_values=values
     )
-    flags.DEFINE_string(
+    _define_path(
+        values,
         "root_certificates",
-        None,
         "A PEM file, trusted in place of the system's; implies --tls.",
-        flag_values=values,
     )
 
 
@@ -683,8 +715,7 @@ def _read_png(values: flags.FlagValues, name: str) -> bytes:
                 if converted is None:
                     is_png = picture.format == "PNG"
                     return content if is_png else _to_png(upright)
-                shown = _printable(f"--{name}={path}")
-                print(f"{shown}: its colours were converted to sRGB.")
+                _say(f"--{name}={path}: its colours were converted to sRGB.")
                 return _to_png(converted)
     except _Failure:
         raise
@@ -729,11 +760,6 @@ def _to_srgb(picture: Image.Image, profile: bytes) -> Optional[Image.Image]:
     return ImageCms.applyTransform(picture, transform)
 
 
-def _printable(text: str) -> str:
-    """Escapes what a file's name could do to the terminal: its control characters."""
-    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
-
-
 def _to_png(picture: Image.Image) -> bytes:
     file = io.BytesIO()
     picture.save(file, format="PNG")
@@ -756,7 +782,7 @@ def _write_all(values: flags.FlagValues, files: dict) -> None:
             pictures.append(picture)
     sheet = folder / "contact_sheet.png"
     _write(sheet, contact_sheet(pictures))
-    print(f"Wrote {folder}; see {sheet}")
+    _say(f"Wrote {folder}; see {sheet}")
 
 
 def _write(path: pathlib.Path, content: bytes) -> None:
@@ -808,18 +834,42 @@ def _refusal(error: grpc.RpcError, target: str) -> str:
     return f"{target} answers {error.code().name}: {details}"
 
 
+def _say(text: str) -> None:
+    try:
+        print(_printable(text), flush=True)
+    except BrokenPipeError:
+        # Who reads has left: what is still to say goes nowhere, and also at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _complain(text: str) -> None:
+    print(_printable(text), file=sys.stderr)
+
+
+def _printable(text: str) -> str:
+    """Shows what a name of a file could tell a terminal to do."""
+    return "".join(
+        each if each.isprintable() else each.encode("unicode_escape").decode()
+        for each in text
+    )
+
+
 def _print_commands() -> None:
-    print("Usage: python -m export.client COMMAND [--flag ...]\n")
+    _say("Usage: python -m export.client COMMAND [--flag ...]")
+    _say("")
     for name, command in COMMANDS.items():
-        print(f"  {name:15}{command.help}")
-    print("\npython -m export.client COMMAND --help shows a command's flags.")
+        _say(f"  {name:15}{command.help}")
+    _say("")
+    _say("python -m export.client COMMAND --help shows a command's flags.")
 
 
 def _print_flags(name: str, values: flags.FlagValues) -> None:
-    print(f"python -m export.client {name}: {COMMANDS[name].help}\n")
+    _say(f"python -m export.client {name}: {COMMANDS[name].help}")
+    _say("")
     for flag in (values[flag_name] for flag_name in values):
-        print(f"  --{flag.name}={flag.default}")
-        print(textwrap.indent(textwrap.fill(flag.help, 74), "      "))
+        _say(f"  --{flag.name}={flag.default}")
+        for line in textwrap.wrap(flag.help, 74):
+            _say(f"      {line}")
 
 
 def _run(argv: Sequence[str]) -> None:
@@ -841,6 +891,10 @@ def _run(argv: Sequence[str]) -> None:
         rest = values([argv[0], *argv[2:]])
     except flags.Error as error:
         raise _Usage(" ".join(str(error).split())) from None
+    for flag, value in values.flag_values_dict().items():
+        # No range that absl checks keeps nan out, as it compares false.
+        if isinstance(value, float) and not math.isfinite(value):
+            raise _Usage(f"--{flag}={value} must be a finite number.")
     if len(rest) > 1:
         raise _Usage(f"{rest[1]} is not a flag; flags look like --name=value.")
     if "output_dir" in values and values.output_dir is None:
@@ -865,7 +919,7 @@ def main(argv: Sequence[str]) -> int:
     try:
         _run(argv)
     except _Failure as error:
-        print(f"error: {_printable(f'{error}')}", file=sys.stderr)
+        _complain(f"error: {error}")
         return 2 if isinstance(error, _Usage) else 1
     except KeyboardInterrupt:
         print("\nStopped.", file=sys.stderr)
@@ -874,4 +928,6 @@ def main(argv: Sequence[str]) -> int:
 
 
 if __name__ == "__main__":
+    # A name may hold what the terminal's encoding has not.
+    sys.stdout.reconfigure(errors="backslashreplace")
     sys.exit(main(sys.argv))

@@ -15,6 +15,7 @@ import os
 import pathlib
 import sys
 import time
+from collections.abc import Sequence
 from typing import Any, Callable, NamedTuple, Optional
 
 if __name__ == "__main__":
@@ -32,6 +33,7 @@ from tensorflow_serving.apis import (
     prediction_service_pb2_grpc,
 )
 
+from export import command_line
 from singan_tf.errors import UsageError, UserError
 
 HEADER = (
@@ -41,6 +43,7 @@ HEADER = (
 )
 _MOST_REQUESTS = 100_000
 _MOST_SECONDS = 3600.0
+_MOST_PIXELS = 100_000_000
 # Of images to send, where --height and --width say nothing.
 _SIDE = 128
 
@@ -156,8 +159,16 @@ def typical_inputs(
 
     Raises:
         UserError: An input is none of an export's.
+        UsageError: The images to send are too large.
     """
     size = height or _SIDE, width or _SIDE
+    if {"image", "image_bytes"}.isdisjoint(definition.inputs):
+        size = 1, 1
+    if size[0] * size[1] > _MOST_PIXELS:
+        raise UsageError(
+            f"--height={size[0]} x --width={size[1]} must be at most {_MOST_PIXELS:,} "
+            "pixels."
+        )
     channels = 3
     if "image" in definition.inputs:
         channels = definition.inputs["image"].tensor_shape.dim[3].size
@@ -271,9 +282,11 @@ def _define(values: flags.FlagValues) -> None:
         ("target", "127.0.0.1:8500", "The server's host and port."),
         ("model", None, "Its name at the server."),
         ("signature", "sample", "Which to call."),
-        ("root_certificates", None, "A PEM file to trust, for a server with TLS."),
     ):
         flags.DEFINE_string(name, default, meaning, flag_values=values)
+    command_line.define_path(
+        "root_certificates", None, "A PEM file to trust, for a server with TLS.", values
+    )
     flags.DEFINE_list("batch_sizes", ["1", "4"], "Rows.", flag_values=values)
     flags.DEFINE_list(
         "concurrency", ["1", "2", "4"], "Clients at a time.", flag_values=values
@@ -295,6 +308,7 @@ def _define(values: flags.FlagValues) -> None:
             "Of images to ask for, by default the photograph's; or to send, by default "
             f"{_SIDE}.",
             1,
+            _MOST_PIXELS,
             flag_values=values,
         )
 
@@ -308,36 +322,30 @@ def main(argv: list) -> int:
     Returns:
         The exit status: 0, 1 where the server does not answer, 2 for bad usage.
     """
+    return command_line.run(_run, argv)
+
+
+def _run(argv: Sequence[str]) -> None:
     values = flags.FlagValues()
     _define(values)
     if {"-h", "--help"} & set(argv[1:]):
         print(f"{__doc__}\n{values.main_module_help() or values.get_help()}")
-        return 0
-    try:
+        return
+    rest = command_line.parse(values, argv)
+    if rest:
+        raise UsageError(f"{rest[0]} is not a flag; flags look like --name=value.")
+    if not values.model:
+        raise UsageError("--model is missing: the model's name at the server.")
+    values.batch_sizes = _counts(values, "batch_sizes", 1024)
+    values.concurrency = _counts(values, "concurrency", 256)
+    with _channel(values) as channel:
         try:
-            rest = values(argv)
-        except flags.Error as error:
-            raise UsageError(" ".join(str(error).split())) from None
-        if rest[1:]:
-            raise UsageError(f"{rest[1]} is not a flag; flags look like --name=value.")
-        if not values.model:
-            raise UsageError("--model is missing: the model's name at the server.")
-        values.batch_sizes = _counts(values, "batch_sizes", 1024)
-        values.concurrency = _counts(values, "concurrency", 256)
-        with _channel(values) as channel:
             _print_table(values, channel)
-    except grpc.RpcError as error:
-        print(
-            f"error: {values.target} answers {error.code().name}: {error.details()}",
-            file=sys.stderr,
-        )
-        return 1
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2 if isinstance(error, UsageError) else 1
-    except KeyboardInterrupt:
-        return 130
-    return 0
+        except grpc.RpcError as error:
+            details = " ".join(error.details().split())
+            raise UserError(
+                f"{values.target} answers {error.code().name}: {details}"
+            ) from None
 
 
 def _channel(values: flags.FlagValues) -> grpc.Channel:
@@ -360,4 +368,5 @@ def _channel(values: flags.FlagValues) -> grpc.Channel:
 
 
 if __name__ == "__main__":
+    command_line.set_up_streams()
     sys.exit(main(sys.argv))

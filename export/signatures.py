@@ -17,10 +17,10 @@ import numpy as np
 import tensorflow as tf
 
 from singan_tf import manipulation, tasks
+from singan_tf.config import MAX_NOISE_SCALE
 from singan_tf.singan import SinGAN
 
 MAX_FACTOR = 16
-MAX_NOISE_SCALE = 10
 
 _PNG_START = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR"
 _PNG_HEAD = len(_PNG_START) + 8  # and the width and the height

@@ -25,7 +25,7 @@ import tensorflow as tf
 
 import singan_tf
 from singan_tf import config as config_lib
-from singan_tf import files, images, stages
+from singan_tf import errors, files, images, stages
 from singan_tf.config import Config
 from singan_tf.errors import UserError
 from singan_tf.pyramid import Scales, plan_scales
@@ -163,10 +163,13 @@ def _refuse_other_run(run_dir, config: Config, photograph: Photograph) -> None:
     stored_config, stored_photograph = read_run(run_dir)
     found = config_lib.differences(stored_config, config)
     if stored_photograph.sha256 != photograph.sha256:
-        found.insert(0, f"--image: {stored_photograph.name} -> {photograph.name}")
+        change = f"{stored_photograph.name} -> {photograph.name}"
+        if stored_photograph.name == photograph.name:
+            change = f"another photograph that is named {photograph.name}, too"
+        found.insert(0, f"--image: {change}")
     if found:
         raise UserError(
-            f"--run_dir={run_dir} holds a run with other settings "
+            f"--run_dir={run_dir} holds another run "
             f"({'; '.join(found)}); use another --run_dir, the same settings, or "
             "--overwrite to delete that run."
         )
@@ -178,13 +181,18 @@ def _lock(run_dir: pathlib.Path) -> io.TextIOBase:
         file = open(run_dir / ".lock", "w")
     except OSError as error:
         raise UserError(
-            f"--run_dir={run_dir} cannot be written ({error.strerror}); name another "
-            "folder."
+            f"--run_dir={run_dir} cannot be written ({error.strerror}); "
+            f"{errors.way_out(error) or 'name another folder'}."
         ) from None
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
+    except OSError as error:
         file.close()
+        if not isinstance(error, BlockingIOError):
+            raise UserError(
+                f"--run_dir={run_dir} cannot be kept from other processes "
+                f"({error.strerror}); name a folder on another disk."
+            ) from None
         raise UserError(
             f"Another process is training in --run_dir={run_dir}; wait for it or name "
             "another folder."

@@ -8,9 +8,20 @@ is written down here and nowhere else. Standard library only.
 import dataclasses
 import math
 import re
+import sys
 from typing import Any, Optional
 
 from singan_tf.errors import UsageError, UserError
+
+# The noise of a sample, as a multiple of what training saw: for all commands and
+# served models.
+MAX_NOISE_SCALE = 10
+
+# What a score of a critic sees in each direction, in pixels.
+CRITIC_SIDE = 11
+
+# Of whole numbers that have no other limit: what every kind of integer can hold.
+_MOST = 2**31 - 1
 
 
 def _setting(
@@ -19,8 +30,15 @@ def _setting(
     low: Optional[float] = None,
     high: Optional[float] = None,
     choices: tuple = (),
+    path: bool = False,
 ):
-    metadata = {"help": meaning, "low": low, "high": high, "choices": choices}
+    metadata = {
+        "help": meaning,
+        "low": low,
+        "high": high,
+        "choices": choices,
+        "path": path,
+    }
     return dataclasses.field(default=default, metadata=metadata)
 
 
@@ -43,13 +61,12 @@ def _check(field: dataclasses.Field, value: Any) -> None:
     choices = field.metadata["choices"]
     if choices and value not in choices:
         raise UsageError(f"--{field.name}={value} must be one of {', '.join(choices)}.")
-    try:
-        finite = math.isfinite(value) if field.type in (int, float) else True
-    except OverflowError:  # A whole number that no float holds.
-        finite = False
-    if not finite:
-        raise UsageError(f"--{field.name}={value} must be finite.")
+    # Whole numbers may stand for others, also some that no float can hold.
+    if field.type is float and not abs(value) <= sys.float_info.max:
+        raise UsageError(f"--{field.name}={value} must be a finite number.")
     low, high = field.metadata["low"], field.metadata["high"]
+    if field.type is int and high is None:
+        high = _MOST
     if (low is not None and value < low) or (high is not None and value > high):
         bounds = [f"at least {low}"] if low is not None else []
         bounds += [f"at most {high}"] if high is not None else []
@@ -255,7 +272,7 @@ class TrainingConfig(_Section):
         if 0 < self.crop_size < 16:
             raise UsageError(
                 f"--crop_size={self.crop_size} must be 0 (full frames) or at least 16: "
-                "a score of the critic sees 11 pixels."
+                f"a score of the critic sees {CRITIC_SIDE} pixels."
             )
 
 
@@ -380,11 +397,14 @@ class RuntimeConfig(_Section):
         0,
     )
     inception_weights: str = _setting(
-        "", "For SIFID; see `evaluate`. The empty default does without."
+        "",
+        "For SIFID; see `evaluate`. The empty default does without.",
+        path=True,
     )
     vgg_weights: str = _setting(
         "",
         "For --texture_weight: a path of Keras' VGG16 without top in .h5, or download.",
+        path=True,
     )
 
 
@@ -446,13 +466,39 @@ def settle(config: Config, sizes: list[tuple[int, int]]) -> Config:
 
     Returns:
         The same, with a number of patch scales.
+
+    Raises:
+        UserError: if a scale is too small for its critic.
     """
-    if config.layout.patch_scales != AUTO:
-        return config
-    small = sum(max(size) <= _PATCHED_SIDE for size in sizes)
-    count = max(min(small, len(sizes) - 2), 0)
-    layout = dataclasses.replace(config.layout, patch_scales=count)
-    return dataclasses.replace(config, layout=layout)
+    if config.layout.patch_scales == AUTO:
+        small = sum(max(size) <= _PATCHED_SIDE for size in sizes)
+        count = max(min(small, len(sizes) - 2), 0)
+        layout = dataclasses.replace(config.layout, patch_scales=count)
+        config = dataclasses.replace(config, layout=layout)
+    _check_critics(config, sizes)
+    return config
+
+
+def _check_critics(config: Config, sizes: list[tuple[int, int]]) -> None:
+    """Refuses scales that are smaller than what a score of their critic sees."""
+    small = [scale for scale, size in enumerate(sizes) if min(size) < CRITIC_SIDE]
+    scored = [
+        scale
+        for scale in small
+        if config.steps_at(scale) and config.adversary.at(scale) == "critic"
+    ]
+    if not scored:
+        return
+    scale = scored[0]
+    height, width = sizes[scale]
+    way = "a larger or less narrow photograph"
+    if min(sizes[-1]) >= CRITIC_SIDE:
+        way = f"--min_size={CRITIC_SIDE} or more"
+    raise UserError(
+        f"Scale {scale} has {width}x{height} pixels, but a critic sees {CRITIC_SIDE} "
+        f"in each direction; use {way}, or --patch_scales={small[-1] + 1}, which makes "
+        "small scales without a critic."
+    )
 
 
 SECTIONS = {field.name: field.type for field in dataclasses.fields(Config)}

@@ -1,7 +1,32 @@
 """The exceptions that reach a user as one sentence instead of a traceback."""
 
+import errno
+import os
 import unicodedata
+from typing import Optional
 
+_ELSEWHERE = "choose another place"
+# What helps against the errors that a system has a right to; any other is a fault of
+# the program.
+_WAYS_OUT = {
+    errno.ENOSPC: "free some space",
+    errno.EDQUOT: "free some of the space that you may use",
+    errno.EFBIG: "choose a place that takes files of this size (ulimit -f)",
+    errno.EROFS: _ELSEWHERE,
+    errno.EACCES: f"change its permissions, or {_ELSEWHERE}",
+    errno.EPERM: f"change its permissions, or {_ELSEWHERE}",
+    errno.ENOTDIR: f"a part of its path is a file: {_ELSEWHERE}",
+    errno.EISDIR: "it is a folder: name a file",
+    errno.ELOOP: "its links go round in a circle: mend them",
+    errno.ENAMETOOLONG: "choose a shorter name",
+    errno.EMFILE: "let a process open more files (ulimit -n)",
+    errno.ENFILE: "close other programs",
+    errno.ENOMEM: "close other programs",
+    errno.EIO: f"the disk does not answer: {_ELSEWHERE}",
+    errno.ESTALE: f"the disk does not answer: {_ELSEWHERE}",
+    errno.ENODEV: f"the disk does not answer: {_ELSEWHERE}",
+    errno.ENOTCONN: f"the disk does not answer: {_ELSEWHERE}",
+}
 # Control characters, halves of surrogate pairs (bytes of a file's name that are not
 # UTF-8) and separators of lines and paragraphs.
 _HIDDEN = ("Cc", "Cs", "Zl", "Zp")
@@ -23,6 +48,35 @@ class UsageError(UserError):
     """A flag or a combination of flags that cannot work."""
 
     status = 2
+
+
+def way_out(error: OSError) -> Optional[str]:
+    """What helps against an error of the system, as a part of a sentence.
+
+    Returns:
+        None if it is a fault of the program.
+    """
+    if isinstance(error, FileNotFoundError) and working_folder_is_gone():
+        return "the working folder was removed: change to another"
+    return _WAYS_OUT.get(error.errno)
+
+
+def explained(error: OSError) -> Optional[str]:
+    """An error of the system as one sentence; None if it is the program's fault."""
+    way = way_out(error)
+    if way is None:
+        return None
+    subject = "" if error.filename is None else f"{error.filename}: "
+    return f"{subject}{error.strerror}; {way}."
+
+
+def working_folder_is_gone() -> bool:
+    """Whether the working folder was removed, so that no relative path leads on."""
+    try:
+        os.getcwd()
+    except FileNotFoundError:
+        return True
+    return False
 
 
 def printable(text: object) -> str:

@@ -7,13 +7,15 @@ order in which it was written. And files read: none that a reader would wait for
 
 import contextlib
 import errno
+import io
 import os
 import pathlib
 import stat
 import tempfile
 from collections.abc import Iterator
-from typing import BinaryIO, Union
+from typing import BinaryIO, Optional, Union
 
+from singan_tf import errors
 from singan_tf.errors import UserError
 
 # What TensorFlow takes for a pattern where it reads a path, and not where it writes.
@@ -32,6 +34,7 @@ def replacing(path: pathlib.Path, durable: bool = True) -> Iterator[pathlib.Path
 
     Raises:
         UserError: if it cannot be written; what was there before stays.
+        OSError: if it is about something else than the file.
     """
     # Beside the target: os.replace is atomic only within one file system. What a
     # killed process left under this name, the next one replaces.
@@ -45,14 +48,33 @@ def replacing(path: pathlib.Path, durable: bool = True) -> Iterator[pathlib.Path
         if durable:
             sync(path.parent)
     except OSError as error:
+        way_out = _way_out(error, path, temporary)
+        if way_out is None:
+            raise
         raise UserError(
-            f"{path} cannot be written ({error.strerror or error}); choose another "
-            "place or format, or free some space."
+            f"{path} cannot be written ({error.strerror or error}); {way_out}."
         ) from error
     finally:
         # It was never made, or has moved to its place, if it cannot be removed.
         with contextlib.suppress(OSError):
             temporary.unlink()
+
+
+def _way_out(
+    error: OSError, path: pathlib.Path, temporary: pathlib.Path
+) -> Optional[str]:
+    """What helps; None if the error is of something else than the file."""
+    mine = (None, *map(str, (temporary, path, *path.parents)))
+    if error.filename not in mine and str(error.filename) not in mine:
+        return None
+    if isinstance(error, FileExistsError):
+        return "a part of its path is a file: choose another place"
+    if isinstance(error, FileNotFoundError) and not path.parent.is_dir():
+        return errors.way_out(error) or "its folder was removed: choose another place"
+    # What encodes pictures gives no number, unless it is used wrongly.
+    if error.errno is None and not isinstance(error, io.UnsupportedOperation):
+        return "choose another format"
+    return errors.way_out(error)
 
 
 def write_text(

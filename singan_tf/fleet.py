@@ -11,7 +11,9 @@ change nothing about those before:
 
 import datetime
 import glob
+import os
 import pathlib
+import shlex
 import time
 from collections.abc import Sequence
 from typing import Callable, NamedTuple
@@ -97,17 +99,39 @@ def run(plan: Plan, should_stop: Callable[[], bool] = lambda: False) -> Outcome:
 
 def _folders(plan: Plan) -> dict[pathlib.Path, pathlib.Path]:
     """The run folder of each photograph."""
-    found = map(pathlib.Path, sorted(glob.glob(plan.images, recursive=True)))
-    photographs = [path for path in found if path.is_file()]
+    given = pathlib.Path(plan.images)
+    # A file's own name may look like a pattern.
+    if given.is_file():
+        return {given: plan.runs_dir / given.name}
+    photographs = _found(plan.images)
     if not photographs:
-        raise UserError(
-            f"--images={plan.images} finds no file; give a quoted pattern such as "
-            "'photos/*.jpg', or 'photos/**/*.jpg' for those in folders, too."
-        )
-    root = pathlib.Path(plan.images).parent
+        raise UserError(f"--images={plan.images} finds no file; {_hint(plan.images)}.")
+    root = given.parent
     while glob.has_magic(str(root)):
         root = root.parent
     return {each: plan.runs_dir / each.relative_to(root) for each in photographs}
+
+
+def _found(pattern: str) -> list[pathlib.Path]:
+    found = map(pathlib.Path, sorted(glob.glob(pattern, recursive=True)))
+    return [path for path in found if path.is_file()]
+
+
+def _hint(pattern: str) -> str:
+    """What to give in place of a pattern that finds nothing."""
+    if os.path.isdir(pattern):
+        inside = os.path.join(glob.escape(pattern), "*")
+        return f"it is a folder: --images={shlex.quote(inside)} takes all files in it"
+    literal = pattern.replace("[", "[[]")
+    if literal != pattern and _found(literal):
+        return (
+            "brackets stand for one of the letters in them, and [[] for a bracket: "
+            f"--images={shlex.quote(literal)}"
+        )
+    return (
+        "give a quoted pattern such as 'photos/*.jpg', or 'photos/**/*.jpg' for those "
+        "in folders, too"
+    )
 
 
 def _is_done(folder: pathlib.Path, photograph: pathlib.Path, wanted: Config) -> bool:

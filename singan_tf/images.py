@@ -10,6 +10,7 @@ import logging
 import math
 import os
 import pathlib
+import re
 from collections.abc import Sequence
 
 import numpy as np
@@ -75,7 +76,20 @@ def resolve(name_or_path: str) -> pathlib.Path:
     }
     if name_or_path in carried:
         return carried[name_or_path]
-    near = difflib.get_close_matches(path.stem, carried, n=1, cutoff=0.5)
+    if re.match(r"[A-Za-z][A-Za-z0-9+.-]*://", name_or_path):
+        raise UserError(
+            f"{name_or_path} is an address; download the image and give its path."
+        )
+    if path.is_symlink():
+        raise UserError(
+            f"{path} is a link to {os.readlink(path)}, which does not exist; mend the "
+            "link, or give the path of an image."
+        )
+    near = []
+    # What looks like a path is not a photograph's name that was misspelt.
+    if path.name == name_or_path:
+        cutoff = 1 if path.suffix else 0.5
+        near = difflib.get_close_matches(path.stem, carried, 1, cutoff)
     hint = f" (did you mean {near[0]}?)" if near else ""
     raise UserError(
         f"There is no file {name_or_path}{hint}; give the path of an image, or the "

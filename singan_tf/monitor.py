@@ -13,6 +13,7 @@ import logging
 import math
 import pathlib
 import re
+import statistics
 import sys
 import time
 from typing import Callable, NamedTuple, Optional
@@ -33,7 +34,13 @@ logger = logging.getLogger(__name__)
 # A step's fixed cost as if it were arithmetic, in pixels x channels^2; measured: a
 # step at 25x34 and 32 channels is mostly overhead.
 _OVERHEAD = 4e6
-
+# Operations of a pass, for each pixel and each channel squared: three of its five
+# convolutions have as many channels on both sides.
+_OPERATIONS = 3 * 2 * 9
+# Measured of steps (docs/training.md): their pace as a share of a convolution's, and
+# what each takes besides its operations, in seconds.
+_STEP_PACE = 0.65
+_STEP_SECONDS = 0.015
 
 _METRICS = ("sifid", "patch_frechet")
 _STATUS = pathlib.Path("/proc/self/status")
@@ -340,12 +347,63 @@ def _peak_mib() -> float:
     return int(found[1]) / 1024 if found else math.nan
 
 
+def hours_left(
+    config: Config, sizes: list[tuple[int, int]], run_dir: pathlib.Path
+) -> float:
+    """Roughly how long the rest of a run will take on this machine's processors.
+
+    By the arithmetic of its steps, at the pace of a convolution that is timed here;
+    what distances of patches and measurements take is not in it.
+
+    Args:
+        config: Of the run, its number of patch scales settled.
+        sizes: (height, width) of each scale.
+        run_dir: The run folder, which need not be there.
+    """
+    batch = max(config.training.global_batch_size, 1)
+    operations = sum(
+        config.steps_at(scale) * _OPERATIONS * _passes(config, scale) * pixels_channels
+        for scale, pixels_channels in (
+            (n, _pixels(config, size) * scale_width(config.network, n) ** 2)
+            for n, size in enumerate(sizes)
+        )
+    )
+    seconds = batch * operations / (_STEP_PACE * _convolution_pace())
+    seconds += _STEP_SECONDS * sum(config.steps_at(n) for n in range(len(sizes)))
+    return seconds * (1 - share_done(run_dir)) / 3600
+
+
+def _convolution_pace() -> float:
+    """Operations in a second of a convolution with 64 channels, about 0.1 s long."""
+    image = tf.zeros([1, 96, 96, 64])
+    kernel = tf.zeros([3, 3, 64, 64])
+    times = []
+    for _ in range(20):
+        started = time.perf_counter()
+        tf.nn.conv2d(image, kernel, 1, "SAME").numpy()
+        times.append(time.perf_counter() - started)
+    return 2 * 9 * 64**2 * 96**2 / statistics.median(times)
+
+
 def _step_cost(config: Config, scale: int, size: tuple[int, int]) -> float:
+    share = _passes(config, scale) / _passes_with_critic(config)
+    channels = scale_width(config.network, scale)
+    return share * (_pixels(config, size) * channels**2 + _OVERHEAD)
+
+
+def _pixels(config: Config, size: tuple[int, int]) -> int:
+    """Those of an image that a step sees."""
+    return math.prod(min(config.training.crop_size or side, side) for side in size)
+
+
+def _passes(config: Config, scale: int) -> int:
+    """Passes of a step through a network, forwards or backwards."""
+    if config.adversary.at(scale) == "critic":
+        return _passes_with_critic(config)
+    return 6
+
+
+def _passes_with_critic(config: Config) -> int:
     training = config.training
-    pixels = math.prod(min(training.crop_size or side, side) for side in size)
-    # Passes through a network: with a critic, 13 in its update and 8 in the
-    # generator's; without, the generator's alone.
-    with_critic = 13 * training.critic_updates + 8 * training.generator_updates
-    passes = with_critic if config.adversary.at(scale) == "critic" else 6
-    share = passes / with_critic
-    return share * (pixels * scale_width(config.network, scale) ** 2 + _OVERHEAD)
+    # 13 in an update of the critic, and 8 in the generator's.
+    return 13 * training.critic_updates + 8 * training.generator_updates

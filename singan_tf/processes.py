@@ -17,7 +17,7 @@ import threading
 from typing import Callable, Optional
 
 from singan_tf import files
-from singan_tf.errors import UserError
+from singan_tf.errors import UserError, printable
 
 # Seconds between two looks at a process.
 _POLL = 0.2
@@ -65,7 +65,7 @@ class Pool:
         self._stopped.set()
 
     def _run(self, folder: pathlib.Path, command: list[str], place: int) -> None:
-        print(f"Started {folder}.", flush=True)
+        print(printable(f"Started {folder}."), flush=True)
         process = _start(command, _log_path(folder), self._environment(place))
         try:
             while process.poll() is None:
@@ -80,7 +80,7 @@ class Pool:
             return
         error = _last_line(_log_path(folder))
         files.write_text(error_path(folder), error)
-        print(f"{folder} failed: {error}", flush=True)
+        print(printable(f"{folder} failed: {error}"), flush=True)
 
     def _environment(self, place: int) -> dict[str, str]:
         """A process's share of the cores, and of the GPUs that are named."""

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from singan_tf.config import PyramidConfig
+from singan_tf.config import CRITIC_SIDE, PyramidConfig
 from singan_tf.errors import UsageError, UserError
 from singan_tf.resize import resize
 
@@ -52,12 +52,7 @@ def plan_scales(height: int, width: int, config: PyramidConfig) -> Scales:
     shrink = min(config.max_size / max(height, width), 1.0)
     finest = _shrunk((height, width), shrink)
     if min(finest) < config.min_size:
-        raise UserError(
-            f"The photograph is {width}x{height} pixels, {finest[1]}x{finest[0]} after "
-            f"--max_size={config.max_size}, but its shorter side must be at least "
-            f"--min_size={config.min_size}; use a larger photograph, a larger "
-            "--max_size or a smaller --min_size."
-        )
+        raise _too_small((height, width), finest, config)
     if config.num_scales:
         last = config.num_scales - 1
     else:
@@ -81,6 +76,26 @@ def plan_scales(height: int, width: int, config: PyramidConfig) -> Scales:
             f"{min(finest)}."
         )
     return Scales([finest], 1.0)
+
+
+def _too_small(
+    size: tuple[int, int], finest: tuple[int, int], config: PyramidConfig
+) -> UserError:
+    """Says so, and only what helps with this photograph."""
+    (height, width), least, became = size, config.min_size, ""
+    ways = ["a larger photograph" if min(size) < least else "a less narrow photograph"]
+    if finest != size:
+        became = f", {finest[1]}x{finest[0]} after --max_size={config.max_size}"
+        if min(size) >= least:
+            enough = math.ceil(least * max(size) / min(size))
+            ways.append(f"--max_size={enough} or more")
+    # At a smaller scale no critic could be trained.
+    if min(finest) >= CRITIC_SIDE:
+        ways.append(f"--min_size={min(finest)} or less")
+    return UserError(
+        f"The photograph is {width}x{height} pixels{became}, but its shorter side must "
+        f"have at least --min_size={least}; use {', or '.join(ways)}."
+    )
 
 
 def _reference_last_scale(height: int, width: int, config: PyramidConfig) -> int:

@@ -38,7 +38,7 @@ from singan_tf import (
 )
 from singan_tf import config as config_lib
 from singan_tf.config import Config
-from singan_tf.errors import UsageError, UserError
+from singan_tf.errors import UsageError, UserError, printable
 
 # Samples of a row on the page and on the contact sheet.
 _SHOWN = 4
@@ -377,6 +377,7 @@ def _possible(
         facts = checkpoint.Photograph(path.name, *sizes_read[channels], "")
         try:
             sizes = checkpoint.run_scales(config, facts).sizes
+            config_lib.settle(config, sizes)
         except UserError as error:
             raise type(error)(f"{path}, row «{row.caption}»: {error}") from None
         start = row.start_scale + (len(sizes) if row.start_scale < 0 else 0)
@@ -488,7 +489,7 @@ def _measured(
         found = None  # It is measured again.
     if found and found.get("asked") == asked and "values" in found:
         return found["values"]
-    print(f"Measuring {folder.name}.", flush=True)
+    print(printable(f"Measuring {folder.name}."), flush=True)
     shutil.rmtree(folder, ignore_errors=True)
     task = tasks.open_task(result.run_dir, folder)
     subject = _subject(result, task, plan.num_samples)

@@ -25,7 +25,7 @@ from singan_tf import (
     training,
 )
 from singan_tf.config import Config
-from singan_tf.errors import UserError
+from singan_tf.errors import UserError, printable
 from singan_tf.monitor import Monitor
 from singan_tf.resize import resize
 from singan_tf.singan import SinGAN, bring_up
@@ -71,7 +71,7 @@ class Task(NamedTuple):
     def note(self, sentence: str) -> None:
         """Prints a sentence, and keeps it for call.json."""
         self.notes.append(sentence)
-        print(sentence)
+        print(printable(sentence))
 
     def write(self, name: str, image: np.ndarray) -> None:
         """Writes a result: [1, H, W, C], [H, W, C] or a mask [H, W, 1]."""

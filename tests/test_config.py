@@ -1,6 +1,7 @@
 import dataclasses
 import json
 import math
+import re
 import subprocess
 import sys
 
@@ -393,6 +394,51 @@ def test_the_small_scales_but_the_two_finest_are_patches(longest, expected):
     assert config.settle(asked, sizes).layout.patch_scales == expected
     given = config.from_settings({"patch_scales": 3})
     assert config.settle(given, sizes) == given
+
+
+@pytest.mark.parametrize(
+    ("values", "sides", "part"),
+    [
+        ({}, [10, 30], "Scale 0 has 20x10 pixels"),
+        ({"patch_scales": 1}, [8, 10, 30], "Scale 1 has 20x10 pixels"),
+        ({"adversary": "0:frechet,1-:critic"}, [8, 9, 30], "Scale 1 has 18x9 pixels"),
+        # The two finest are trained.
+        ({"patch_scales": -1}, [8, 9], "Scale 0 has 16x8 pixels"),
+    ],
+)
+def test_a_critic_needs_as_many_pixels_as_it_sees(values, sides, part):
+    sizes = [(side, 2 * side) for side in sides]
+    with pytest.raises(UserError, match=part) as caught:
+        config.settle(config.from_settings(values), sizes)
+    message = str(caught.value)
+    assert "sees 11 in each direction" in message and message.count(".") == 1
+    # A smaller scale than the critic's cannot be had from a photograph of that size.
+    assert ("--min_size=11" in message) == (sides[-1] >= 11)
+    (count,) = map(int, re.findall(r"--patch_scales=(\d+)", message))
+    config.settle(config.from_settings({**values, "patch_scales": count}), sizes)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"patch_scales": 1},
+        {"adversary": "frechet"},
+        {"adversary": "0:sliced_wasserstein,1-:critic"},
+    ],
+)
+def test_without_a_critic_a_scale_may_be_smaller(values):
+    asked = config.from_settings({"min_size": 8, **values})
+    assert config.settle(asked, [(8, 10), (11, 14), (40, 50)]) == asked
+
+
+@pytest.mark.parametrize("name", names(int))
+def test_numbers_that_no_integer_can_hold_are_refused(name):
+    refuse({name: 10**400}, f"--{name}=1000", "at most")
+
+
+@pytest.mark.parametrize("name", names(float))
+def test_numbers_that_no_float_can_hold_are_refused(name):
+    refuse({name: 10**400}, f"--{name}=1000", "finite")
 
 
 @pytest.mark.parametrize("unknown", [["stepz"], ["lr", "alpha"]])

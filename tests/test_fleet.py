@@ -1,6 +1,8 @@
 """Many photographs by main.py fleet, on Beam's local runner."""
 
+import glob
 import importlib.util
+import shlex
 import shutil
 import signal
 import subprocess
@@ -94,6 +96,34 @@ def test_one_that_is_put_right_is_all_that_is_left(trained, photographs, capsys)
     assert call(capsys, mended, runs)[0] == 0
 
 
+def test_a_pattern_that_finds_nothing_says_what_would(photographs, tmp_path, capsys):
+    folder = tmp_path / "seen [2020]"
+    folder.mkdir()
+    shutil.copy(photographs / "a.png", folder / "a [1].png")
+    for given in (folder, folder / "*.png", folder / "a [1].pn?"):
+        arguments = [f"--images={given}", f"--runs_dir={tmp_path / 'runs'}"]
+        status, _, error = run(capsys, "fleet", *arguments)
+        assert status == 1
+        words = [
+            word
+            for word in shlex.split(sentence(error))
+            if word.startswith("--images=")
+        ]
+        pattern = words[-1].partition("=")[2].rstrip(".")
+        assert glob.glob(pattern) == [str(folder / "a [1].png")]
+    assert "brackets" in error
+
+
+def test_a_file_whose_name_looks_like_a_pattern_is_that_file(photographs, tmp_path):
+    folder = tmp_path / "seen [2020]"
+    folder.mkdir()
+    for name in ("a[1].png", "a1.png"):
+        shutil.copy(photographs / "a.png", folder / name)
+    given = str(folder / "a[1].png")
+    plan = fleet.Plan(given, tmp_path / "runs", config.Config(), [], 1, "")
+    assert fleet._folders(plan) == {folder / "a[1].png": tmp_path / "runs" / "a[1].png"}
+
+
 @needs_beam
 def test_other_settings_and_other_photographs_are_not_taken_for_finished(
     trained, photographs, capsys
@@ -107,7 +137,8 @@ def test_other_settings_and_other_photographs_are_not_taken_for_finished(
     shutil.copy(exchanged / "a.jpg", exchanged / "a.png")
     status, out, error = call(capsys, exchanged, runs_dir)
     assert status == 1 and "2 of 4" in sentence(error)
-    assert "holds a run with other settings" in out
+    # The exchanged ones have the names of those that were trained on.
+    assert "another photograph that is named" in out
 
 
 @needs_beam

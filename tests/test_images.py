@@ -592,7 +592,7 @@ def test_suggestions_exist(name):
         ("cofee", "did you mean coffee?"),
         ("hubble", "did you mean hubble_deep_field?"),
         ("coffee.jpg", "did you mean coffee?"),
-        ("folder/coffee", "did you mean coffee?"),
+        ("hubble_deep_field.png", "did you mean hubble_deep_field?"),
         ("lfw_subset", "chelsea"),
         ("zzz", "chelsea"),
     ],
@@ -612,6 +612,42 @@ def test_resolve_what_cannot_be_looked_at(tmp_path):
             images.resolve(str(tmp_path / name))
     with pytest.raises(UserError, match="There is no file"):
         images.resolve("a\0b")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "/home/me/photo.jpg",
+        "photo.jpg",
+        "photos/coffee",
+        "./coffe",
+        "cofee.jpg",
+        "~/moon",
+    ],
+)
+def test_a_path_is_not_taken_for_a_misspelt_name(tmp_path, monkeypatch, name):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match="There is no file") as caught:
+        images.resolve(name)
+    assert "did you mean" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "name", ["https://example.com/coffee.png", "file:///coffee", "s3://bucket/a.jpg"]
+)
+def test_an_address_is_to_be_downloaded(name):
+    with pytest.raises(UserError, match="address; download") as caught:
+        images.resolve(name)
+    assert "did you mean" not in str(caught.value)
+
+
+def test_a_broken_link_says_where_it_leads(tmp_path):
+    link = tmp_path / "coffee"
+    link.symlink_to(tmp_path / "gone.png")
+    with pytest.raises(
+        UserError, match="is a link to .*gone.png, which does not exist"
+    ):
+        images.resolve(str(link))
 
 
 # --- writing

@@ -225,6 +225,64 @@ def test_a_run_folder_of_another_run_is_refused(
     assert contents(finished) == before
 
 
+def test_another_photograph_of_the_same_name_is_told_as_one(
+    capsys, tmp_path, finished, photograph
+):
+    other = tmp_path / photograph.name
+    Image.open(photograph).rotate(180).save(other)
+    arguments = [f"--image={other}", f"--run_dir={finished}", SMOKE]
+    status, _, error = run(capsys, "train", *arguments)
+    assert status == 1
+    assert f"another photograph that is named {photograph.name}" in sentence(error)
+    assert "->" not in error
+
+
+def test_a_scale_too_small_for_a_critic_is_refused_with_what_helps(
+    capsys, tmp_path, photograph
+):
+    command = ["train", f"--image={photograph}", SMOKE, "--steps=1", "--min_size=8"]
+    command.append("--num_scales=2")
+    refused = tmp_path / "refused"
+    status, _, error = run(capsys, *command, f"--run_dir={refused}")
+    assert status == 1
+    assert str(photograph) in sentence(error) and "a critic sees 11" in error
+    assert not refused.exists()
+    ways_out = re.findall(r"--\w+=\d+", error)
+    assert len(ways_out) == 2
+    for way_out in ways_out:
+        run_dir = tmp_path / way_out
+        arguments = [*command, way_out, f"--run_dir={run_dir}"]
+        assert run(capsys, *arguments)[0] == 0
+        # Also where a scale is smaller, a run is found again.
+        assert "is finished" in run(capsys, *arguments)[1]
+
+
+def test_hours_are_told_of_at_once_and_minutes_are_not(
+    capsys, tmp_path, photograph, monkeypatch
+):
+    """In place of the training, which would take them."""
+    monkeypatch.setattr(main, "_train_opened", lambda *_: None)
+    monkeypatch.setattr("singan_tf.report.write", lambda run_dir: None)
+    told = {}
+    for image, *settings in (
+        ("coffee",),
+        (photograph, "--steps=200"),
+        ("coffee", f"--flagfile={ROOT / 'configs' / 'quick.flags'}"),
+    ):
+        run_dir = tmp_path / str(len(told))
+        status, _, error = run(
+            capsys, "train", f"--image={image}", f"--run_dir={run_dir}", *settings
+        )
+        assert status == 0
+        told[run_dir.name] = error
+    assert re.fullmatch(
+        r"Without a GPU, this will take about (an hour|\d+ hours) on this machine; "
+        r"--flagfile=configs/quick.flags takes some minutes.\n",
+        told["0"],
+    )
+    assert (told["1"], told["2"]) == ("", "")
+
+
 def test_a_run_killed_before_its_contact_sheet_still_gets_it(
     capsys, tmp_path, finished, photograph
 ):

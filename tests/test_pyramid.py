@@ -1,4 +1,6 @@
+import dataclasses
 import math
+import re
 from fractions import Fraction
 
 import numpy as np
@@ -92,6 +94,12 @@ def test_known_answers(height, width, count, factor, coarsest, finest):
     assert scales.sizes[-1] == finest
 
 
+def advised(message):
+    """The flags that a message tells to use, with their values."""
+    way_out = message.rpartition("; use ")[2]
+    return {name: int(value) for name, value in re.findall(r"--(\w+)=(\d+)", way_out)}
+
+
 @MANY
 @given(SIDES, SIDES, CONFIGS)
 def test_sizes_grow_from_min_size_to_the_photograph(height, width, config):
@@ -100,8 +108,14 @@ def test_sizes_grow_from_min_size_to_the_photograph(height, width, config):
         with pytest.raises(UserError) as caught:
             plan_scales(height, width, config)
         assert "\n" not in str(caught.value)
-        assert "--min_size" in str(caught.value)
-        assert "--max_size" in str(caught.value)
+        # Each way out that is named is one, and none that is one is kept back.
+        named = advised(str(caught.value))
+        assert set(named) == {
+            *["min_size"] * (min(finest) >= 11),
+            *["max_size"] * (min(height, width) >= config.min_size),
+        }
+        for name, value in named.items():
+            plan_scales(height, width, dataclasses.replace(config, **{name: value}))
         return
     scales = plan_scales(height, width, config)
     check_sizes(scales, height, width, config)

@@ -280,9 +280,9 @@ def test_the_transparent_part_of_a_mask_is_outside(capsys, tmp_path, finished, i
         ("edit", "--input=", 2, "--input is missing"),
         ("inpaint", "--mask=", 2, "--mask is missing"),
         ("inpaint", "--mask={inputs}/full.png", 1, "covers the whole image"),
-        ("super_resolve", "--factor=0.5", 1, "--factor=0.5 must be from 1 to 16"),
-        ("super_resolve", "--factor=17", 1, "--factor=17 must be from 1 to 16"),
-        ("super_resolve", "--factor=nan", 1, "--factor=nan must be from 1 to 16"),
+        ("super_resolve", "--factor=0.5", 2, "--factor=0.5"),
+        ("super_resolve", "--factor=17", 2, "--factor=17"),
+        ("super_resolve", "--factor=nan", 2, "--factor=nan"),
         ("super_resolve", "--input={inputs}/thin.png", 1, "thin.png is 70x4 pixels"),
         ("super_resolve", "--reference={inputs}/fits.png", 1, "the result is 72x48"),
         ("paint", "--quantize", 2, "--injection_scale"),
@@ -486,11 +486,26 @@ def test_an_animation_says_how_smooth_it_is_and_closes_its_loop(
         assert animation.info["duration"] == 50
 
 
-def test_an_animation_that_stands_still_says_so(capsys, tmp_path, finished):
-    arguments = [f"--run_dir={finished}", "--frames=3", "--alpha=1"]
+@pytest.mark.parametrize(
+    ("still", "way_out"),
+    [
+        (["--alpha=1"], "--alpha below 1."),
+        (["--beta=1", "--loop"], "--beta below 1."),
+        (["--alpha=1", "--beta=1"], "--alpha below 1 and --beta below 1."),
+        # A thousandth of a thousandth of the noise.
+        (
+            ["--alpha=0.999", "--beta=0.999"],
+            "a lower --start_scale, --alpha or --beta.",
+        ),
+    ],
+)
+def test_an_animation_that_stands_still_says_so(
+    capsys, tmp_path, finished, still, way_out
+):
+    arguments = [f"--run_dir={finished}", "--frames=3", *still]
     status, out, _ = run(capsys, "animate", *arguments, f"--output_dir={tmp_path}")
     assert status == 0
-    assert "hardly move" in out
+    assert f"hardly move; choose {way_out}" in out
     assert call(tmp_path)["results"]["largest_over_median"] is None
 
 
