@@ -444,19 +444,15 @@ def _blend_in(values: flags.FlagValues, command: str) -> None:
     from singan_tf import manipulation, tasks
 
     scales = tasks.injection_scales(task, values.injection_scale)
-    image = task.photograph
-    if values.input:
-        image = tasks.read_input(task, values.input, values.keep_size)
-    mask = None
     if values.mask:
-        mask = tasks.read_mask(task, values.mask, image.shape[1:3])
-    if command == "inpaint":
-        if mask.all():
-            raise UserError(
-                f"--mask={values.mask} covers the whole image, which leaves nothing to "
-                "fill it from; leave some of the image out of it."
-            )
-        image = manipulation.fill_hole(image, mask)
+        masking = tasks.Masking(
+            values.mask_radius, values.mask_sigma, fill=command == "inpaint"
+        )
+        image, mask = tasks.read_masked(
+            task, values.input or None, values.mask, values.keep_size, masking
+        )
+    else:
+        image, mask = tasks.read_input(task, values.input, values.keep_size), None
     _make_output_dir(task.output_dir)
     task.write("input.png", image)
     cells = {"photograph": task.photograph, "input": image}
@@ -464,12 +460,11 @@ def _blend_in(values: flags.FlagValues, command: str) -> None:
     if mask is None:
         cells.update(redrawn)
     else:
-        soft = manipulation.soften_mask(mask, values.mask_radius, values.mask_sigma)
-        soft_picture = 2 * soft[..., np.newaxis] - 1
+        soft_picture = 2 * mask[..., np.newaxis] - 1
         task.write("mask.png", soft_picture)
         cells["softened mask"] = soft_picture
         for caption, result in redrawn.items():
-            blended = manipulation.blend(image, result, soft)
+            blended = manipulation.blend(image, result, mask)
             task.write(f"{caption.replace(' ', '_')}_blended.png", blended)
             cells[caption] = result
             cells[f"{caption}, blended"] = blended

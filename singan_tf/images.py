@@ -75,16 +75,13 @@ def resolve(name_or_path: str) -> pathlib.Path:
     )
 
 
-def read(
-    path: str | os.PathLike[str], channels: int = 3, background: str = "white"
-) -> np.ndarray:
-    """Reads an image file, upright, its transparent parts on a background.
+def read(path: str | os.PathLike[str], channels: int = 3) -> np.ndarray:
+    """Reads an image file, upright, its transparent parts on white.
 
     Args:
         path: A PNG, JPEG, WebP, TIFF, BMP or GIF file. Of an animation or of
             several pages, the first is read.
         channels: 3 for colour, 1 for grey (ITU-R 601 luma).
-        background: "white" or "black".
 
     Returns:
         float32 [1, H, W, channels] in [-1, 1].
@@ -95,6 +92,36 @@ def read(
     if channels not in (1, 3):
         raise ValueError(f"channels must be 1 or 3, not {channels}")
     path = pathlib.Path(path)
+    pixels, orientation = _decode_file(path)
+    pixels = _set_channels(_without_alpha(path, pixels), channels)
+    # Rounding may have left a value a hair above 1.
+    return np.clip(_upright(pixels, orientation) * 2 - 1, -1, 1, order="C")[np.newaxis]
+
+
+def read_channels(path: str | os.PathLike[str]) -> tuple[np.ndarray, bool]:
+    """Reads an image file as it is stored, upright, for what is no picture: a mask.
+
+    Args:
+        path: As for `read`.
+
+    Returns:
+        float32 [H, W, 1 to 4] in [0, 1]: grey or colour, then alpha where the file
+        has transparency; and whether the file was compressed with losses, so that
+        levels next to each other mean the same.
+
+    Raises:
+        UserError: As for `read`.
+    """
+    path = pathlib.Path(path)
+    pixels, orientation = _decode_file(path)
+    with _open(path) as file:
+        head = file.read(16)
+    lossy = head[:2] == b"\xff\xd8" or (head[:4] == b"RIFF" and head[12:] != b"VP8L")
+    return _upright(pixels, orientation), lossy
+
+
+def _decode_file(path: pathlib.Path) -> tuple[np.ndarray, int]:
+    """As _decode, for a path; whatever is wrong becomes a UserError."""
     with _open(path) as file:
         if not file.read(1):
             raise UserError(f"{path} is empty; copy or download it again.")
@@ -121,9 +148,7 @@ def read(
                 f"{path} cannot be decoded ({reason}); it may be cut short or "
                 "damaged: copy it again, or convert it to PNG."
             ) from error
-    pixels = _set_channels(_without_alpha(path, pixels, background), channels)
-    # Rounding may have left a value a hair above 1.
-    return np.clip(_upright(pixels, orientation) * 2 - 1, -1, 1, order="C")[np.newaxis]
+    return pixels, orientation
 
 
 def to_uint8(image: np.ndarray) -> np.ndarray:
@@ -415,16 +440,14 @@ def _tell_frames(path: pathlib.Path, count: int) -> None:
         _log.info("%s holds %d frames or pages; the first is used.", path, count)
 
 
-def _without_alpha(
-    path: pathlib.Path, pixels: np.ndarray, background: str
-) -> np.ndarray:
-    """Lays [H, W, 2 or 4] on white or black, and drops the alpha channel."""
+def _without_alpha(path: pathlib.Path, pixels: np.ndarray) -> np.ndarray:
+    """Lays [H, W, 2 or 4] on white, and drops the alpha channel."""
     if pixels.shape[-1] in (1, 3):
         return pixels
     colour, alpha = pixels[..., :-1], pixels[..., -1:]
     if alpha.min() < 1:
-        _log.info("%s is transparent in parts; they are shown on %s.", path, background)
-    return colour * alpha + (1 - alpha) * (background == "white")
+        _log.info("%s is transparent in parts; they are shown on white.", path)
+    return colour * alpha + (1 - alpha)
 
 
 def _set_channels(pixels: np.ndarray, channels: int) -> np.ndarray:
