@@ -715,12 +715,12 @@ def _define_paint(values: flags.FlagValues) -> None:
 
 def _define_harmonize(values: flags.FlagValues) -> None:
     _define_redraw(values, "The picture, with the object pasted into it.")
-    _define_mask(values, "What was pasted: an image, bright there.", 7, 5.0)
+    _define_mask(values, "What was pasted: an image, bright or painted there.", 7, 5.0)
 
 
 def _define_edit(values: flags.FlagValues) -> None:
     _define_redraw(values, "The edited picture.")
-    _define_mask(values, "What was edited: an image, bright there.", 20, 5.0)
+    _define_mask(values, "What was edited: an image, bright or painted there.", 20, 5.0)
 
 
 def _define_inpaint(values: flags.FlagValues) -> None:
@@ -728,7 +728,7 @@ def _define_inpaint(values: flags.FlagValues) -> None:
         values, "The picture with the hole; by default the run's photograph."
     )
     # A blur narrow beside the radius: next to nothing of the fill shows through.
-    _define_mask(values, "The hole: an image, bright there.", 7, 3.0)
+    _define_mask(values, "The hole: an image, bright or painted there.", 7, 3.0)
 
 
 def _define_animate(values: flags.FlagValues) -> None:
@@ -973,7 +973,7 @@ def _define_mask(
     flags.DEFINE_integer(
         "mask_radius",
         radius,
-        "Widens the mask by so many pixels.",
+        "Cuts the mask at half, and widens it by so many pixels.",
         0,
         1000,
         flag_values=values,
@@ -981,7 +981,8 @@ def _define_mask(
     flags.DEFINE_float(
         "mask_sigma",
         sigma,
-        "Then blurs it by a Gaussian of so many pixels.",
+        "Then blurs it by a Gaussian of so many pixels. With both 0 the mask is used "
+        "as it is, greys included.",
         0,
         1000,
         flag_values=values,

@@ -39,6 +39,7 @@ from apache_beam.ml.inference import base
 from apache_beam.options.pipeline_options import PipelineOptions, StandardOptions
 from PIL import Image
 
+from export.client import mask_fault
 from export.pipeline import Input, Pipeline, find_version, read_signatures
 from singan_tf import images
 from singan_tf.errors import UsageError, UserError
@@ -274,6 +275,10 @@ def _read_images(request: Request) -> Iterator:
                     inputs[f"{name}_bytes"] = np.array(file.read(), object)
             except (OSError, BeamIOError, ValueError):
                 yield _refused(request.line, f"{name} {path} cannot be read.")
+                return
+            fault = name == "mask" and mask_fault(inputs["mask_bytes"].item())
+            if fault:
+                yield _refused(request.line, f"mask {path} {fault}.")
                 return
     example = (request.line, request.id), inputs
     yield beam.pvalue.TaggedOutput(request.task, example)

@@ -289,8 +289,7 @@ def _note_mask(task: Task, name: str, size: tuple[int, int], mask: np.ndarray) -
     if mask.shape != tuple(size):
         task.note(
             f"The mask {name} was resized from {_text(size)} to the image's "
-            f"{_text(mask.shape)} pixels; each is as bright as the brightest that it "
-            "touches."
+            f"{_text(mask.shape)} pixels; whatever it touches is inside."
         )
     if (mask == 1).all():
         task.note(
