@@ -382,13 +382,13 @@ def _holds_classes(colour: np.ndarray) -> bool:
         colour: float32 [H, W, 1 or 3] in [0, 1], without losses.
     """
     levels = np.unique(colour.max(axis=-1))
-    for depth in (8, 16, 32):
-        # The highest level is a border's, not a class's, as in PASCAL VOC.
-        numbers = levels[(levels > 0) & (levels < 1)].astype(np.float64) * (
-            2**depth - 1
-        )
+    levels = levels[levels > 0].astype(np.float64)
+    # The highest level is a border's, not a class's, as in PASCAL VOC.
+    classes = levels[levels < 1]
+    for depth in (8, 16, 32) if len(levels) > 1 else ():
+        numbers = classes * (2**depth - 1)
         whole = np.allclose(numbers, np.rint(numbers), rtol=0, atol=1e-3)
-        if len(numbers) and whole and numbers.max() <= _HIGHEST_CLASS:
+        if whole and numbers.max() <= _HIGHEST_CLASS:
             return True
     if colour.shape[-1] == 1:
         return False

@@ -429,6 +429,13 @@ def test_an_index_mask_says_what_became_of_its_classes(tmp_path, opened):
     assert opened.notes == [
         "The mask classes.png holds several classes: all but black (0) is inside."
     ]
+    Image.fromarray(INSIDE).save(tmp_path / "one.png")
+    opened.notes.clear()
+    tasks.read_mask(opened, str(tmp_path / "one.png"), exact=False)
+    assert opened.notes == [
+        "The brightest level of the mask one.png, 0.3922% of what its format holds, "
+        "counts as 100%."
+    ]
 
 
 @pytest.mark.parametrize(
