@@ -463,19 +463,15 @@ def _blend_in(values: flags.FlagValues, command: str) -> None:
     from singan_tf import manipulation, tasks
 
     scales = tasks.injection_scales(task, values.injection_scale)
-    image = task.photograph
-    if values.input:
-        image = tasks.read_input(task, values.input, values.keep_size)
-    mask = None
     if values.mask:
-        mask = tasks.read_mask(task, values.mask, image.shape[1:3])
-    if command == "inpaint":
-        if mask.all():
-            raise UserError(
-                f"--mask={values.mask} covers the whole image, which leaves nothing to "
-                "fill it from; leave some of the image out of it."
-            )
-        image = manipulation.fill_hole(image, mask)
+        masking = tasks.Masking(
+            values.mask_radius, values.mask_sigma, fill=command == "inpaint"
+        )
+        image, mask = tasks.read_masked(
+            task, values.input or None, values.mask, values.keep_size, masking
+        )
+    else:
+        image, mask = tasks.read_input(task, values.input, values.keep_size), None
     _make_output_dir(task.output_dir)
     task.write("input.png", image)
     cells = {"photograph": task.photograph, "input": image}
@@ -483,12 +479,11 @@ def _blend_in(values: flags.FlagValues, command: str) -> None:
     if mask is None:
         cells.update(redrawn)
     else:
-        soft = manipulation.soften_mask(mask, values.mask_radius, values.mask_sigma)
-        soft_picture = 2 * soft[..., np.newaxis] - 1
+        soft_picture = 2 * mask[..., np.newaxis] - 1
         task.write("mask.png", soft_picture)
         cells["softened mask"] = soft_picture
         for caption, result in redrawn.items():
-            blended = manipulation.blend(image, result, soft)
+            blended = manipulation.blend(image, result, mask)
             task.write(f"{caption.replace(' ', '_')}_blended.png", blended)
             cells[caption] = result
             cells[f"{caption}, blended"] = blended
@@ -775,12 +770,12 @@ def _define_paint(values: flags.FlagValues) -> None:
 
 def _define_harmonize(values: flags.FlagValues) -> None:
     _define_redraw(values, "The picture, with the object pasted into it.")
-    _define_mask(values, "What was pasted: an image, bright there.", 7, 5.0)
+    _define_mask(values, "What was pasted: an image, bright or painted there.", 7, 5.0)
 
 
 def _define_edit(values: flags.FlagValues) -> None:
     _define_redraw(values, "The edited picture.")
-    _define_mask(values, "What was edited: an image, bright there.", 20, 5.0)
+    _define_mask(values, "What was edited: an image, bright or painted there.", 20, 5.0)
 
 
 def _define_inpaint(values: flags.FlagValues) -> None:
@@ -788,7 +783,7 @@ def _define_inpaint(values: flags.FlagValues) -> None:
         values, "The picture with the hole; by default the run's photograph."
     )
     # A blur narrow beside the radius: next to nothing of the fill shows through.
-    _define_mask(values, "The hole: an image, bright there.", 7, 3.0)
+    _define_mask(values, "The hole: an image, bright or painted there.", 7, 3.0)
 
 
 def _define_animate(values: flags.FlagValues) -> None:
@@ -1030,7 +1025,7 @@ def _define_mask(
     flags.DEFINE_integer(
         "mask_radius",
         radius,
-        "Widens the mask by so many pixels.",
+        "Cuts the mask at half, and widens it by so many pixels.",
         0,
         1000,
         flag_values=values,
@@ -1038,7 +1033,8 @@ def _define_mask(
     flags.DEFINE_float(
         "mask_sigma",
         sigma,
-        "Then blurs it by a Gaussian of so many pixels.",
+        "Then blurs it by a Gaussian of so many pixels. With both 0 the mask is used "
+        "as it is, greys included.",
         0,
         1000,
         flag_values=values,
@@ -1179,6 +1175,8 @@ def _make_output_dir(output_dir: pathlib.Path) -> None:
         output_dir.mkdir(parents=True, exist_ok=True)
         # It speaks of the results that are about to be replaced.
         (output_dir / "call.json").unlink(missing_ok=True)
+        # Or a power cut could bring it back beside new results.
+        files.sync(output_dir)
     except OSError as error:
         raise UserError(
             f"--output_dir={output_dir} cannot be made ({error.strerror}); name "

@@ -40,6 +40,7 @@ from apache_beam.options.pipeline_options import PipelineOptions, StandardOption
 from PIL import Image
 
 from export import command_line
+from export.client import mask_fault
 from export.pipeline import Input, Pipeline, find_version, read_signatures
 from singan_tf import images
 from singan_tf.errors import UsageError, UserError
@@ -279,6 +280,10 @@ def _read_images(request: Request) -> Iterator:
                     inputs[f"{name}_bytes"] = np.array(file.read(), object)
             except (OSError, BeamIOError, ValueError):
                 yield _refused(request.line, f"{name} {path} cannot be read.")
+                return
+            fault = name == "mask" and mask_fault(inputs["mask_bytes"].item())
+            if fault:
+                yield _refused(request.line, f"mask {path} {fault}.")
                 return
     example = (request.line, request.id), inputs
     yield beam.pvalue.TaggedOutput(request.task, example)

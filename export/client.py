@@ -66,6 +66,10 @@ _DTYPES = {
 }
 # gRPC takes no message as large as that.
 _MAX_FILE_BYTES = 2**31
+
+
+# A mask below it, of 255, shows at most a sixteenth of what is redrawn.
+_FAINT = 16
 _SHEET_SIDE = 256
 _SHEET_CELLS = 49
 _MARGIN = 6
@@ -440,6 +444,40 @@ def _from_tensor(tensor: tensor_pb2.TensorProto) -> Union[np.ndarray, list[bytes
     return np.array(tensor.int_val, np.uint8).reshape(shape)
 
 
+def mask_fault(file: bytes) -> Optional[str]:
+    """Looks at a mask file for what a server would take for something else.
+
+    Args:
+        file: A PNG file.
+
+    Returns:
+        What is wrong and the way out, the rest of a sentence that begins with the
+        file; None if nothing is, or if it cannot be read, which a server tells.
+    """
+    try:
+        with Image.open(io.BytesIO(file)) as picture:
+            if picture.mode.startswith("I"):
+                # 16 bits, of which a server takes the upper 8.
+                levels, alpha = np.asarray(picture) >> 8, np.uint8(255)
+            else:
+                levels = np.asarray(picture.convert("RGBA").convert("L"))
+                alpha = np.asarray(picture.convert("RGBA"))[..., 3]
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
+        return None
+    if alpha.min() < 255:
+        return (
+            "is transparent in parts, which a server takes for white; save it without "
+            "transparency, white where the picture is redrawn and black elsewhere"
+        )
+    if levels.max() < _FAINT:
+        return (
+            f"is as good as empty: its brightest pixel is {levels.max()} of 255, and "
+            "only where it is 255 the picture is redrawn in full; save it with white "
+            "there and black elsewhere"
+        )
+    return None
+
+
 def _told(tensors) -> dict[str, tuple[str, tuple]]:
     return {
         name: (
@@ -517,7 +555,12 @@ def _super_resolve(values: flags.FlagValues, client: SinGANClient) -> None:
 def _edit(values: flags.FlagValues, client: SinGANClient) -> None:
     _require(values, "injection_scale")
     image = _read_png(values, "input")
-    masks = [_read_png(values, "mask")] if values.mask else None
+    masks = None
+    if values.mask:
+        masks = [_read_png(values, "mask")]
+        fault = mask_fault(masks[0])
+        if fault:
+            raise _Failure(f"--mask={values.mask} {fault}.")
     _write_all(
         values,
         {
@@ -587,8 +630,8 @@ def _define_edit(values: flags.FlagValues) -> None:
     _define_path(
         values,
         "mask",
-        "An image of the same size, bright where the picture is redrawn, used as it "
-        "is; by default everything is.",
+        "An image of the same size, white where the picture is redrawn and black "
+        "elsewhere, used as it is, greys included; by default everything is redrawn.",
     )
     flags.DEFINE_integer(
         "injection_scale",

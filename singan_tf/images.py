@@ -97,17 +97,14 @@ def resolve(name_or_path: str) -> pathlib.Path:
     )
 
 
-def read(
-    path: str | os.PathLike[str], channels: int = 3, background: str = "white"
-) -> np.ndarray:
-    """Reads an image file, upright, its transparent parts on a background.
+def read(path: str | os.PathLike[str], channels: int = 3) -> np.ndarray:
+    """Reads an image file, upright, its transparent parts on white.
 
     Args:
         path: A PNG, JPEG, WebP, TIFF, BMP or GIF file; AVIF, if Pillow reads it. Of
             an animation or of several pages, the first is read. An embedded colour
             profile is converted to sRGB.
         channels: 3 for colour, 1 for grey (ITU-R 601 luma).
-        background: "white" or "black".
 
     Returns:
         float32 [1, H, W, channels] in [-1, 1].
@@ -119,11 +116,39 @@ def read(
         raise ValueError(f"channels must be 1 or 3, not {channels}")
     path = pathlib.Path(path)
     try:
-        return _to_tensor(decode(path), channels, background, path)
+        return _to_tensor(decode(path), channels, path)
     except MemoryError as error:
-        raise UserError(
-            f"{path} needs more memory than there is; shrink it first."
-        ) from error
+        raise _short_of_memory(path) from error
+
+
+def read_channels(path: str | os.PathLike[str]) -> tuple[np.ndarray, bool]:
+    """Reads an image file as it is stored, upright, for what is no picture: a mask.
+
+    Args:
+        path: As for `read`.
+
+    Returns:
+        float32 [H, W, 1 to 4] in [0, 1]: grey or colour, then alpha where the file
+        has transparency; and whether the file was compressed with losses, so that
+        levels next to each other mean the same.
+
+    Raises:
+        UserError: As for `read`.
+    """
+    path = pathlib.Path(path)
+    try:
+        values, peak, orientation = decode(path)
+        pixels = values.astype(np.float32) / peak
+    except MemoryError as error:
+        raise _short_of_memory(path) from error
+    with open_to_read(path) as file:
+        head = file.read(16)
+    lossy = head[:2] == b"\xff\xd8" or (head[:4] == b"RIFF" and head[12:] != b"VP8L")
+    return _upright(pixels, orientation), lossy
+
+
+def _short_of_memory(path: pathlib.Path) -> UserError:
+    return UserError(f"{path} needs more memory than there is; shrink it first.")
 
 
 def check_photograph(path: pathlib.Path, photograph: np.ndarray) -> None:
@@ -342,12 +367,10 @@ def sha256(path: str | os.PathLike[str]) -> str:
     return found.hexdigest()
 
 
-def _to_tensor(
-    samples: Samples, channels: int, background: str, path: pathlib.Path
-) -> np.ndarray:
+def _to_tensor(samples: Samples, channels: int, path: pathlib.Path) -> np.ndarray:
     """float32 [1, H, W, channels] in [-1, 1], upright."""
     values, peak, orientation = samples
-    _tell_transparency(path, samples, background)
+    _tell_transparency(path, samples)
     height, width = values.shape[:2]
     if orientation in (5, 6, 7, 8):
         height, width = width, height
@@ -359,13 +382,13 @@ def _to_tensor(
     for top in range(0, values.shape[0], step):
         band = slice(top, top + step)
         pixels = values[band].astype(np.float32) / peak
-        pixels = _set_channels(_without_alpha(pixels, background), channels)
+        pixels = _set_channels(_without_alpha(pixels), channels)
         # Rounding may have left a value a hair above 1.
         stored[band] = np.clip(pixels * 2 - 1, -1, 1)
     return tensor
 
 
-def _tell_transparency(path: pathlib.Path, samples: Samples, background: str) -> None:
+def _tell_transparency(path: pathlib.Path, samples: Samples) -> None:
     if samples.values.shape[-1] in (1, 3):
         return
     alpha = samples.values[..., -1]
@@ -373,15 +396,15 @@ def _tell_transparency(path: pathlib.Path, samples: Samples, background: str) ->
         what = "transparent in parts; they are"
         if not alpha.any():
             what = "transparent everywhere; it is"
-        _log.info("%s is %s shown on %s.", printable(path), what, background)
+        _log.info("%s is %s shown on white.", printable(path), what)
 
 
-def _without_alpha(pixels: np.ndarray, background: str) -> np.ndarray:
-    """Lays [H, W, 2 or 4] on white or black, and drops the alpha channel."""
+def _without_alpha(pixels: np.ndarray) -> np.ndarray:
+    """Lays [H, W, 2 or 4] on white, and drops the alpha channel."""
     if pixels.shape[-1] in (1, 3):
         return pixels
     colour, alpha = pixels[..., :-1], pixels[..., -1:]
-    return colour * alpha + (1 - alpha) * (background == "white")
+    return colour * alpha + (1 - alpha)
 
 
 def _set_channels(pixels: np.ndarray, channels: int) -> np.ndarray:

@@ -11,6 +11,7 @@ from typing import Callable, NamedTuple
 
 import numpy as np
 import tensorflow as tf
+from scipy import ndimage
 from scipy.cluster import vq
 from skimage import feature, filters, measure, morphology
 
@@ -20,6 +21,8 @@ from singan_tf.singan import SinGAN, bring_up
 
 # A blur reaches so many sigmas, then is exactly zero.
 _BLUR_REACH = 4.0
+# Relaxations of a filled hole at every size; more of them change next to nothing.
+_FILL_SWEEPS = 16
 # The factor that a step of super-resolution comes close to (SinGAN, section 4).
 _STEP_FACTOR = 2 ** (1 / 3)
 # Canny's, for a sketch: the blur in pixels, and which share of an image's gradients is
@@ -49,6 +52,28 @@ class Walk(NamedTuple):
     seed: int
 
 
+def resize_mask(mask: np.ndarray, height: int, width: int) -> np.ndarray:
+    """Brings a mask to another size, so that nothing in it is lost.
+
+    Args:
+        mask: [H, W], float in [0, 1] or bool.
+        height: The height of the result in pixels.
+        width: Its width.
+
+    Returns:
+        [height, width], each pixel the brightest of those that its area overlaps: what
+        the mask touches is inside, however thin.
+    """
+    for target in (height, width):
+        edges = np.arange(target + 1) * len(mask)
+        first, end = edges[:-1] // target, -(-edges[1:] // target)
+        # Every other one of reduceat's ranges is one of ours; it has to find each end.
+        ranges = np.stack([first, end], axis=1).ravel()
+        padded = np.concatenate([mask, mask[-1:]])
+        mask = np.maximum.reduceat(padded, ranges)[::2].T
+    return mask
+
+
 def soften_mask(mask: np.ndarray, radius: float, sigma: float) -> np.ndarray:
     """Widens a mask by a disk and blurs its edge (SinGAN, section 4).
 
@@ -59,8 +84,11 @@ def soften_mask(mask: np.ndarray, radius: float, sigma: float) -> np.ndarray:
 
     Returns:
         float32 [H, W] in [0, 1], exactly 0 further than `radius` plus, along each
-        axis, 4 sigma from the inside.
+        axis, 4 sigma from the inside. With both 0 the mask as it is, what is between
+        0 and 1 included.
     """
+    if radius == sigma == 0:
+        return np.asarray(mask, np.float32)
     inside = np.asarray(mask) > 0.5
     if not inside.any():
         return np.zeros(inside.shape, np.float32)
@@ -108,11 +136,18 @@ def redraw(
 
 
 def fill_hole(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """Fills each hole with the mean colour of the pixels around it.
+    """Fills a hole smoothly from the pixels around it.
+
+    The fill is nearly the membrane that is spanned by the hole's border, where every
+    pixel is the mean of its four neighbours, so that sky stays sky and ground ground
+    along a scratch through both. It is found coarse to fine: the known pixels are
+    averaged in blocks of 2x2 until none is missing, as in the pull-push algorithm
+    (Gortler et al., The Lumigraph, 1996), and on the way back every size is relaxed by
+    Gauss-Seidel. Time and memory grow with the image's pixels alone.
 
     Args:
         image: float32 [1, H, W, C].
-        mask: bool [H, W]; pixels that touch, also by a corner, are one hole.
+        mask: bool [H, W], true inside the hole.
 
     Returns:
         float32 [1, H, W, C], equal to the image outside the mask.
@@ -122,14 +157,39 @@ def fill_hole(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
     """
     if mask.all():
         raise ValueError("the hole is the whole image and has no border")
-    filled = image.copy()
-    holes = measure.label(mask, connectivity=2)
-    for hole in range(1, holes.max() + 1):
-        inside = holes == hole
-        # Two holes never touch, so the border is outside every hole.
-        border = morphology.dilation(inside, np.ones([3, 3])) & ~inside
-        filled[0, inside] = image[0, border].mean(axis=0)
-    return filled
+    return _filled(image[0], mask)[np.newaxis]
+
+
+def _filled(image: np.ndarray, hole: np.ndarray) -> np.ndarray:
+    """`fill_hole` of [H, W, C], of which some pixels are known."""
+    if not hole.any():
+        return image
+    height, width = hole.shape
+    known = _sums_of_blocks((~hole)[..., np.newaxis].astype(np.float32))
+    coarse = _sums_of_blocks(np.where(hole[..., np.newaxis], np.float32(0), image))
+    coarse = _filled(coarse / np.maximum(known, 1), known[..., 0] == 0)
+    rows, columns = np.nonzero(hole)
+    places = [rows / 2 - 0.25, columns / 2 - 0.25]
+    # A margin, so that pixels at the border have neighbours, too.
+    padded = np.pad(image, [(1, 1), (1, 1), (0, 0)])
+    flat = padded.reshape(-1, image.shape[-1])
+    indices = (rows + 1) * (width + 2) + columns + 1
+    for channel in range(image.shape[-1]):
+        flat[indices, channel] = ndimage.map_coordinates(
+            coarse[..., channel], places, order=1, mode="nearest"
+        )
+    odd = (rows + columns) % 2 == 1
+    for half in (indices[odd], indices[~odd]) * _FILL_SWEEPS:
+        padded[0], padded[-1] = padded[1], padded[-2]
+        padded[:, 0], padded[:, -1] = padded[:, 1], padded[:, -2]
+        beside = flat[half - 1] + flat[half + 1]
+        flat[half] = (beside + flat[half - width - 2] + flat[half + width + 2]) / 4
+    return padded[1:-1, 1:-1]
+
+
+def _sums_of_blocks(image: np.ndarray) -> np.ndarray:
+    """Sums over blocks of 2x2 pixels, [ceil(H / 2), ceil(W / 2), C]."""
+    return measure.block_reduce(image, (2, 2, 1), np.sum)
 
 
 def super_resolution_sizes(

@@ -2,16 +2,18 @@
 
 Every command on a finished run opens it here, before anything is computed, and
 leaves its results, a contact sheet and, last, a call.json that says how they were
-made. What a person should know of an input (that it was resized, that a mask was
-empty) is a note: printed, and kept in call.json.
+made. What a person should know of an input (that it was resized, how much of it a mask
+has inside) is a note: printed, and kept in call.json.
 """
 
+import math
 import pathlib
 import shutil
 from typing import Any, Callable, NamedTuple, Optional
 
 import numpy as np
 import tensorflow as tf
+from scipy import ndimage
 from skimage import measure, metrics
 
 import singan_tf
@@ -27,13 +29,21 @@ from singan_tf import (
 from singan_tf.config import Config
 from singan_tf.errors import UserError, printable
 from singan_tf.monitor import Monitor
-from singan_tf.resize import resize
 from singan_tf.singan import SinGAN, bring_up
 
 SHEET_NAME = "contact_sheet.png"
+# What JPEG leaves beside black and white, of a mask's full range.
+MASK_NOISE = 16 / 255
 # The folder of the stages that paint sketches.
 SKETCHED = "sketched"
 
+# The highest number of a class in a mask; more than that is a brightness.
+_HIGHEST_CLASS = 63
+# The most colours of a mask that stand for classes, as in a palette.
+_MOST_CLASSES = 256
+# Around a hole, so many pixels of the picture are smeared with its colour: JPEG keeps
+# colours for two pixels together, and brushes have soft edges.
+_SMEARED = 2
 # Of a quantized painting, as in the reference code.
 _PAINT_COLOURS = 5
 # Random samples whose sketches are painted in training, beside the photograph's.
@@ -141,7 +151,14 @@ def read_input(task: Task, name: str, keep_size: bool) -> np.ndarray:
     """
     path = images.resolve(name)
     image = images.read(path, task.singan.channels)
-    size, finest = image.shape[1:3], task.singan.sizes[-1]
+    return _brought_to(image, _input_size(task, path, image.shape[1:3], keep_size))
+
+
+def _input_size(
+    task: Task, path: pathlib.Path, size: tuple[int, int], keep_size: bool
+) -> tuple[int, int]:
+    """The size that `read_input` brings an image to, noted; see there."""
+    finest = task.singan.sizes[-1]
     if keep_size:
         for side, full, coarsest in zip(size, finest, task.singan.sizes[0]):
             least = least_side(full, coarsest)
@@ -151,15 +168,21 @@ def read_input(task: Task, name: str, keep_size: bool) -> np.ndarray:
                     f"have at least {least}; use a larger image."
                 )
         task.note(f"{path.name} keeps its size of {_text(size)} pixels.")
-        return image
+        return size
     if size == finest:
         task.note(f"{path.name} has the run's size of {_text(size)} pixels.")
+    else:
+        task.note(
+            f"{path.name} was resized from {_text(size)} to the run's {_text(finest)} "
+            "pixels (--keep_size keeps its size)."
+        )
+    return finest
+
+
+def _brought_to(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    if image.shape[1:3] == tuple(size):
         return image
-    task.note(
-        f"{path.name} was resized from {_text(size)} to the run's {_text(finest)} "
-        "pixels (--keep_size keeps its size)."
-    )
-    return bring_up(tf.constant(image), finest).numpy()
+    return bring_up(tf.constant(image), size).numpy()
 
 
 def least_side(full: int, coarsest: int) -> int:
@@ -174,35 +197,212 @@ def least_side(full: int, coarsest: int) -> int:
     return -(-full * (networks.MARGIN + 1) // coarsest)
 
 
-def read_mask(task: Task, name: str, size: tuple[int, int]) -> np.ndarray:
-    """Reads a mask, and notes if it was resized, or is empty or full.
+class Masking(NamedTuple):
+    """What becomes of a mask and of what it covers.
+
+    Attributes:
+        radius: The radius in pixels of the disk that widens it; see
+            `manipulation.soften_mask`.
+        sigma: The sigma in pixels of the blur. With both 0 the mask is used as it is,
+            greys included; otherwise it is cut at half before.
+        fill: Whether it is a hole, to be filled from the pixels around it.
+    """
+
+    radius: int
+    sigma: float
+    fill: bool
+
+
+def read_masked(
+    task: Task,
+    name: Optional[str],
+    mask_name: str,
+    keep_size: bool,
+    masking: Masking,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Reads an image and its mask, and fills the hole if it is one.
+
+    All that looks at thin things happens at the picture's own size: only then are both
+    brought to the size that the run works at, the mask so that whatever it touches is
+    inside.
 
     Args:
         task: The opened task.
-        name: A path of any image; what is brighter than half is inside, what is
-            transparent is not.
-        size: (height, width) of the image that it is for.
+        name: As for `read_input`; None for the run's photograph.
+        mask_name: As for `read_mask`.
+        keep_size: As for `read_input`.
+        masking: What becomes of the mask.
 
     Returns:
-        bool [height, width].
+        The image, float32 [1, H, W, C] in [-1, 1], and the softened mask, float32
+        [H, W] in [0, 1].
 
     Raises:
-        UserError: if it cannot be read.
+        UserError: as `read_input` and `read_mask`, or if a hole is the whole image.
+    """
+    if name is None:
+        image = task.photograph
+        size = image.shape[1:3]
+    else:
+        path = images.resolve(name)
+        image = images.read(path, task.singan.channels)
+        size = _input_size(task, path, image.shape[1:3], keep_size)
+    exact = masking.radius == masking.sigma == 0
+    read = read_mask(task, mask_name, exact)
+    mask = manipulation.resize_mask(read, *size)
+    if masking.fill:
+        hole = manipulation.resize_mask(read, *image.shape[1:3])
+        if hole.all():
+            raise UserError(
+                f"--mask={mask_name} covers the whole image, which leaves nothing to "
+                "fill it from; leave some of the image out of it."
+            )
+        scales = np.divide(size, image.shape[1:3])
+        image = _filled(image, hole, masking.radius / max(scales))
+    _note_mask(task, images.resolve(mask_name).name, read.shape, mask)
+    softened = manipulation.soften_mask(mask, masking.radius, masking.sigma)
+    return _brought_to(image, size), softened
+
+
+def _filled(image: np.ndarray, mask: np.ndarray, room: float) -> np.ndarray:
+    """Fills a hole, from pixels that nothing of it is smeared over.
+
+    Args:
+        image: float32 [1, H, W, C].
+        mask: float32 [H, W] in [0, 1]: how much of the fill is laid in.
+        room: How far from the mask pixels may change, too.
+    """
+    hole = _widened(mask, _SMEARED) > 0
+    if hole.all():
+        hole = mask > 0
+    # Squares of pixels, but within a disk.
+    laid_in = _widened(mask, min(_SMEARED, int(room / math.sqrt(2))))
+    return manipulation.blend(image, manipulation.fill_hole(image, hole), laid_in)
+
+
+def _widened(mask: np.ndarray, pixels: int) -> np.ndarray:
+    return ndimage.maximum_filter(mask, 2 * pixels + 1)
+
+
+def _note_mask(task: Task, name: str, size: tuple[int, int], mask: np.ndarray) -> None:
+    """Notes if a mask was resized, and always how much is inside."""
+    if mask.shape != tuple(size):
+        task.note(
+            f"The mask {name} was resized from {_text(size)} to the image's "
+            f"{_text(mask.shape)} pixels; whatever it touches is inside."
+        )
+    if (mask == 1).all():
+        task.note(
+            f"The mask {name} is full: the whole image is inside (outside is what is "
+            "black or transparent)."
+        )
+        return
+    share = float(mask.mean(dtype=np.float64))
+    text = f"{100 * share:.1f}%" if share >= 0.001 else "less than 0.1%"
+    wrong_side = "; invert it if that is the wrong part" if share > 0.5 else ""
+    task.note(f"{text} of the image is inside the mask {name}{wrong_side}.")
+
+
+def read_mask(task: Task, name: str, exact: bool) -> np.ndarray:
+    """Reads a mask as people's tools leave them, and notes how it was taken.
+
+    Where a file has transparency, what is painted is inside, whatever its colour;
+    otherwise what is bright in any channel. The brightest level of the file counts as
+    1, so a mask of 0 and 1 is as good as one of 0 and 255. In a mask of classes, small
+    whole numbers or a palette's colours, all but black is inside.
+
+    Args:
+        task: The opened task.
+        name: A path of any image.
+        exact: Whether greys stay, rather than be cut at half.
+
+    Returns:
+        float32 [H, W] in [0, 1], at the file's size; not all 0.
+
+    Raises:
+        UserError: if it cannot be read, or is empty.
     """
     path = images.resolve(name)
-    grey = images.read(path, channels=1, background="black")
-    if grey.shape[1:3] != tuple(size):
+    pixels, lossy = images.read_channels(path)
+    has_alpha = pixels.shape[-1] in (2, 4)
+    colour = pixels[..., :-1] if has_alpha else pixels
+    levels, void = colour.max(axis=-1), "black"
+    if has_alpha and (pixels[..., -1] == 0).all():
+        levels, void = pixels[..., -1], "transparent"
+    elif has_alpha and np.ptp(pixels[..., -1]) > 0:
+        levels, void = pixels[..., -1], "transparent"
         task.note(
-            f"The mask {path.name} was resized from {_text(grey.shape[1:3])} to the "
-            f"image's {_text(size)} pixels."
+            f"The mask {path.name} is transparent in parts: what is painted on it is "
+            "inside, whatever its colour."
         )
-        grey = resize(tf.constant(grey), *size).numpy()
-    mask = grey[0, :, :, 0] > 0
-    if not mask.any():
-        task.note(f"The mask {path.name} is empty: nothing is inside.")
-    elif mask.all():
-        task.note(f"The mask {path.name} is full: the whole image is inside.")
-    return mask
+    elif not lossy and _holds_classes(colour):
+        levels = (levels > 0).astype(np.float32)
+        task.note(
+            f"The mask {path.name} holds several classes: all but black (0) is inside."
+        )
+    brightest = float(levels.max())
+    if brightest == 0 or (lossy and brightest < MASK_NOISE):
+        found = f"all of it is {void}"
+        if brightest > 0:
+            found = (
+                f"its brightest level is {255 * brightest:.0f} of 255, which is what "
+                "compression leaves of black"
+            )
+        raise UserError(
+            f"The mask {path} is empty: {found}. A mask is bright where the image may "
+            "change and black elsewhere, or painted on a transparent layer."
+        )
+    mask = levels / np.float32(brightest)
+    tolerance = MASK_NOISE if lossy else 0
+    if brightest < 1 - tolerance:
+        task.note(
+            f"The brightest level of the mask {path.name}, {100 * brightest:.4g}% of "
+            "what its format holds, counts as 100%."
+        )
+    greys = ((mask > tolerance) & (mask < 1 - tolerance)).any()
+    if exact:
+        with_greys = ", its greys included" if greys else ""
+        task.note(
+            f"The mask {path.name} is taken exactly as it is, neither widened nor "
+            f"blurred{with_greys}."
+        )
+        return mask
+    if greys:
+        task.note(
+            f"The greys of the mask {path.name} were cut at half (--mask_radius=0 "
+            "--mask_sigma=0 takes them as they are)."
+        )
+    return (mask > 0.5).astype(np.float32)
+
+
+def _holds_classes(colour: np.ndarray) -> bool:
+    """Whether the colours of a mask name things, rather than tell how much is inside.
+
+    Args:
+        colour: float32 [H, W, 1 or 3] in [0, 1], without losses.
+    """
+    levels = np.unique(colour.max(axis=-1))
+    levels = levels[levels > 0].astype(np.float64)
+    # The highest level is a border's, not a class's, as in PASCAL VOC.
+    classes = levels[levels < 1]
+    for depth in (8, 16, 32) if len(levels) > 1 else ():
+        numbers = classes * (2**depth - 1)
+        whole = np.allclose(numbers, np.rint(numbers), rtol=0, atol=1e-3)
+        if whole and numbers.max() <= _HIGHEST_CLASS:
+            return True
+    if colour.shape[-1] == 1:
+        return False
+    codes = np.rint(colour * 255).astype(np.int32) @ np.array([1 << 16, 1 << 8, 1])
+    codes = np.unique(codes)
+    if len(codes) > _MOST_CLASSES:
+        return False
+    colours = np.stack([codes >> 16, codes >> 8 & 255, codes & 255], axis=1)
+    # Shades of one colour are a brush's; several colours are several things.
+    brightness = colours.max(axis=1)
+    shades = np.outer(
+        brightness, colours[brightness.argmax()] / max(brightness.max(), 1)
+    )
+    return bool((np.abs(colours - shades) > 2.5).any())
 
 
 def injection_scales(task: Task, text: str) -> list[int]:

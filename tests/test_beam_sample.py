@@ -41,6 +41,7 @@ def generated(exported, tmp_path_factory):
     mask = np.zeros([32, 48], np.uint8)
     mask[8:20, 8:30] = 255
     (folder / "mask.png").write_bytes(png(mask))
+    (folder / "faint.png").write_bytes(png(mask // 255))
     (folder / "text.png").write_text("no image")
     os.mkfifo(folder / "pipe")
     image = str(folder / "in.png")
@@ -58,6 +59,7 @@ def generated(exported, tmp_path_factory):
         {"id": "nowhere", **edit, "image": str(folder / "absent.png")},
         {"id": "text", **edit, "image": str(folder / "text.png")},
         {"id": "pipe", **edit, "image": str(folder / "pipe")},
+        {"id": "faint", **edit, "mask": str(folder / "faint.png")},
     ]
     texts = [line if isinstance(line, str) else json.dumps(line) for line in lines]
     (folder / "requests.jsonl").write_text("\n".join(texts))
@@ -100,13 +102,14 @@ def test_what_cannot_be_done_stops_nothing_else(generated):
     names = {"three", "four", "large", "edited", "again", "contact_sheet"}
     assert made == {f"{name}.png" for name in names} | {"errors.jsonl"}
     errors = refusals(folder / "out")
-    assert set(errors) == {6, 8, 9, 10, 11, 12}
+    assert set(errors) == {6, 8, 9, 10, 11, 12, 13}
     assert "JSON" in errors[6]
     assert errors[8] == "id three is taken by line 1."
     assert errors[9].startswith("start_scale must be from 0 to")
     assert errors[10].startswith("image ") and "absent.png" in errors[10]
     assert "PNG" in errors[11]
     assert errors[12].endswith("pipe is not a file.")
+    assert errors[13].startswith("mask ") and "faint.png is as good as" in errors[13]
     for error in errors.values():
         assert "\n" not in error and error.endswith(".") and not error.endswith("..")
 

@@ -491,6 +491,45 @@ def test_the_other_commands_write_what_the_methods_return(served, tmp_path, caps
         assert (folder / "contact_sheet.png").exists()
 
 
+def test_a_mask_that_changes_nothing_is_refused(tmp_path, capsys):
+    """As is one that a server takes for its inverse."""
+    image, mask = tmp_path / "image.png", tmp_path / "mask.png"
+    inside = np.zeros([30, 40], np.uint8)
+    inside[5:9, 6:20] = 1
+    Image.fromarray(inside).save(image)
+    layer = np.stack([0 * inside, 255 * inside], axis=-1)
+    files = [
+        (0 * inside, "as good as empty: its brightest pixel is 0 of 255"),
+        (inside, "its brightest pixel is 1 of 255"),
+        (inside.astype(np.uint16), "its brightest pixel is 0 of 255"),
+        (layer, "transparent in parts"),
+    ]
+    scripted = Scripted()
+    with serving(scripted) as target:
+        for pixel_values, said in files:
+            Image.fromarray(pixel_values).save(mask)
+            arguments = [f"--target={target}", f"--input={image}", f"--mask={mask}"]
+            arguments += [f"--output_dir={tmp_path / 'out'}", "--injection_scale=1"]
+            status, _, error = command(capsys, "edit", *arguments)
+            assert status == 1
+            assert f"--mask={mask} is" in sentence(error) and said in error
+    assert not scripted.requests and not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    "mask",
+    [
+        np.uint8([[0, 255]]),
+        np.uint8([[0, 40]]),
+        np.uint16([[0, 65535]]),
+        np.array([[False, True]]),
+        np.uint8([[[0, 0, 0, 255], [255, 0, 0, 255]]]),
+    ],
+)
+def test_a_mask_that_changes_something_is_sent(mask):
+    assert export.client.mask_fault(png(mask)) is None
+
+
 def test_status_says_what_is_wrong_with_a_version(capsys):
     states = get_model_status_pb2.ModelVersionStatus.State
     healthy = (2, states.AVAILABLE, "")

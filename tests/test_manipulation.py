@@ -1,3 +1,4 @@
+import fractions
 import itertools
 import math
 
@@ -80,6 +81,37 @@ def test_a_mask_is_blurred_by_a_gaussian_and_ends():
     assert (columns.min(), columns.max()) == (20 - reach, 25 + reach)
 
 
+def test_a_mask_that_is_neither_widened_nor_blurred_is_as_it_was():
+    mask = np.random.default_rng(0).uniform(0, 1, [20, 30]).astype(np.float32)
+    softened = manipulation.soften_mask(mask, 0, 0)
+    np.testing.assert_array_equal(softened, mask)
+    assert (manipulation.soften_mask(mask, 0, 0.1) != mask).any()
+
+
+@pytest.mark.parametrize(
+    "size", [(3, 4), (20, 30), (7, 11), (19, 29), (31, 47), (40, 60), (1, 1)]
+)
+def test_a_pixel_of_a_resized_mask_is_the_brightest_that_it_overlaps(size):
+    mask = np.random.default_rng(0).uniform(0, 1, [20, 30])
+
+    def overlapped(index, source, target):
+        step = fractions.Fraction(source, target)
+        first, end = index * step, (index + 1) * step
+        return [p for p in range(source) if p < end and p + 1 > first]
+
+    expected = [
+        [
+            mask[np.ix_(overlapped(y, 20, size[0]), overlapped(x, 30, size[1]))].max()
+            for x in range(size[1])
+        ]
+        for y in range(size[0])
+    ]
+    np.testing.assert_array_equal(manipulation.resize_mask(mask, *size), expected)
+    np.testing.assert_array_equal(
+        manipulation.resize_mask(mask > 0.9, *size), np.array(expected) > 0.9
+    )
+
+
 @pytest.mark.parametrize("value", [False, True])
 def test_an_empty_and_a_full_mask_stay_so(value):
     softened = manipulation.soften_mask(np.full([30, 20], value), 5, 3)
@@ -103,27 +135,34 @@ def test_redrawing_is_injecting(model):
     assert (manipulation.redraw(model, image, 1, 8) != expected).any()
 
 
-def test_a_hole_takes_the_mean_colour_of_its_border():
-    image = random_image(20, 24)
-    holes = [np.zeros([20, 24], bool) for _ in range(3)]
-    holes[0][3:8, 4:9] = True
-    holes[0][8, 9] = True
-    holes[1][12:20, 15:24] = True
-    holes[2][5, 20] = True
-    expected = image.copy()
-    for hole in holes:
-        border = {
-            (y + dy, x + dx)
-            for (y, x), dy, dx in itertools.product(
-                np.argwhere(hole), (-1, 0, 1), (-1, 0, 1)
-            )
-            if 0 <= y + dy < 20 and 0 <= x + dx < 24 and not hole[y + dy, x + dx]
-        }
-        expected[0, hole] = np.mean([image[0, y, x] for y, x in border], axis=0)
-    filled = manipulation.fill_hole(image, np.any(holes, axis=0))
-    np.testing.assert_allclose(filled, expected, atol=1e-6)
-    outside = ~np.any(holes, axis=0)
-    np.testing.assert_array_equal(filled[0, outside], image[0, outside])
+def test_a_smooth_picture_comes_back_where_it_was_cut_out():
+    """Harmonic functions are what a membrane on their border is."""
+    y, x = np.mgrid[-1:1:150j, -1.4:1.4:211j]
+    smooth = [0.7 * x, (x**2 - y**2) / 2, np.exp(1.5 * x) * np.sin(1.5 * y) / 8]
+    picture = np.stack(smooth, axis=-1).astype(np.float32)[np.newaxis]
+    hole = (abs(y - 0.5) < 0.02) | (abs(x - y) < 0.02)
+    hole |= (np.hypot(x - 0.3, y + 0.2) < 0.4) | (np.hypot(x + 0.9, y) < 0.006)
+    assert 0.1 < hole.mean() < 0.3
+    torn = np.where(hole[..., np.newaxis], np.float32(9), picture)
+    filled = manipulation.fill_hole(torn, hole)
+    assert filled.dtype == np.float32
+    np.testing.assert_allclose(filled, picture, atol=0.02)
+    np.testing.assert_array_equal(filled[0, ~hole], picture[0, ~hole])
+
+
+@pytest.mark.parametrize("size", [(9, 1), (1, 8), (2, 2), (33, 17)])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_hole_is_filled_with_colours_of_what_is_left(size, channels):
+    """Also if that is a single pixel, in a corner."""
+    image = random_image(*size, channels)
+    hole = np.ones(size, bool)
+    hole[-1, -1] = False
+    filled = manipulation.fill_hole(image, hole)
+    np.testing.assert_allclose(
+        filled, np.broadcast_to(image[:, -1:, -1:], image.shape), atol=1e-6
+    )
+    nothing = np.zeros(size, bool)
+    np.testing.assert_array_equal(manipulation.fill_hole(image, nothing), image)
 
 
 def test_a_hole_without_a_border_is_refused():
