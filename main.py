@@ -29,7 +29,7 @@ from absl import flags
 
 from export import command_line
 from singan_tf import config as config_lib
-from singan_tf import errors
+from singan_tf import errors, files
 from singan_tf.errors import UsageError, UserError
 
 _HERE = pathlib.Path(__file__).resolve().parent
