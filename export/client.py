@@ -812,7 +812,14 @@ def _to_png(picture: Image.Image) -> bytes:
 def _write_all(values: flags.FlagValues, files: dict) -> None:
     """Asks for one image after the other, so that none waits for the last."""
     folder = pathlib.Path(values.output_dir)
-    if folder.is_dir() and any(folder.iterdir()) and not values.overwrite:
+    try:
+        filled = folder.is_dir() and any(folder.iterdir())
+    except OSError as error:
+        raise _Failure(
+            f"--output_dir={folder} cannot be read ({error.strerror}); name another "
+            "folder."
+        ) from None
+    if filled and not values.overwrite:
         raise _Failure(
             f"--output_dir={folder} is not empty; name another folder, or pass "
             "--overwrite to replace files in it."
@@ -942,6 +949,10 @@ def _run(argv: Sequence[str]) -> None:
         raise _Usage(f"{rest[1]} is not a flag; flags look like --name=value.")
     if "output_dir" in values and values.output_dir is None:
         values.output_dir = f"outputs/{values.model}/served_{name}"
+    try:
+        os.getcwd()
+    except FileNotFoundError:
+        raise _Failure("The working folder was removed; change to another.") from None
     with _connect(values) as client:
         try:
             COMMANDS[name].run(values, client)

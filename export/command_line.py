@@ -71,7 +71,9 @@ def parse(
     try:
         rest = values(argv, known_only=known_only)[1:]
     except flags.Error as error:
-        raise UsageError(" ".join(str(error).split())) from None
+        # Of a flagfile that cannot be read it shouts.
+        text = " ".join(str(error).split()).removeprefix("ERROR:: ")
+        raise UsageError(text) from None
     for name in values:
         value = values[name].value
         # No range that absl checks keeps nan out, as it compares false.

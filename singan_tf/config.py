@@ -65,7 +65,7 @@ def _check(field: dataclasses.Field, value: Any) -> None:
     if field.type is float and not abs(value) <= sys.float_info.max:
         raise UsageError(f"--{field.name}={value} must be a finite number.")
     low, high = field.metadata["low"], field.metadata["high"]
-    if field.type is int and high is None:
+    if field.type is int and high is None and value > _MOST:
         high = _MOST
     if (low is not None and value < low) or (high is not None and value > high):
         bounds = [f"at least {low}"] if low is not None else []

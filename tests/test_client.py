@@ -637,11 +637,31 @@ def test_colours_are_sent_as_the_program_itself_reads_them(tmp_path, capsys):
         (["super_resolve", "--factor=17"], "factor"),
         (["edit", "--input=x"], "--injection_scale is missing"),
         (["status", "--version=1", "--label=stable"], "choose one"),
+        (["sample", "--noise_scale=11"], "noise_scale"),
+        (["sample", f"--start_scale={2**31}"], "start_scale"),
+        (["sample", f"--height={10**400}"], "height"),
+        (["edit", "--input=x", f"--injection_scale={10**12}"], "injection_scale"),
+        (["status", "--deadline=1e300"], "deadline"),
     ],
 )
 def test_bad_usage_is_told_in_a_sentence(arguments, said, capsys):
     status, _, error = command(capsys, *arguments)
     assert status == 2 and said in sentence(error)
+
+
+def test_it_needs_a_working_folder(tmp_path, monkeypatch, capsys):
+    folder = tmp_path / "gone"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    folder.rmdir()
+    status, _, error = command(capsys, "sample", "--target=127.0.0.1:1")
+    assert status == 1 and "working folder was removed" in sentence(error)
+
+
+def test_names_do_not_reach_the_terminal_raw(capsys):
+    status, _, error = command(capsys, "super_resolve", "--input=a\x1b[2J\nb")
+    assert status == 1
+    assert r"--input=a\x1b[2J\nb cannot be read" in sentence(error)
 
 
 def test_help_lists_commands_and_flags(capsys):

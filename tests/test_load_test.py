@@ -128,6 +128,7 @@ def test_sizes_and_seeds_arrive(served_export):
         (["--model=toy", "--batch_sizes=1,x"], 2, "--batch_sizes=1,x must be"),
         (["--model=toy", "--concurrency=0"], 2, "--concurrency=0 must be"),
         (["--model=toy", "--requests=1000000"], 2, "--requests"),
+        (["--model=toy", f"--height={10**12}"], 2, "--height"),
         (["--model=toy", "--root_certificates=/no/ca.pem"], 1, "/no/ca.pem"),
         (["--model=other"], 1, "answers NOT_FOUND: Servable not found"),
         (["--model=toy"], 1, "--signature=sample is none of the model's: __saved"),
@@ -139,6 +140,14 @@ def test_what_cannot_be_tested_is_one_sentence(toy, capsys, arguments, status, p
     found, _, error = main(capsys, f"--target=localhost:{toy.port}", *arguments)
     assert found == status
     assert part in sentence(error)
+
+
+def test_images_to_send_that_are_too_large_are_refused(served_export, capsys):
+    arguments = [f"--target=localhost:{served_export.port}", f"--model={NAME}"]
+    arguments += ["--signature=super_resolve", "--height=100000", "--width=100000"]
+    status, _, error = main(capsys, *arguments)
+    assert status == 2
+    assert "--height=100000 x --width=100000 must be at most" in sentence(error)
 
 
 def test_help_says_how(capsys):
