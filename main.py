@@ -79,18 +79,21 @@ def super_resolve(values: flags.FlagValues) -> None:
     if not 1 <= values.factor <= 16:
         raise UserError(f"--factor={values.factor:g} must be from 1 to 16.")
     task = _open_task(values, "super_resolve")
+    import tqdm
+
     from singan_tf import manipulation, tasks
 
     image = task.photograph
     if values.input:
         image = tasks.read_input(task, values.input, keep_size=True)
-    size = manipulation.super_resolution_sizes(*image.shape[1:3], values.factor)[-1]
+    sizes = manipulation.super_resolution_sizes(*image.shape[1:3], values.factor)
+    size = sizes[-1]
     tasks.check_area(size, f"--factor={values.factor:g}")
     reference = None
     if values.reference:
         reference = tasks.read_reference(task, values.reference, size)
     _make_output_dir(task.output_dir)
-    result = manipulation.super_resolve(
+    steps = manipulation.super_resolution(
         task.singan,
         image,
         values.factor,
@@ -98,6 +101,7 @@ def super_resolve(values: flags.FlagValues) -> None:
         values.strength,
         values.back_projection,
     )
+    *_, result = tqdm.tqdm(steps, total=len(sizes), unit="step", disable=None)
     bicubic = tasks.enlarge(image, size)
     task.write("super_resolved.png", result)
     task.write("bicubic.png", bicubic)
