@@ -57,6 +57,8 @@ def sample(values: flags.FlagValues) -> None:
     task = _open_task(values, "sample")
     import tqdm
 
+    from singan_tf import images
+
     _check_start_scale(values, task)
     height, width = _output_size(values, task.singan.sizes)
     _make_output_dir(task.output_dir)
@@ -69,7 +71,7 @@ def sample(values: flags.FlagValues) -> None:
         ).numpy()
         task.write(f"seed_{seed:06d}.png", image)
         if index < _SHEET_SAMPLES:
-            cells[f"seed {seed}"] = image
+            cells[f"seed {seed}"] = images.thumbnail(image)
     print(f"{values.num_samples} samples of {width}x{height} pixels.")
     _finish_task(values, task, "sample", cells)
 

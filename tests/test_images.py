@@ -761,3 +761,15 @@ def test_sha256(tmp_path):
     assert images.sha256(tmp_path / "a") == hashlib.sha256(b"abc").hexdigest()
     with pytest.raises(UserError, match="cannot be opened"):
         images.sha256(tmp_path / "b")
+
+
+@pytest.mark.parametrize("size", [(30, 20), (100, 300), (700, 12), (256, 256)])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_contact_sheet_of_thumbnails_is_the_same_sheet(size, channels):
+    rng = np.random.default_rng(0)
+    shapes = [(1, *size, channels), (1, 40, 60, channels)]
+    pictures = [rng.uniform(-1, 1, shape).astype(np.float32) for shape in shapes]
+    small = [images.thumbnail(picture) for picture in pictures]
+    assert all(picture.size <= 256 * 256 * 3 for picture in small)
+    sheets = [images.contact_sheet(cells, ["a", "b"]) for cells in (pictures, small)]
+    np.testing.assert_array_equal(*sheets)
