@@ -64,6 +64,8 @@ def sample(values: flags.FlagValues) -> None:
     task = _open_task(values, "sample")
     import tqdm
 
+    from singan_tf import images
+
     _check_start_scale(values, task)
     height, width = _output_size(values, task.singan.sizes)
     _make_output_dir(task.output_dir)
@@ -76,7 +78,7 @@ def sample(values: flags.FlagValues) -> None:
         ).numpy()
         task.write(f"seed_{seed:06d}.png", image)
         if index < _SHEET_SAMPLES:
-            cells[f"seed {seed}"] = image
+            cells[f"seed {seed}"] = images.thumbnail(image)
     print(f"{values.num_samples} samples of {width}x{height} pixels.")
     if values.noise_scale == 0 and values.num_samples > 1:
         task.note("They are all alike: --noise_scale=0 leaves no noise to differ by.")
@@ -86,18 +88,21 @@ def sample(values: flags.FlagValues) -> None:
 def super_resolve(values: flags.FlagValues) -> None:
     """Enlarge an image, with details in the photograph's texture."""
     task = _open_task(values, "super_resolve")
+    import tqdm
+
     from singan_tf import manipulation, tasks
 
     image = task.photograph
     if values.input:
         image = tasks.read_input(task, values.input, keep_size=True)
-    size = manipulation.super_resolution_sizes(*image.shape[1:3], values.factor)[-1]
+    sizes = manipulation.super_resolution_sizes(*image.shape[1:3], values.factor)
+    size = sizes[-1]
     tasks.check_area(size, f"--factor={values.factor:g}")
     reference = None
     if values.reference:
         reference = tasks.read_reference(task, values.reference, size)
     _make_output_dir(task.output_dir)
-    result = manipulation.super_resolve(
+    steps = manipulation.super_resolution(
         task.singan,
         image,
         values.factor,
@@ -105,6 +110,7 @@ def super_resolve(values: flags.FlagValues) -> None:
         values.strength,
         values.back_projection,
     )
+    *_, result = tqdm.tqdm(steps, total=len(sizes), unit="step", disable=None)
     bicubic = tasks.enlarge(image, size)
     task.write("super_resolved.png", result)
     task.write("bicubic.png", bicubic)

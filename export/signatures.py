@@ -21,6 +21,8 @@ from singan_tf.config import MAX_NOISE_SCALE
 from singan_tf.singan import SinGAN
 
 MAX_FACTOR = 16
+# A message of gRPC has less than 2 GiB; this leaves room for what is around an answer.
+MAX_ANSWER_BYTES = 2**31 - 2**16
 
 _PNG_START = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR"
 _PNG_HEAD = len(_PNG_START) + 8  # and the width and the height
@@ -272,6 +274,8 @@ def _sample(singan: SinGAN, draw: Callable, limits: Limits, known) -> dict:
             noise_scale=noise_scale,
         )
         rows = _equal(rows, "height", "width")
+        size = [tf.cast(rows[side][0], tf.int64) for side in ("height", "width")]
+        rows = _fitting(rows, size, singan.channels)
         return {"image": _map(draw_row, rows, _image_spec(singan))}
 
     def sample_png(
@@ -320,6 +324,9 @@ def _super_resolve(singan: SinGAN, limits: Limits, known) -> dict:
         )
         rows = checked("image", _sizes(rows["image"]), rows)
         rows = _equal(rows, "factor")
+        size = tf.cast(_sizes(rows["image"])[0], tf.float64)
+        size = tf.round(size * tf.cast(rows["factor"][0], tf.float64))
+        rows = _fitting(rows, tf.unstack(tf.cast(size, tf.int64)), singan.channels)
 
         def row_function(row):
             return enlarge_row(_from_uint8(row["image"]), row)
@@ -438,9 +445,8 @@ def _edit(singan: SinGAN, limits: Limits, known) -> dict:
 
 
 def _reconstruct(singan: SinGAN, draw: Callable, limits: Limits, known) -> dict:
-    def once(seed):
+    def once(rows):
         """The number of rows and the photograph, which is the same in all of them."""
-        rows = _checked_rows(known, limits, {"seed": seed})
         # No scale is drawn anew when the first to be is beyond the last.
         start = tf.constant(len(singan.stages))
         size = [tf.constant(side) for side in singan.sizes[-1]]
@@ -448,11 +454,12 @@ def _reconstruct(singan: SinGAN, draw: Callable, limits: Limits, known) -> dict:
         return tf.shape(rows["seed"])[0], _to_uint8(image)
 
     def reconstruct(seed):
-        count, image = once(seed)
+        rows = _checked_rows(known, limits, {"seed": seed})
+        count, image = once(_fitting(rows, singan.sizes[-1], singan.channels))
         return {"image": tf.repeat(image[tf.newaxis], count, axis=0)}
 
     def reconstruct_png(seed):
-        count, image = once(seed)
+        count, image = once(_checked_rows(known, limits, {"seed": seed}))
         return {"image_bytes": tf.fill([count], tf.io.encode_png(image))}
 
     return _functions(known, reconstruct, reconstruct_png)
@@ -528,6 +535,17 @@ def _equal(rows: dict, *names: str) -> dict:
             for name in names
         ),
     )
+
+
+def _fitting(rows: dict, size, channels: int) -> dict:
+    """Checks that an answer of arrays fits into a message, before it is computed."""
+    counts = [tf.shape(tensor, tf.int64)[0] for tensor in rows.values()]
+    made = tf.reduce_max(tf.stack(counts)) * size[0] * size[1] * channels
+    sentence = (
+        "rows x height x width x channels of an answer must be at most "
+        f"{MAX_ANSWER_BYTES}, not {{}}; ask for fewer rows at a time, or for PNG"
+    )
+    return _after(rows, _assert(made <= MAX_ANSWER_BYTES, sentence, made))
 
 
 def _outside(values: tf.Tensor, least, most) -> tf.Tensor:

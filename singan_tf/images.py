@@ -352,6 +352,22 @@ def contact_sheet(
     return np.array(sheet)
 
 
+def thumbnail(image: np.ndarray, max_side: int = 256) -> np.ndarray:
+    """An image as a contact sheet shows it, to be kept in its place.
+
+    Args:
+        image: As `contact_sheet` takes it.
+        max_side: Likewise; smaller images stay as they are.
+
+    Returns:
+        uint8 [h, w, 3], or the image itself if it is no larger.
+    """
+    picture = _to_pillow(image)
+    if max(picture.size) <= max_side:
+        return image
+    return np.asarray(_thumbnail(picture, max_side))
+
+
 def sha256(path: str | os.PathLike[str]) -> str:
     """Hexadecimal SHA-256 of a file's bytes."""
     found = hashlib.sha256()

@@ -258,11 +258,37 @@ def super_resolve(
     Raises:
         ValueError: if the factor is below 1.
     """
-    if factor < 1:
-        raise ValueError(f"factor {factor} is below 1")
-    factor, seeds = tf.constant(factor, tf.float64), tf.constant([seed], tf.int64)
-    enlarge = super_resolver(singan, strength, back_projection)
-    return enlarge(tf.constant(image), factor, seeds).numpy()
+    *_, result = super_resolution(
+        singan, image, factor, seed, strength, back_projection
+    )
+    return result
+
+
+def super_resolution(
+    singan: SinGAN,
+    image: np.ndarray,
+    factor: float,
+    seed: int,
+    strength: float = 0.8,
+    back_projection: bool = True,
+) -> Iterator[np.ndarray]:
+    """`super_resolve` step by step, for who wants to see how far it is.
+
+    Arguments and errors are those of `super_resolve`.
+
+    Yields:
+        float32 [1, H, W, C] in [-1, 1] after each step, at the sizes of
+        `super_resolution_sizes`; the last one is the result.
+    """
+    sizes = super_resolution_sizes(*image.shape[1:3], factor)
+    take_step = _super_resolution_step(singan, strength, back_projection)
+    image, seeds = tf.constant(image), tf.constant([seed], tf.int64)
+    result = image
+    for step, size in enumerate(sizes):
+        result = take_step(
+            image, result, tf.constant(size, tf.int64), seeds, tf.constant(step)
+        )
+        yield result.numpy()
 
 
 def super_resolver(
@@ -279,8 +305,8 @@ def super_resolver(
         A tf.function of image float32 [1, H, W, C], factor float64 and seeds int64
         [1], that gives the enlarged image.
     """
-    stage = singan.stages[-1]
     shape = [1, None, None, singan.channels]
+    take_step = _super_resolution_step(singan, strength, back_projection)
 
     @tf.function(
         input_signature=[
@@ -291,30 +317,58 @@ def super_resolver(
         autograph=False,
     )
     def enlarge(image, factor, seeds):
-        own_size = tf.shape(image)[1:3]
-        sizes = _super_resolution_sizes(own_size, factor)
-
-        def take_step(step, result):
-            size = tf.unstack(sizes[step])
-            enlarged = bring_up(result, size)
-            noise_map = stage.noise(seeds, len(singan.stages) + step, *size)
-            drawn = _clip(stage(noise_map, enlarged))
-            result = enlarged + strength * (drawn - enlarged)
-            if back_projection:
-                missing = image - resize(result, *tf.unstack(own_size))
-                result = _clip(result + resize(missing, *size))
-            return step + 1, result
-
+        sizes = _super_resolution_sizes(tf.shape(image)[1:3], factor)
         _, result = tf.while_loop(
-            lambda step, _: step < tf.shape(sizes, tf.int64)[0],
-            take_step,
-            (tf.constant(0, tf.int64), image),
+            lambda step, _: step < tf.shape(sizes)[0],
+            lambda step, result: (
+                step + 1,
+                take_step(image, result, sizes[step], seeds, step),
+            ),
+            (0, image),
             (tf.TensorShape([]), tf.TensorShape(shape)),
             parallel_iterations=1,
         )
         return result
 
     return enlarge
+
+
+def _super_resolution_step(
+    singan: SinGAN, strength: float, back_projection: bool
+) -> Callable:
+    """A step of super-resolution as a graph, so that it is the same wherever it runs.
+
+    Returns:
+        A tf.function of the image float32 [1, H, W, C], the result so far, the size
+        after the step int64 [2], seeds int64 [1] and the step's number int32, that
+        gives the result after the step.
+    """
+    stage = singan.stages[-1]
+    image_spec = tf.TensorSpec([1, None, None, singan.channels], tf.float32)
+
+    @tf.function(
+        input_signature=[
+            image_spec,
+            image_spec,
+            tf.TensorSpec([2], tf.int64),
+            tf.TensorSpec([1], tf.int64),
+            tf.TensorSpec([], tf.int32),
+        ],
+        autograph=False,
+    )
+    def take_step(image, result, size, seeds, step):
+        size = tf.unstack(size)
+        enlarged = bring_up(result, size)
+        stream = len(singan.stages) + tf.cast(step, tf.int64)
+        noise_map = stage.noise(seeds, stream, *size)
+        drawn = _clip(stage(noise_map, enlarged))
+        result = enlarged + strength * (drawn - enlarged)
+        if back_projection:
+            missing = image - resize(result, *tf.unstack(tf.shape(image)[1:3]))
+            result = _clip(result + resize(missing, *size))
+        return result
+
+    return take_step
 
 
 def animate(singan: SinGAN, walk: Walk) -> Iterator[np.ndarray]:

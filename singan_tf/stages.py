@@ -15,8 +15,8 @@ from singan_tf.config import Config
 from singan_tf.networks import MARGIN
 from singan_tf.resize import resize
 
-# Rows of an image are computed in strips of about so many pixels, which bounds
-# memory: 128 channels of float32 in a layer are 128 MiB then.
+# An image is computed in strips across its longer side, of about so many pixels, which
+# bounds memory: 128 channels of float32 in a layer are 128 MiB then.
 _STRIP_PIXELS = 2**18
 # A scale with more patches than this looks for every third patch's nearest, down and
 # across, and once: what time it takes grows with the square of their number, and the
@@ -234,21 +234,33 @@ class ConvolutionalStage(Stage):
         return self._in_strips(noisy, padded)
 
     def _in_strips(self, noisy: tf.Tensor, padded: tf.Tensor) -> tf.Tensor:
-        """The same image from strips of rows: convolutions are valid, so exact."""
-        height = tf.shape(padded)[1] - 2 * MARGIN
-        rows = tf.maximum(_STRIP_PIXELS // (tf.shape(padded)[2] - 2 * MARGIN), 1)
-        count = -(-height // rows)
+        """The same image strip by strip: convolutions are valid, so exact.
+
+        Strips lie across the longer side: each also computes with the margin along
+        its length, which is more than the strip itself where a strip is long and thin.
+        """
+        size = tf.shape(padded)[1:3] - 2 * MARGIN
+        tall = size[0] >= size[1]
+        along = tf.where(tall, [1, 0], [0, 1])
+        longer, shorter = tf.reduce_max(size), tf.reduce_min(size)
+        thickness = tf.maximum(_STRIP_PIXELS // shorter, 1)
+        count = -(-longer // thickness)
         channels = padded.shape[3]
 
         def strip(index, strips):
-            window = slice(
-                index * rows, tf.minimum((index + 1) * rows, height) + 2 * MARGIN
-            )
+            begin = index * thickness * along
+            length = tf.minimum(longer - index * thickness, thickness)
+            extent = tf.where(tall, [length, shorter], [shorter, length]) + 2 * MARGIN
+            end = begin + extent
             image = self.generator(
-                (noisy[:, window], padded[:, window]), training=False
+                tuple(
+                    x[:, begin[0] : end[0], begin[1] : end[1]] for x in (noisy, padded)
+                ),
+                training=False,
             )
-            # TensorArray.concat joins along the first axis: rows go there.
-            return index + 1, strips.write(index, tf.transpose(image, [1, 0, 2, 3]))
+            # TensorArray.concat joins along the first axis: the longer side goes there.
+            first = tf.where(tall, [1, 0, 2, 3], [2, 0, 1, 3])
+            return index + 1, strips.write(index, tf.transpose(image, first))
 
         _, strips = tf.while_loop(
             lambda index, _: index < count,
@@ -257,7 +269,8 @@ class ConvolutionalStage(Stage):
             # One strip at a time, or memory is not bounded.
             parallel_iterations=1,
         )
-        image = tf.transpose(strips.concat(), [1, 0, 2, 3])
+        back = tf.where(tall, [1, 0, 2, 3], [1, 2, 0, 3])
+        image = tf.transpose(strips.concat(), back)
         image.set_shape([padded.shape[0], None, None, channels])
         return image
 

@@ -870,3 +870,15 @@ def test_sha256_of_a_file_larger_than_memory_is_read_in_blocks(tmp_path):
     finally:
         tracemalloc.stop()
     assert found == hashlib.sha256(bytes(size)).hexdigest()
+
+
+@pytest.mark.parametrize("size", [(30, 20), (100, 300), (700, 12), (256, 256)])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_contact_sheet_of_thumbnails_is_the_same_sheet(size, channels):
+    rng = np.random.default_rng(0)
+    shapes = [(1, *size, channels), (1, 40, 60, channels)]
+    pictures = [rng.uniform(-1, 1, shape).astype(np.float32) for shape in shapes]
+    small = [images.thumbnail(picture) for picture in pictures]
+    assert all(picture.size <= 256 * 256 * 3 for picture in small)
+    sheets = [images.contact_sheet(cells, ["a", "b"]) for cells in (pictures, small)]
+    np.testing.assert_array_equal(*sheets)

@@ -207,6 +207,30 @@ def test_strips_give_the_whole_image(make_stage, monkeypatch, padding, strip_pix
     np.testing.assert_allclose(strips, whole, rtol=0, atol=1e-5)
 
 
+@pytest.mark.parametrize("size", [(9, 61), (61, 9)])
+@pytest.mark.parametrize("in_graph", [False, True])
+def test_strips_lie_across_the_longer_side(make_stage, monkeypatch, size, in_graph):
+    stage = make_stage(padding="reflect")
+    previous = tf.random.stateless_uniform([2, *size, 3], [1, 2], -1, 1)
+    noise_map = stage.noise(SEEDS[:2], 2, *size)
+    whole = stage(noise_map, previous)
+    monkeypatch.setattr(stages, "_STRIP_PIXELS", 9 * 7)
+    call, compute, seen = stage.__call__, stage.generator.call, []
+    if in_graph:
+        spec = tf.TensorSpec([None, None, None, 3])
+        call = tf.function(call, input_signature=[spec, spec])
+
+    def watch(inputs, training=False):
+        tf.py_function(lambda x: seen.append(tuple(x)), [tf.shape(inputs[0])[1:3]], [])
+        return compute(inputs, training)
+
+    monkeypatch.setattr(stage.generator, "call", watch)
+    np.testing.assert_allclose(call(noise_map, previous), whole, rtol=0, atol=1e-5)
+    # The last of 9 strips has 5 of the 61 pixels; all have the margin around.
+    strips = [sorted(int(side) - 10 for side in sides) for sides in seen]
+    assert strips == 8 * [[7, 9]] + [[5, 9]]
+
+
 @pytest.mark.parametrize("normalization", ["batch", "instance", "none"])
 @pytest.mark.parametrize("strip_pixels", [40, 2**18])
 def test_unknown_sizes_give_the_same_image(
