@@ -402,7 +402,8 @@ def test_a_closed_client_sends_nothing_more():
             client.sample(1)
 
 
-def test_tls_checks_the_server_against_the_certificates(pem, capsys):
+def test_tls_checks_the_server_against_the_certificates(pem, capsys, monkeypatch):
+    monkeypatch.setattr(export.client, "_PATIENCE", 0.4)
     cert, key = (path.read_bytes() for path in pem)
     available = get_model_status_pb2.ModelVersionStatus.State.AVAILABLE
     statuses = Statuses((1, available, ""))
@@ -584,16 +585,18 @@ def test_refusals_are_sentences(served, tmp_path, capsys):
     assert status == 1 and "--output_dir" in sentence(error)
 
 
-def test_a_command_says_that_it_waits_and_for_how_long(capsys):
-    flags = ["--target=127.0.0.1:1", "--deadline=4.5"]
+def test_a_command_says_that_it_waits_and_for_how_long(capsys, monkeypatch):
+    monkeypatch.setattr(export.client, "_PATIENCE", 0.4)
+    flags = ["--target=127.0.0.1:1", "--deadline=1.9"]
     status, _, error = command(capsys, "status", *flags)
     waiting, end = error.splitlines()
     assert status == 1
     assert "127.0.0.1:1 yet" in waiting and "at most 1 s more" in waiting
-    assert end.startswith("error: No server answers at --target=127.0.0.1:1 within 4.5")
+    assert end.startswith("error: No server answers at --target=127.0.0.1:1 within 1.9")
 
 
-def test_a_host_that_does_not_exist_is_told_soon(capsys):
+def test_a_host_that_does_not_exist_is_told_soon(capsys, monkeypatch):
+    monkeypatch.setattr(export.client, "_PATIENCE", 0.4)
     start = time.monotonic()
     # A name that no name server needs to be asked about.
     status, _, error = command(capsys, "status", "--target=no..host:8500")
