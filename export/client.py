@@ -7,9 +7,9 @@ singan_tf is needed where a client runs: copy this file alone if you like.
     with SinGANClient("localhost:8500", model="coffee") as client:
         images = client.sample(seeds=[1, 2], height=96, width=128)
 
-Retries are gRPC's own and happen on UNAVAILABLE alone: a server that is starting,
-restarting or out of reach. Every answer is a pure function of the request, so asking
-again is safe.
+A call asks again until its deadline while the server is UNAVAILABLE, that is starting,
+restarting or out of reach, or loads the model, and for no other reason. Every answer is
+a pure function of the request, so asking again is safe.
 """
 
 import difflib
@@ -18,8 +18,11 @@ import json
 import math
 import os
 import pathlib
+import queue
+import random
 import sys
 import textwrap
+import time
 import warnings
 from collections.abc import Sequence
 from typing import Any, Callable, NamedTuple, Optional, Union
@@ -50,14 +53,14 @@ MAX_NOISE_SCALE = 10
 
 Images = Union[np.ndarray, Sequence[np.ndarray], Sequence[bytes]]
 
-# Of gRPC's service config; five attempts are the most that it makes.
-_RETRIES = {
-    "maxAttempts": 5,
-    "initialBackoff": "0.2s",
-    "maxBackoff": "5s",
-    "backoffMultiplier": 2,
-    "retryableStatusCodes": ["UNAVAILABLE"],
-}
+# Seconds between attempts; they double from the first to the last.
+_FIRST_PAUSE = 0.2
+_LAST_PAUSE = 2.0
+# Seconds without a server after which a call says that it waits.
+_PATIENCE = 3.0
+# What the details of UNAVAILABLE have where waiting helps nobody.
+_UNKNOWN_HOST = ("errors resolving", "DNS resolution failed")
+_UNTRUSTED = ("CERTIFICATE_VERIFY_FAILED", "WRONG_VERSION_NUMBER")
 _DTYPES = {
     np.dtype(np.uint8): types_pb2.DT_UINT8,
     np.dtype(np.int32): types_pb2.DT_INT32,
@@ -75,6 +78,34 @@ _SHEET_CELLS = 49
 _MARGIN = 6
 
 
+class NoServer(grpc.RpcError):
+    """No server was ready to answer, where a slow answer is DEADLINE_EXCEEDED.
+
+    Attributes:
+        seconds: How long it was waited for.
+        reason: What the last attempt met.
+    """
+
+    def __init__(self, seconds: float, reason: str):
+        """Keeps both.
+
+        Args:
+            seconds: From the call on.
+            reason: One line.
+        """
+        super().__init__(f"No server was ready within {seconds:.3g} s ({reason})")
+        self.seconds = seconds
+        self.reason = reason
+
+    def code(self) -> grpc.StatusCode:
+        """UNAVAILABLE, as gRPC has it."""
+        return grpc.StatusCode.UNAVAILABLE
+
+    def details(self) -> str:
+        """A sentence with the reason."""
+        return str(self)
+
+
 class SinGANClient:
     """A served model, as methods that take and give arrays or PNG bytes.
 
@@ -84,8 +115,11 @@ class SinGANClient:
 
     Every method raises ValueError for an argument that no model can take, before
     anything is sent, and grpc.RpcError with `code()` and `details()` for what the
-    server refuses or when it does not answer within the deadline. One client serves
-    any number of threads.
+    server refuses or when it does not answer within the deadline. Where no server was
+    ready to answer until then, that is a `NoServer`: a server that is starting or
+    restarting, or loads the model, is waited for. It comes after seconds where waiting
+    is of no use: the host has no address, or its certificate is not trusted. One
+    client serves any number of threads.
     """
 
     def __init__(
@@ -98,6 +132,7 @@ class SinGANClient:
         max_message_bytes: int = DEFAULT_MAX_MESSAGE_BYTES,
         tls: bool = False,
         root_certificates: Optional[bytes] = None,
+        on_wait: Optional[Callable[[float, str], None]] = None,
     ):
         """Opens a channel; nothing is sent until a method is called.
 
@@ -107,11 +142,13 @@ class SinGANClient:
             model: Its name at the server.
             version: The version to ask; by default the server's latest.
             label: The version label to ask, such as "stable"; not with `version`.
-            deadline: Seconds that a call may take, its retries included.
+            deadline: Seconds that a call may take, with its waiting for a server.
             max_message_bytes: The largest request and answer.
             tls: Whether the channel is encrypted and the server's certificate
                 checked.
             root_certificates: PEM; trusted in place of the system's. Implies `tls`.
+            on_wait: Called once in a call that has waited three seconds for a server,
+                with the seconds for which it may still wait, and the reason.
 
         Raises:
             ValueError: if an argument is out of range, or both a version and a label
@@ -133,16 +170,14 @@ class SinGANClient:
         if label is not None:
             self._model.version_label = label
         self._deadline = deadline
-        policy = {
-            "methodConfig": [{"name": [{}], "retryPolicy": _RETRIES}],
-            "loadBalancingConfig": [{"round_robin": {}}],
-        }
+        self._on_wait = on_wait or (lambda seconds, reason: None)
+        policy = {"loadBalancingConfig": [{"round_robin": {}}]}
         options = [
             ("grpc.max_send_message_length", max_message_bytes),
             ("grpc.max_receive_message_length", max_message_bytes),
             ("grpc.service_config", json.dumps(policy)),
-            # A request that outgrows this is not tried again.
-            ("grpc.per_rpc_retry_buffer_size", max_message_bytes),
+            # Otherwise up to two minutes pass before it tries to connect again.
+            ("grpc.max_reconnect_backoff_ms", int(1000 * _LAST_PAUSE)),
         ]
         if tls or root_certificates is not None:
             credentials = grpc.ssl_channel_credentials(root_certificates)
@@ -296,7 +331,7 @@ class SinGANClient:
             ": " and the reason where loading failed.
         """
         request = get_model_status_pb2.GetModelStatusRequest(model_spec=self._model)
-        answer = self._models.GetModelStatus(request, timeout=self._deadline)
+        answer = self._ask(self._models.GetModelStatus, request)
         states = get_model_status_pb2.ModelVersionStatus.State
         return {
             found.version: ": ".join(
@@ -315,7 +350,7 @@ class SinGANClient:
         request = get_model_metadata_pb2.GetModelMetadataRequest(
             model_spec=self._model, metadata_field=["signature_def"]
         )
-        answer = self._predictions.GetModelMetadata(request, timeout=self._deadline)
+        answer = self._ask(self._predictions.GetModelMetadata, request)
         found = get_model_metadata_pb2.SignatureDefMap()
         answer.metadata["signature_def"].Unpack(found)
         return {
@@ -333,8 +368,82 @@ class SinGANClient:
             request.inputs[name].CopyFrom(_to_tensor(value))
         output = "image_bytes" if png else "image"
         request.output_filter.append(output)
-        answer = self._predictions.Predict(request, timeout=self._deadline)
+        answer = self._ask(self._predictions.Predict, request)
         return _from_tensor(answer.outputs[output])
+
+    def _ask(self, method: grpc.UnaryUnaryMultiCallable, request):
+        """Calls until a server answers, or until the deadline."""
+        begin = time.monotonic()
+        pause = _FIRST_PAUSE
+        told = False
+
+        def waited() -> float:
+            return time.monotonic() - begin
+
+        def tell(reason: str) -> None:
+            nonlocal told
+            if not told and waited() >= _PATIENCE:
+                told = True
+                self._on_wait(self._deadline - waited(), reason)
+
+        reason = "it does not accept a connection"
+        while waited() < self._deadline:
+            call = method.future(request, timeout=self._deadline - waited())
+            try:
+                if not told:
+                    _wait(call, _PATIENCE - waited())
+                    if not call.done() and not self._is_connected():
+                        tell(reason)
+                return call.result()
+            except grpc.RpcError as error:
+                details = " ".join((error.details() or "").split())
+                if error.code() == grpc.StatusCode.DEADLINE_EXCEEDED:
+                    if self._is_connected():
+                        raise
+                elif error.code() == grpc.StatusCode.UNAVAILABLE:
+                    reason = details
+                elif self._is_loading(error):
+                    reason = f"{self._model.name} is still being loaded"
+                else:
+                    raise
+            finally:
+                # Of a call that Ctrl-C ends.
+                call.cancel()
+            if waited() >= _PATIENCE and any(
+                sign in reason for sign in (*_UNKNOWN_HOST, *_UNTRUSTED)
+            ):
+                break
+            tell(reason)
+            # Clients that wait for one server shall not come all at once.
+            seconds = random.uniform(0.8, 1.2) * pause
+            time.sleep(max(0, min(seconds, self._deadline - waited())))
+            pause = min(2 * pause, _LAST_PAUSE)
+        raise NoServer(min(waited(), self._deadline), reason)
+
+    def _is_connected(self) -> bool:
+        states = queue.SimpleQueue()
+        self._channel.subscribe(states.put)
+        try:
+            return states.get(timeout=1) == grpc.ChannelConnectivity.READY
+        except queue.Empty:
+            return False
+        finally:
+            self._channel.unsubscribe(states.put)
+
+    def _is_loading(self, error: grpc.RpcError) -> bool:
+        """Whether what is NOT_FOUND will be there soon."""
+        if error.code() != grpc.StatusCode.NOT_FOUND:
+            return False
+        request = get_model_status_pb2.GetModelStatusRequest(model_spec=self._model)
+        try:
+            answer = self._models.GetModelStatus(request, timeout=_PATIENCE)
+        except grpc.RpcError:
+            return False
+        states = get_model_status_pb2.ModelVersionStatus.State
+        return any(
+            found.state in (states.START, states.LOADING)
+            for found in answer.model_version_status
+        )
 
 
 def contact_sheet(pictures: Sequence[bytes]) -> bytes:
@@ -476,6 +585,14 @@ def mask_fault(file: bytes) -> Optional[str]:
             "there and black elsewhere"
         )
     return None
+
+
+def _wait(call: grpc.Future, seconds: float) -> None:
+    """Waits for a call's end, so long at the most."""
+    try:
+        call.exception(max(0, seconds))
+    except grpc.FutureTimeoutError:
+        pass
 
 
 def _told(tensors) -> dict[str, tuple[str, tuple]]:
@@ -674,7 +791,7 @@ def _define_connection(values: flags.FlagValues) -> None:
     flags.DEFINE_float(
         "deadline",
         60.0,
-        "Seconds that a request may take, its retries included.",
+        "Seconds that a request may take, with its waiting for a server.",
         0.001,
         _MOST_SECONDS,
         flag_values=values,
@@ -869,17 +986,34 @@ def _connect(values: flags.FlagValues) -> SinGANClient:
             values.deadline,
             tls=values.tls,
             root_certificates=certificates,
+            on_wait=lambda seconds, reason: print(
+                f"No server answers at {values.target} yet ({reason}); waiting, for at "
+                f"most {seconds:.0f} s more.",
+                file=sys.stderr,
+                flush=True,
+            ),
         )
     except ValueError as error:
         raise _Usage(f"{error}.") from None
 
 
 def _refusal(error: grpc.RpcError, target: str) -> str:
-    details = " ".join(error.details().split())
-    if error.code() == grpc.StatusCode.UNAVAILABLE:
+    details = " ".join((error.details() or "").split())
+    if isinstance(error, NoServer):
+        if any(sign in error.reason for sign in _UNKNOWN_HOST):
+            return (
+                f"--target={target} names a host that is not found ({error.reason}); "
+                "name it as in localhost:8500."
+            )
+        if any(sign in error.reason for sign in _UNTRUSTED):
+            return (
+                f"No encrypted connection to --target={target} can be trusted "
+                f"({error.reason}); see --tls and --root_certificates."
+            )
         return (
-            f"No server answers at --target={target} ({details}); start one with "
-            "python main.py serve, or name another."
+            f"No server answers at --target={target} within {error.seconds:.3g} s "
+            f"({error.reason}); start one with python main.py serve, name another, or "
+            "wait longer with --deadline."
         )
     return f"{target} answers {error.code().name}: {details}"
 

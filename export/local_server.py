@@ -134,7 +134,7 @@ class LocalServer:
     def _poll(self) -> None:
         while not self._stopping.wait(self._settings.poll_seconds):
             try:
-                self._versions.poll()
+                self._versions.poll(self._gate.one_fewer)
             except Exception:  # Service goes on with what is loaded.
                 logger.exception("Looking for new versions failed.")
 
@@ -171,7 +171,9 @@ class LocalServer:
         _require_spec(request)
         with self._gate.turn(context):
             with self._versions.lease(request.model_spec) as servable:
-                response = servable.predict(request, context.time_remaining())
+                response = servable.predict(
+                    request, context.time_remaining(), context.is_active
+                )
         size, limit = response.ByteSize(), self._settings.max_message_bytes
         if size > limit:
             raise Refused(
@@ -242,6 +244,8 @@ class _Gate:
 
     def __init__(self, running: int, waiting: int):
         self._lock = threading.Lock()
+        self._running = running
+        # Below 0 while more run than may.
         self._free = running
         self._waiting = waiting
         self._queue: collections.deque[threading.Event] = collections.deque()
@@ -262,7 +266,7 @@ class _Gate:
         """
         called = threading.Event()
         with self._lock:
-            if self._free:
+            if self._free > 0:
                 self._free -= 1
                 called.set()
             elif len(self._queue) < self._waiting:
@@ -284,14 +288,32 @@ class _Gate:
                 raise _ended()
             yield
         finally:
-            self._leave()
+            self._admit(1)
 
-    def _leave(self) -> None:
+    @contextlib.contextmanager
+    def one_fewer(self) -> Iterator[None]:
+        """Lets one request fewer run meanwhile, but always one.
+
+        Otherwise what TensorFlow does to load a version, in one thread, would get a
+        small part of the cores, and take several times as long.
+
+        Yields:
+            None, at once: those that run already are not stopped.
+        """
+        places = min(1, self._running - 1)
+        self._admit(-places)
+        try:
+            yield
+        finally:
+            self._admit(places)
+
+    def _admit(self, places: int) -> None:
+        """Adds places that are free, and calls who waits for them."""
         with self._lock:
-            if self._queue:
+            self._free += places
+            while self._queue and self._free > 0:
+                self._free -= 1
                 self._queue.popleft().set()
-            else:
-                self._free += 1
 
 
 def _ended() -> Refused:

@@ -43,6 +43,18 @@ _DOCS = {
 }
 
 
+# Inputs that must be the same in all rows, of the tasks that compute a row after the
+# other: there a row may also be a request of its own.
+_EQUAL = {
+    "sample": ["height", "width"],
+    "sample_png": [],
+    "super_resolve": ["factor"],
+    "super_resolve_png": [],
+    "edit": [],
+    "edit_png": [],
+}
+
+
 class Limits(NamedTuple):
     """What a request may ask for.
 
@@ -200,8 +212,11 @@ def _describe(name: str, function: Callable, known: dict[str, Input]) -> dict[st
         for parameter in parameters
     }
     outputs = function.get_concrete_function().structured_outputs
+    alone = _EQUAL.get("sample" if name == "serving_default" else name)
     return {
         "doc": doc,
+        **({"same_as": "sample"} if name == "serving_default" else {}),
+        **({} if alone is None else {"rows_alone": {"equal": alone}}),
         "inputs": described,
         "outputs": {
             output: {
@@ -273,7 +288,7 @@ def _sample(singan: SinGAN, draw: Callable, limits: Limits, known) -> dict:
             width=width,
             noise_scale=noise_scale,
         )
-        rows = _equal(rows, "height", "width")
+        rows = _equal(rows, *_EQUAL["sample"])
         size = [tf.cast(rows[side][0], tf.int64) for side in ("height", "width")]
         rows = _fitting(rows, size, singan.channels)
         return {"image": _map(draw_row, rows, _image_spec(singan))}
@@ -323,7 +338,7 @@ def _super_resolve(singan: SinGAN, limits: Limits, known) -> dict:
             known, limits, {"image": image, "factor": factor, "seed": seed}
         )
         rows = checked("image", _sizes(rows["image"]), rows)
-        rows = _equal(rows, "factor")
+        rows = _equal(rows, *_EQUAL["super_resolve"])
         size = tf.cast(_sizes(rows["image"])[0], tf.float64)
         size = tf.round(size * tf.cast(rows["factor"][0], tf.float64))
         rows = _fitting(rows, tf.unstack(tf.cast(size, tf.int64)), singan.channels)

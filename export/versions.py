@@ -6,6 +6,7 @@ checks and the same error codes; local_server.py puts gRPC in front.
 
 import contextlib
 import gc
+import json
 import logging
 import math
 import pathlib
@@ -13,11 +14,12 @@ import re
 import threading
 import time
 from collections.abc import Iterator
-from typing import NamedTuple, Optional
+from typing import Callable, NamedTuple, Optional
 
 import grpc
 import numpy as np
 import tensorflow as tf
+from tensorflow.core.protobuf import meta_graph_pb2
 from tensorflow_serving.apis import (
     get_model_status_pb2,
     model_pb2,
@@ -77,6 +79,8 @@ class Servable:
         """
         self.name = name
         self.version = version
+        self._closed = False
+        self._described, self._max_batch = _described(path)
         graph = tf.Graph()
         # Allowed any number of threads, it uses every core.
         self._session = tf.compat.v1.Session(graph=graph)
@@ -100,19 +104,26 @@ class Servable:
             raise
 
     def predict(
-        self, request: predict_pb2.PredictRequest, timeout: Optional[float] = None
+        self,
+        request: predict_pb2.PredictRequest,
+        timeout: Optional[float] = None,
+        is_awaited: Callable[[], bool] = lambda: True,
     ) -> predict_pb2.PredictResponse:
         """Calls a signature.
 
         Args:
             request: Of any content; its model's name and version are not looked at.
-            timeout: In seconds; the run is cancelled then.
+            timeout: In seconds, for all rows; the run is cancelled then.
+            is_awaited: Whether anybody still waits for the answer. It is asked before
+                each row where rows are computed alone, and before the answer is put
+                together.
 
         Returns:
             Tensors by the names of the signature's outputs.
 
         Raises:
-            Refused: The request does not fit, or TensorFlow says why not.
+            Refused: The request does not fit, TensorFlow says why not, or nobody
+                waits any more.
         """
         name = request.model_spec.signature_name or "serving_default"
         # A name looked up by [] would appear in the map.
@@ -122,17 +133,19 @@ class Servable:
                 grpc.StatusCode.FAILED_PRECONDITION,
                 f'Serving signature key "{name}" not found.',
             )
-        feeds = _feeds(signature, request.inputs)
-        fetches = _fetches(signature, request.output_filter)
-        options = None
-        if timeout is not None:
-            # 0 would mean no limit.
-            milliseconds = min(max(1, int(timeout * 1000)), 2**31)
-            options = tf.compat.v1.RunOptions(timeout_in_ms=milliseconds)
-        try:
-            results = self._session.run(fetches, feeds, options=options)
-        except tf.errors.OpError as error:
-            raise _refusal(error) from None
+        end = None if timeout is None else time.monotonic() + timeout
+        # A signature of its own would be optimized once more, which takes seconds.
+        same = self._described.get(name, {}).get("same_as", name)
+        call = _Call(
+            self.signatures[same] if same in self.signatures else signature,
+            _arrays(signature, request.inputs),
+            _outputs(signature, request.output_filter),
+        )
+        if self._has_rows_alone(name, call.arrays):
+            results = self._run_by_rows(call, end, is_awaited)
+        else:
+            results = self._run(call, end)
+        _require_awaited(is_awaited)
         response = predict_pb2.PredictResponse()
         response.model_spec.name = self.name
         response.model_spec.version.value = self.version
@@ -143,7 +156,76 @@ class Servable:
 
     def close(self) -> None:
         """Frees the session; what still runs in it is cancelled."""
+        self._closed = True
         self._session.close()
+
+    def _has_rows_alone(self, name: str, arrays: dict) -> bool:
+        """Whether each of several rows may be a call of its own.
+
+        What the model would refuse for how its rows go together is left to it.
+        """
+        alone = self._described.get(name, {}).get("rows_alone")
+        if alone is None:
+            return False
+        counts = {len(array) for array in arrays.values()}
+        most = max(counts)
+        return (
+            1 < most <= self._max_batch
+            and counts <= {1, most}
+            and all(
+                (arrays[equal] == arrays[equal][:1]).all() for equal in alone["equal"]
+            )
+        )
+
+    def _run_by_rows(
+        self, call: "_Call", end: Optional[float], is_awaited: Callable[[], bool]
+    ) -> dict:
+        """What `_run` gives, unless nobody waits for it any more.
+
+        A session cannot be told to stop, other than by its deadline, so it is given
+        one row at a time.
+        """
+        answers = []
+        for row in range(max(map(len, call.arrays.values()))):
+            _require_awaited(is_awaited)
+            part = {
+                alias: array if len(array) == 1 else array[row : row + 1]
+                for alias, array in call.arrays.items()
+            }
+            try:
+                answers.append(self._run(call._replace(arrays=part), end))
+            except Refused as refused:
+                if not str(refused).startswith("assertion failed"):
+                    raise
+                # The model checks all rows before it computes one, and its sentence
+                # tells of all.
+                return self._run(call, end)
+        return {
+            alias: np.concatenate([answer[alias] for answer in answers])
+            for alias in call.outputs
+        }
+
+    def _run(self, call: "_Call", end: Optional[float]) -> dict[str, np.ndarray]:
+        """Runs the session until a time of time.monotonic; arrays by output."""
+        options = None
+        if end is not None:
+            # 0 would mean no limit.
+            milliseconds = int((end - time.monotonic()) * 1000)
+            milliseconds = min(max(1, milliseconds), 2**31)
+            options = tf.compat.v1.RunOptions(timeout_in_ms=milliseconds)
+        fetches = {alias: call.signature.outputs[alias].name for alias in call.outputs}
+        feeds = {
+            call.signature.inputs[alias].name: array
+            for alias, array in call.arrays.items()
+        }
+        try:
+            return self._session.run(fetches, feeds, options=options)
+        except tf.errors.OpError as error:
+            raise _refusal(error) from None
+        except RuntimeError:
+            if not self._closed:
+                raise
+            raise _stopping() from None
 
     def _warm_up(self, path: pathlib.Path) -> None:
         if not path.exists():
@@ -159,8 +241,28 @@ class Servable:
             self.predict(log.predict_log.request)
 
 
-def _feeds(signature, inputs) -> dict:
-    """Arrays by the names of the tensors to feed, defaults included."""
+class _Call(NamedTuple):
+    """A signature, the arrays of its inputs, and the names of the outputs asked for."""
+
+    signature: meta_graph_pb2.SignatureDef
+    arrays: dict[str, np.ndarray]
+    outputs: list[str]
+
+
+def _described(path: pathlib.Path) -> tuple[dict, int]:
+    """What an export tells of its signatures, and the most rows of a request.
+
+    Models of others tell nothing, nor do exports from before this was told.
+    """
+    try:
+        told = json.loads((path / "signatures.json").read_text(encoding="utf-8"))
+        return dict(told["signatures"]), int(told["limits"]["max_batch"])
+    except (OSError, ValueError, LookupError, TypeError):
+        return {}, 0
+
+
+def _arrays(signature, inputs) -> dict[str, np.ndarray]:
+    """Arrays by input, defaults included."""
     wanted, sent = set(signature.inputs), set(inputs)
     if len(sent) > len(wanted) or (len(sent) < len(wanted) and not signature.defaults):
         raise _invalid(
@@ -183,15 +285,15 @@ def _feeds(signature, inputs) -> dict:
             f"{_listed(sent & wanted)}, request input: {_listed(sent)}."
         )
     return {
-        info.name: _decode(
+        alias: _decode(
             alias, inputs[alias] if alias in sent else signature.defaults[alias], info
         )
         for alias, info in signature.inputs.items()
     }
 
 
-def _fetches(signature, output_filter) -> dict:
-    """Names of the tensors to fetch, by output."""
+def _outputs(signature, output_filter) -> list[str]:
+    """Names of the outputs asked for."""
     known = set(signature.outputs)
     for index, alias in enumerate(output_filter):
         if alias not in known:
@@ -201,8 +303,7 @@ def _fetches(signature, output_filter) -> dict:
             )
         if alias in output_filter[:index]:
             raise _invalid(f"duplicate output tensor alias: {alias}")
-    chosen = output_filter or known
-    return {alias: signature.outputs[alias].name for alias in chosen}
+    return list(output_filter or known)
 
 
 def _decode(alias: str, proto, info) -> np.ndarray:
@@ -277,9 +378,19 @@ def _refusal(error: tf.errors.OpError) -> Refused:
     if code == grpc.StatusCode.DEADLINE_EXCEEDED:
         return Refused(code, "The deadline passed while the request ran.")
     if code == grpc.StatusCode.CANCELLED:
-        # Nobody but the server cancels: a client that leaves is not heard.
-        return Refused(grpc.StatusCode.UNAVAILABLE, "The server is stopping.")
+        # Nobody but the server cancels a run: a client that leaves is not heard.
+        return _stopping()
     return Refused(code, first_sentence(error.message))
+
+
+def _stopping() -> Refused:
+    return Refused(grpc.StatusCode.UNAVAILABLE, "The server is stopping.")
+
+
+def _require_awaited(is_awaited: Callable[[], bool]) -> None:
+    if not is_awaited():
+        # Nobody hears it.
+        raise Refused(grpc.StatusCode.CANCELLED, "The request ended while it ran.")
 
 
 def first_sentence(message: str) -> str:
@@ -355,13 +466,22 @@ class Versions:
         with self._lock:
             return dict(sorted(self._statuses.items()))
 
-    def poll(self) -> None:
-        """Looks for a better version; loads it, and lets the old one go."""
+    def poll(
+        self,
+        loading: Callable[
+            [], contextlib.AbstractContextManager
+        ] = contextlib.nullcontext,
+    ) -> None:
+        """Looks for a better version; loads it, and lets the old one go.
+
+        Args:
+            loading: Makes a context, in which a version is loaded and warmed up.
+        """
         folders = _version_folders(self.base_path)
         for version in sorted(folders, reverse=True):
             if version == self.current:
                 break
-            if self._try(version, folders[version]):
+            if self._try(version, folders[version], loading):
                 break
 
     @contextlib.contextmanager
@@ -413,7 +533,12 @@ class Versions:
             grpc.StatusCode.NOT_FOUND, f"Servable not found for request: {request}"
         )
 
-    def _try(self, version: int, path: pathlib.Path) -> bool:
+    def _try(
+        self,
+        version: int,
+        path: pathlib.Path,
+        loading: Callable[[], contextlib.AbstractContextManager],
+    ) -> bool:
         """Loads a version and swaps it in, unless nothing speaks for success."""
         if not (path / "saved_model.pb").exists():
             # Still being copied, perhaps.
@@ -427,7 +552,8 @@ class Versions:
         self._set(version, Status(State.START))
         self._set(version, Status(State.LOADING))
         try:
-            servable = Servable(path, self.name, version)
+            with loading():
+                servable = Servable(path, self.name, version)
         except Exception as error:  # A damaged file surfaces as anything.
             status = _load_status(error)
             self._failures[version] = _Failure(files, time.monotonic())

@@ -5,6 +5,8 @@ import contextlib
 import os
 import pathlib
 import shutil
+import signal
+import socket
 import struct
 import subprocess
 import sys
@@ -16,7 +18,7 @@ import grpc
 import numpy as np
 import pytest
 import tensorflow as tf
-from helpers import pixels, png, sentence
+from helpers import ROOT, pixels, png, sentence
 from PIL import Image
 from profiles import DISPLAY_P3, SRGB, rgb_profile, srgb_to_linear
 from serving_helpers import NAME
@@ -28,7 +30,7 @@ from tensorflow_serving.apis import (
 )
 
 import export.client
-from export.client import SinGANClient
+from export.client import NoServer, SinGANClient
 from singan_tf import images
 
 OPTIONS = [("grpc.max_receive_message_length", 2**28), ("grpc.so_reuseport", 0)]
@@ -57,6 +59,7 @@ class Scripted(prediction_service_pb2_grpc.PredictionServiceServicer):
 
 class Statuses(model_service_pb2_grpc.ModelServiceServicer):
     def __init__(self, *states):
+        """Of version, state and error message."""
         self.states = states
 
     def GetModelStatus(self, request, context):  # noqa: N802
@@ -68,13 +71,14 @@ class Statuses(model_service_pb2_grpc.ModelServiceServicer):
 
 
 @contextlib.contextmanager
-def serving(servicer, port=0, pem=None):
+def serving(*servicers, port=0, pem=None):
     server = grpc.server(futures.ThreadPoolExecutor(4), options=OPTIONS)
-    if isinstance(servicer, Statuses):
-        model_service_pb2_grpc.add_ModelServiceServicer_to_server(servicer, server)
-    else:
-        add = prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server
-        add(servicer, server)
+    for servicer in servicers:
+        if isinstance(servicer, Statuses):
+            model_service_pb2_grpc.add_ModelServiceServicer_to_server(servicer, server)
+        else:
+            add = prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server
+            add(servicer, server)
     if pem:
         credentials = grpc.ssl_server_credentials([pem])
         target = f"localhost:{server.add_secure_port('localhost:0', credentials)}"
@@ -270,17 +274,58 @@ def test_it_asks_again_with_a_large_request():
     assert scripted.requests[2].ByteSize() > image.size
 
 
-def test_it_waits_between_attempts_and_gives_up_after_five():
-    scripted = Scripted(*[UNAVAILABLE] * 9)
-    with serving(scripted) as target, SinGANClient(target) as client:
+def test_it_asks_an_unavailable_server_until_the_deadline():
+    scripted = Scripted(*[UNAVAILABLE] * 99)
+    with serving(scripted) as target, SinGANClient(target, deadline=4) as client:
         start = time.monotonic()
-        with pytest.raises(grpc.RpcError) as refused:
+        with pytest.raises(NoServer) as refused:
             client.sample(1)
         waited = time.monotonic() - start
     assert refused.value.code() == UNAVAILABLE
-    assert len(scripted.requests) == 5
-    # 0.2 + 0.4 + 0.8 + 1.6 seconds, which gRPC varies.
-    assert 0.3 < waited < 10
+    assert refused.value.details() == "No server was ready within 4 s (as scripted)"
+    assert 4 <= waited < 6
+    # After pauses of about 0, 0.2, 0.4, 0.8 and 1.6 seconds, and at the end perhaps.
+    assert 4 <= len(scripted.requests) <= 8
+
+
+def test_a_port_that_accepts_connections_and_says_nothing_is_no_server(monkeypatch):
+    monkeypatch.setattr(export.client, "_PATIENCE", 0.2)
+    told = []
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        target = f"127.0.0.1:{listening.getsockname()[1]}"
+        with SinGANClient(target, deadline=1, on_wait=lambda *a: told.append(a)) as c:
+            with pytest.raises(NoServer, match="within 1 s"):
+                c.sample(1)
+    ((seconds, _),) = told
+    assert 0.2 < seconds < 0.9
+
+
+NOT_FOUND = grpc.StatusCode.NOT_FOUND
+STATES = get_model_status_pb2.ModelVersionStatus.State
+
+
+@pytest.mark.parametrize("state", [STATES.START, STATES.LOADING])
+def test_a_model_that_is_being_loaded_is_waited_for(state):
+    scripted = Scripted(NOT_FOUND, NOT_FOUND)
+    loading = Statuses((1, state, ""))
+    with serving(scripted, loading) as target, SinGANClient(target) as client:
+        np.testing.assert_array_equal(client.sample([1, 2]), IMAGES)
+    assert len(scripted.requests) == 3
+    scripted = Scripted(*[NOT_FOUND] * 99)
+    with serving(scripted, loading) as target:
+        with SinGANClient(target, deadline=0.5) as client:
+            with pytest.raises(NoServer, match="singan is still being loaded"):
+                client.sample(1)
+
+
+@pytest.mark.parametrize("state", [STATES.AVAILABLE, STATES.UNLOADING, STATES.END])
+def test_a_model_that_will_not_come_is_not_waited_for(state):
+    scripted = Scripted(NOT_FOUND)
+    with serving(scripted, Statuses((1, state, ""))) as target:
+        with SinGANClient(target) as client, pytest.raises(grpc.RpcError) as refused:
+            client.sample(1)
+    assert refused.value.code() == NOT_FOUND
+    assert len(scripted.requests) == 1
 
 
 @pytest.mark.parametrize(
@@ -309,17 +354,26 @@ def test_the_deadline_ends_a_call_and_is_not_tried_again():
         with pytest.raises(grpc.RpcError) as refused:
             client.sample(1)
     assert refused.value.code() == grpc.StatusCode.DEADLINE_EXCEEDED
+    assert not isinstance(refused.value, NoServer)
     assert len(scripted.requests) == 1
 
 
 def test_a_server_that_starts_late_is_waited_for():
     with serving(Scripted()) as target:
         port = target.split(":")[1]
-    with SinGANClient(target) as client, futures.ThreadPoolExecutor(1) as pool:
-        waiting = pool.submit(client.sample, [1, 2])
-        time.sleep(0.4)
-        with serving(Scripted(), port):
-            np.testing.assert_array_equal(waiting.result(30), IMAGES)
+    told = []
+    with futures.ThreadPoolExecutor(2) as pool:
+        with SinGANClient(target, on_wait=lambda *a: told.append(a)) as client:
+            sample, status = pool.submit(client.sample, [1]), pool.submit(client.status)
+            # gRPC's own five attempts end before.
+            time.sleep(7)
+            statuses = Statuses((1, STATES.AVAILABLE, ""))
+            with serving(Scripted(), statuses, port=port):
+                np.testing.assert_array_equal(sample.result(30), IMAGES)
+                assert status.result(30) == {1: "AVAILABLE"}
+    assert len(told) == 2
+    for seconds, reason in told:
+        assert 50 < seconds <= 57 and "refused" in reason
 
 
 def test_messages_may_be_larger_than_grpc_allows_by_default():
@@ -352,7 +406,8 @@ def test_a_closed_client_sends_nothing_more():
             client.sample(1)
 
 
-def test_tls_checks_the_server_against_the_certificates(pem, capsys):
+def test_tls_checks_the_server_against_the_certificates(pem, capsys, monkeypatch):
+    monkeypatch.setattr(export.client, "_PATIENCE", 0.4)
     cert, key = (path.read_bytes() for path in pem)
     available = get_model_status_pb2.ModelVersionStatus.State.AVAILABLE
     statuses = Statuses((1, available, ""))
@@ -362,8 +417,13 @@ def test_tls_checks_the_server_against_the_certificates(pem, capsys):
         # Signed by nobody that the system trusts; and no encryption at all.
         for arguments in ({"tls": True}, {}):
             with SinGANClient(target, deadline=1, **arguments) as client:
-                with pytest.raises(grpc.RpcError):
+                with pytest.raises(NoServer):
                     client.status()
+        start = time.monotonic()
+        status, _, error = command(capsys, "status", f"--target={target}", "--tls")
+        assert status == 1 and "--root_certificates" in error.splitlines()[-1]
+        # Nothing would come of waiting for the whole deadline.
+        assert time.monotonic() - start < 20
         flags = [f"--target={target}", f"--root_certificates={pem[0]}"]
         status, out, _ = command(capsys, "status", *flags)
     assert (status, out) == (0, "singan version 1: AVAILABLE\n")
@@ -553,7 +613,7 @@ def test_refusals_are_sentences(served, tmp_path, capsys):
     assert "start_scale must be from 0" in error
     nobody = ["--target=127.0.0.1:1", "--deadline=0.5"]
     status, _, error = command(capsys, "sample", *nobody)
-    assert status == 1 and "127.0.0.1:1" in sentence(error)
+    assert status == 1 and "--target=127.0.0.1:1 within 0.5 s" in sentence(error)
     (tmp_path / "not.png").write_bytes(b"not an image")
     (tmp_path / "cut.tiff").write_bytes(b"II*\0\x08\0\0\0")
     for path in ("not.png", "cut.tiff", "absent.png"):
@@ -622,6 +682,46 @@ def test_colours_are_sent_as_the_program_itself_reads_them(tmp_path, capsys):
             (tmp_path / "b.png").read_bytes(),
             "",
         )
+
+
+def test_a_command_says_that_it_waits_and_for_how_long(capsys, monkeypatch):
+    monkeypatch.setattr(export.client, "_PATIENCE", 0.4)
+    flags = ["--target=127.0.0.1:1", "--deadline=1.9"]
+    status, _, error = command(capsys, "status", *flags)
+    waiting, end = error.splitlines()
+    assert status == 1
+    assert "127.0.0.1:1 yet" in waiting and "at most 1 s more" in waiting
+    assert end.startswith("error: No server answers at --target=127.0.0.1:1 within 1.9")
+
+
+def test_a_host_that_does_not_exist_is_told_soon(capsys, monkeypatch):
+    monkeypatch.setattr(export.client, "_PATIENCE", 0.4)
+    start = time.monotonic()
+    # A name that no name server needs to be asked about.
+    status, _, error = command(capsys, "status", "--target=no..host:8500")
+    assert status == 1
+    assert "--target=no..host:8500 names a host that is not found" in error
+    assert time.monotonic() - start < 20
+
+
+def test_ctrl_c_ends_the_waiting_at_once():
+    process = subprocess.Popen(
+        [sys.executable, "-m", "export.client", "status", "--target=127.0.0.1:1"],
+        cwd=ROOT,
+        env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"},
+        stderr=subprocess.PIPE,
+        text=True,
+        # Of a shell's background jobs it is ignored.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
+    try:
+        assert "waiting" in process.stderr.readline()
+        process.send_signal(signal.SIGINT)
+        assert process.wait(5) == 130
+        assert process.stderr.read().split() == ["Stopped."]
+    finally:
+        process.kill()
+        process.wait(20)
 
 
 @pytest.mark.parametrize(

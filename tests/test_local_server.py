@@ -137,6 +137,12 @@ def with_label():
             "Servable not found for request: Specific(toy, 7)",
         ),
         (
+            # What other clients send for the latest, ovmsclient among them.
+            request(version=0, seed=[1]),
+            Code.NOT_FOUND,
+            "Servable not found for request: Specific(toy, 0)",
+        ),
+        (
             with_label(),
             Code.INVALID_ARGUMENT,
             "Unrecognized servable version label: stable",
@@ -566,6 +572,60 @@ def test_the_old_version_goes_after_its_last_request(base_path, toys):
         assert client.states()[1] == State.UNLOADING
         assert running.result(30).model_spec.version.value == 1
         eventually(lambda: client.states()[1] == State.END)
+
+
+@pytest.fixture
+def slow_to_load(tmp_path):
+    """A version 2 that takes a second or more to warm up."""
+    save_toy(tmp_path / "slow", factor=2, warm_up=[1] * 4000)
+    return tmp_path / "slow"
+
+
+def test_a_version_that_loads_takes_the_place_of_a_request(base_path, slow_to_load):
+    with serving(base_path, workers=2) as client:
+        client.predict(request("slow", steps=[1]))
+        client.multiply(1)
+        slow_to_load.rename(base_path / "2")
+        eventually(lambda: client.states().get(2) == State.LOADING)
+        running = client.predict_async(request("slow", steps=[ENDLESS]), timeout=0.3)
+        time.sleep(0.1)
+        # Both are for the version before, one after the other.
+        assert client.multiply(3) == (1, 3)
+        assert running.done() and running.code() == Code.DEADLINE_EXCEEDED
+        assert client.states()[2] == State.LOADING
+        eventually(lambda: client.states()[2] == State.AVAILABLE)
+        # And the place is given back.
+        client.predict(request("slow", steps=[1]))
+        running = client.predict_async(request("slow", steps=[ENDLESS]), timeout=5)
+        time.sleep(0.1)
+        assert client.multiply(3) == (2, 6)
+        assert not running.done()
+
+
+def test_one_worker_goes_on_while_a_version_loads(base_path, slow_to_load):
+    with serving(base_path, workers=1) as client:
+        slow_to_load.rename(base_path / "2")
+        eventually(lambda: client.states().get(2) == State.LOADING)
+        assert client.multiply(3) == (1, 3)
+        assert client.states()[2] == State.LOADING
+
+
+def test_of_versions_that_come_meanwhile_only_the_highest_is_loaded(
+    base_path, slow_to_load, toys
+):
+    with serving(base_path) as client:
+        slow_to_load.rename(base_path / "2")
+        eventually(lambda: client.states().get(2) == State.LOADING)
+        for version in (3, 4, 5):
+            shutil.copytree(toys / "3", base_path / "copying")
+            (base_path / "copying").rename(base_path / str(version))
+        assert client.states() == {1: State.AVAILABLE, 2: State.LOADING}
+        eventually(lambda: client.multiply(1) == (5, 3))
+        time.sleep(0.2)
+        # 3 and 4 were never looked at.
+        eventually(
+            lambda: client.states() == {1: State.END, 2: State.END, 5: State.AVAILABLE}
+        )
 
 
 def test_taking_the_newest_away_goes_back(base_path, toys):
@@ -1088,6 +1148,201 @@ def test_no_values_confuse_the_model(served_export, exported, data):
     except grpc.RpcError as error:
         assert error.code() == Code.INVALID_ARGUMENT
         assert "\n" not in error.details()
+
+
+# Rows that are computed alone
+
+
+@pytest.fixture(scope="module")
+def by_rows(exported):
+    """The export, loaded."""
+    servable = versions.Servable(exported, NAME, 1)
+    yield servable
+    servable.close()
+
+
+@pytest.fixture(scope="module")
+def whole(exported, tmp_path_factory):
+    """The same, as one from before its rows were told of: requests run whole."""
+    folder = tmp_path_factory.mktemp("whole") / "1"
+    shutil.copytree(exported, folder)
+    (folder / "signatures.json").unlink()
+    servable = versions.Servable(folder, NAME, 1)
+    yield servable
+    servable.close()
+
+
+PHOTOGRAPHS = np.random.default_rng(0).integers(0, 256, (3, 40, 50, 3), np.uint8)
+PNGS_OF_SIZES = [png(40, 50), png(44, 52), png(60, 48)]
+ROWS = [
+    call("sample", seed=[1, -2, 3], start_scale=[0, 1, 2], noise_scale=[1, 0.5, 2]),
+    call("serving_default", seed=[5], start_scale=[0, 1, 2], height=[40], width=[70]),
+    call("sample_png", seed=[1, 2, 3], height=[40, 44, 60], width=[60, 50, 48]),
+    call("super_resolve", image=PHOTOGRAPHS, factor=[1.5], seed=[7, 8, 9]),
+    call("super_resolve_png", image_bytes=PNGS_OF_SIZES, factor=[1, 1.5, 1.2]),
+    call(
+        "edit",
+        image=PHOTOGRAPHS[:1],
+        mask=PHOTOGRAPHS[..., :1],
+        injection_scale=[1],
+        seed=[1, 2, 3],
+    ),
+    call(
+        "edit_png",
+        image_bytes=PNGS_OF_SIZES,
+        mask_bytes=[b"", png(44, 52), b""],
+        injection_scale=[2, 1, 1],
+    ),
+    call("reconstruct", seed=[1, 2, 3]),
+    call("reconstruct_png", seed=[1, 2, 3]),
+]
+
+
+class Asked:
+    """Says so often that somebody waits; then nobody does."""
+
+    def __init__(self, times):
+        self.times = times
+
+    def __call__(self):
+        self.times -= 1
+        return self.times >= 0
+
+
+@pytest.mark.parametrize("message", ROWS, ids=lambda m: m.model_spec.signature_name)
+def test_rows_alone_are_those_of_the_whole_request(by_rows, whole, message):
+    asked = Asked(99)
+    answer = by_rows.predict(message, is_awaited=asked)
+    assert answer == whole.predict(message)
+    # Before each of three rows, which reconstruct has not, and before the answer.
+    name = message.model_spec.signature_name
+    assert 99 - asked.times == (1 if name.startswith("reconstruct") else 4)
+
+
+def test_nothing_more_is_computed_when_nobody_waits(by_rows, whole):
+    message = ROWS[0]
+    for servable, times in ((by_rows, 0), (by_rows, 2), (by_rows, 3), (whole, 0)):
+        asked = Asked(times)
+        with pytest.raises(versions.Refused) as refused:
+            servable.predict(message, is_awaited=asked)
+        assert refused.value.code == Code.CANCELLED
+        assert asked.times == -1
+
+
+TINY, BROKEN = png(3, 3), png(40, 50, rows=3)
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        call("sample", seed=[1] * 9),
+        call("sample", seed=[1, 2, 3], height=[40, 40]),
+        call("sample", seed=[1, 2], height=[40, 41]),
+        call("sample", seed=[1, 2], start_scale=[0, 99]),
+        call("sample", seed=[1, 2, 3], noise_scale=[1, 1, np.nan]),
+        call("sample_png", seed=[1, 2], height=[40, 0]),
+        call("super_resolve", image=PHOTOGRAPHS[:2], factor=[1.5, 1.501]),
+        call("super_resolve", image=PHOTOGRAPHS[:, :3], factor=[2]),
+        call("super_resolve_png", image_bytes=[png(40, 50), TINY]),
+        call("super_resolve_png", image_bytes=[png(40, 50), BROKEN], factor=[1]),
+        call("super_resolve_png", image_bytes=[png(40, 50)] * 2, factor=[1, 17]),
+        call(
+            "edit_png",
+            image_bytes=[png(40, 50)] * 2,
+            mask_bytes=[b"", png(40, 51)],
+            injection_scale=[1],
+        ),
+    ],
+)
+def test_what_is_wrong_with_a_row_is_told_as_of_the_whole_request(
+    by_rows, whole, message
+):
+    told = []
+    for servable in (by_rows, whole):
+        with pytest.raises(versions.Refused) as refused:
+            servable.predict(message)
+        told.append((refused.value.code, str(refused.value)))
+    assert told[0] == told[1]
+    assert told[0][0] == Code.INVALID_ARGUMENT
+
+
+SLOW = call("sample", seed=range(8), height=[256], width=[256])
+QUICK = call("sample", seed=[1], height=[40], width=[50])
+
+
+@pytest.fixture
+def one_worker(exported, tmp_path):
+    """A server of the export with one worker, and the seconds that SLOW takes."""
+    # Without the warm-up of the other signatures.
+    ignore = shutil.ignore_patterns("assets.extra")
+    shutil.copytree(exported, tmp_path / "1", ignore=ignore)
+    server = toy_server(tmp_path, workers=1)
+    server.start()
+    client = Client(server.port)
+    client.predict(SLOW)
+    start = time.monotonic()
+    client.predict(SLOW)
+    yield server, client, time.monotonic() - start
+    server.stop()
+
+
+def cancel(client, seconds):
+    running = client.predict_async(SLOW)
+    time.sleep(seconds)
+    running.cancel()
+
+
+CALLER = """
+import sys, time, grpc
+channel = grpc.insecure_channel(sys.argv[1])
+call = channel.unary_unary("/tensorflow.serving.PredictionService/Predict")
+call.future(bytes.fromhex(sys.stdin.read()))
+print("sent", flush=True)
+time.sleep(60)
+"""
+
+
+def die(client, seconds):
+    """A client's process is killed while its call runs."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", CALLER, f"localhost:{client.port}"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    process.stdin.write(SLOW.SerializeToString().hex())
+    process.stdin.close()
+    assert process.stdout.readline() == "sent\n"
+    time.sleep(seconds)
+    process.kill()
+    process.wait(20)
+
+
+@pytest.mark.parametrize("leave", [cancel, die])
+def test_a_call_that_nobody_waits_for_stops_at_the_next_row(one_worker, leave):
+    _, client, seconds = one_worker
+    leave(client, seconds / 16)
+    start = time.monotonic()
+    client.predict(QUICK)
+    # Of eight rows it has computed one, or two.
+    assert time.monotonic() - start < seconds * 0.6
+
+
+def test_stopping_does_not_wait_for_a_call_that_nobody_waits_for(one_worker):
+    server, client, seconds = one_worker
+    cancel(client, seconds / 16)
+    start = time.monotonic()
+    server.stop()
+    assert time.monotonic() - start < seconds * 0.6
+
+
+def test_the_deadline_holds_over_all_rows(one_worker):
+    _, client, seconds = one_worker
+    start = time.monotonic()
+    code, _ = client.refusal(SLOW, timeout=seconds / 2)
+    assert code == Code.DEADLINE_EXCEEDED
+    client.predict(QUICK)
+    assert time.monotonic() - start < seconds * 0.9
 
 
 def test_a_sample_by_grpc_is_that_of_the_command(

@@ -70,6 +70,11 @@ def test_signatures_json_tells_what_the_graph_has(exported, finished):
                 assert described["shape"] == shape
                 assert described["dtype"] == tf.as_dtype(infos[key].dtype).name
                 assert described["doc"].endswith(".")
+    assert {n for n in everything if "rows_alone" not in everything[n]} == {
+        "reconstruct",
+        "reconstruct_png",
+    }
+    assert everything["serving_default"]["same_as"] == "sample"
     height, width = singan.sizes[-1]
     defaults = {
         name: {key: value["default"] for key, value in signature["inputs"].items()}
