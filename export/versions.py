@@ -36,6 +36,8 @@ State = get_model_status_pb2.ModelVersionStatus.State
 # A tensor whose list of values is short is filled with the last one, so that a few
 # bytes may ask for any amount of memory.
 _MAX_FILLED_BYTES = 1 << 26
+# As in export.signatures, which this does not import: it would bring the model's code.
+_MAX_ANSWER_BYTES = 2**31 - 2**16
 # TensorFlow Serving's --load_retry_interval_micros.
 _RETRY_SECONDS = 60.0
 # An error's text travels in a header of 8 KiB, in which a character takes 12 bytes.
@@ -186,7 +188,8 @@ class Servable:
         one row at a time.
         """
         answers = []
-        for row in range(max(map(len, call.arrays.values()))):
+        count = max(map(len, call.arrays.values()))
+        for row in range(count):
             _require_awaited(is_awaited)
             part = {
                 alias: array if len(array) == 1 else array[row : row + 1]
@@ -199,6 +202,10 @@ class Servable:
                     raise
                 # The model checks all rows before it computes one, and its sentence
                 # tells of all.
+                return self._run(call, end)
+            made = sum(array.nbytes for array in answers[-1].values())
+            if made * count > _MAX_ANSWER_BYTES:
+                # No message would hold it: the model refuses all rows together.
                 return self._run(call, end)
         return {
             alias: np.concatenate([answer[alias] for answer in answers])

@@ -33,7 +33,7 @@ from tensorflow_serving.apis import (
     regression_pb2,
 )
 
-from export import local_server, versions
+from export import local_server, signatures, versions
 from singan_tf.errors import UserError
 
 Code = grpc.StatusCode
@@ -1217,6 +1217,16 @@ def test_rows_alone_are_those_of_the_whole_request(by_rows, whole, message):
     # Before each of three rows, which reconstruct has not, and before the answer.
     name = message.model_spec.signature_name
     assert 99 - asked.times == (1 if name.startswith("reconstruct") else 4)
+
+
+def test_rows_too_large_for_an_answer_are_left_to_the_model(by_rows, monkeypatch):
+    assert versions._MAX_ANSWER_BYTES == signatures.MAX_ANSWER_BYTES
+    expected = by_rows.predict(ROWS[0])
+    monkeypatch.setattr(versions, "_MAX_ANSWER_BYTES", 1)
+    asked = Asked(99)
+    assert by_rows.predict(ROWS[0], is_awaited=asked) == expected
+    # Before the first row, and before the answer to all.
+    assert 99 - asked.times == 2
 
 
 def test_nothing_more_is_computed_when_nobody_waits(by_rows, whole):
