@@ -209,6 +209,20 @@ def test_super_resolution_is_the_finest_stage_again_and_again(make_stage, channe
     assert (enlarge(6) != result).any()
 
 
+def test_super_resolution_shows_every_step_and_ends_with_the_result(make_stage):
+    model = build(make_stage)
+    image = random_image(12, 9)
+    steps = list(manipulation.super_resolution(model, image, 2.1, 5))
+    sizes = manipulation.super_resolution_sizes(12, 9, 2.1)
+    assert [step.shape for step in steps] == [(1, *size, 3) for size in sizes]
+    seeds = tf.constant([5], tf.int64)
+    # The graph that is served.
+    whole = manipulation.super_resolver(model)(image, np.float64(2.1), seeds)
+    np.testing.assert_array_equal(steps[-1], whole)
+    result = manipulation.super_resolve(model, image, 2.1, 5)
+    np.testing.assert_array_equal(steps[-1], result)
+
+
 def test_strength_is_how_much_a_step_takes_of_what_is_added(make_stage):
     model = build(make_stage)
     image = random_image(12, 9) / 2
