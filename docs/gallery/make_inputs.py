@@ -6,10 +6,15 @@ writes them to docs/gallery/inputs.
 """
 
 import pathlib
+import sys
 
 import numpy as np
 import skimage.data
 from PIL import Image, ImageDraw
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent.parent))
+
+from singan_tf import images  # noqa: E402
 
 INPUTS = pathlib.Path(__file__).with_name("inputs")
 SIDE = 512
@@ -40,7 +45,8 @@ def harmonize() -> None:
 
 def edit() -> None:
     """The `rocket`, copied to both sides of itself."""
-    picture = skimage.data.rocket()
+    # Its colours are Adobe RGB, which the program converts as it reads them.
+    picture = images.to_uint8(images.read(images.resolve("rocket")))[0]
     mask = np.zeros(picture.shape[:2], np.uint8)
     original = picture[130:400, 290:345].copy()
     for left in (195, 390):
