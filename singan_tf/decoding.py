@@ -62,11 +62,13 @@ class Samples(NamedTuple):
             `peak`: grey or RGB, then alpha if there are 2 or 4.
         peak: What is white, or opaque.
         orientation: By EXIF, 1 to 8: how to turn the image; others mean nothing.
+        top: The highest value in a file of 16 bits; 0 of others.
     """
 
     values: np.ndarray
     peak: int
     orientation: int
+    top: int = 0
 
 
 def decode(path: pathlib.Path) -> Samples:
@@ -147,11 +149,9 @@ def _decode(path: pathlib.Path, file: BinaryIO) -> Samples:
         return _decode_deep_grey(path, image, orientation)
     # Pillow keeps the upper 8 of 16 bits.
     cut = image.format == "PNG" and head[_PNG_DEPTH] == 16
-    pixels = np.asarray(_in_8_bits(path, image))
-    if cut:
-        top = int(_colours(np.atleast_3d(pixels)).max())
-        _tell_used_bits(path, top * 256 + 255 if top else 0)
-    return Samples(np.atleast_3d(pixels), 255, orientation)
+    pixels = np.atleast_3d(np.asarray(_in_8_bits(path, image)))
+    top = int(_colours(pixels).max()) if cut else 0
+    return Samples(pixels, 255, orientation, top * 256 + 255 if top else 0)
 
 
 def _in_8_bits(path: pathlib.Path, image: Image.Image) -> Image.Image:
@@ -175,7 +175,7 @@ def _decode_deep_grey(
     path: pathlib.Path, image: Image.Image, orientation: int
 ) -> Samples:
     """Grey of more than 8 bits: Pillow's modes I, I;16... and F."""
-    values = np.asarray(image)
+    values, top = np.asarray(image), 0
     tags = getattr(image, "tag_v2", {})  # TIFF only
     if image.mode == "F":
         peak = 1
@@ -184,14 +184,14 @@ def _decode_deep_grey(
         bits = tags.get(_BITS_PER_SAMPLE, (16,))[0]
         peak = 2**bits - 1
         if bits == 16:
-            _tell_used_bits(path, int(values.max()))
+            top = int(values.max())
     if image.info.get("icc_profile"):
         colour.tell_unconverted(path, True, image.info["icc_profile"])
     grey = peak - values if tags.get(_PHOTOMETRIC) == 0 else values  # white is zero
     if "transparency" in image.info:
         alpha = np.where(values == image.info["transparency"], 0, peak)
         grey = np.stack([grey, alpha.astype(grey.dtype)], axis=-1)
-    return Samples(np.atleast_3d(grey), peak, orientation)
+    return Samples(np.atleast_3d(grey), peak, orientation, top)
 
 
 def _decode_tiff(path: pathlib.Path, file: BinaryIO) -> Samples:
@@ -226,9 +226,9 @@ def _decode_tiff(path: pathlib.Path, file: BinaryIO) -> Samples:
         _check_range(path, values)
         return Samples(values, 1, orientation)
     peak = np.iinfo(values.dtype).max
-    if page.dtype == "u2" and page.bitspersample == 16:
-        _tell_used_bits(path, int(_colours(values).max()))
-    return Samples(values, peak, orientation)
+    in_16_bits = page.dtype == "u2" and page.bitspersample == 16
+    top = int(_colours(values).max()) if in_16_bits else 0
+    return Samples(values, peak, orientation, top)
 
 
 def _colours(values: np.ndarray) -> np.ndarray:
@@ -336,27 +336,6 @@ def _check_range(path: pathlib.Path, values: np.ndarray) -> None:
 
 def _tell_frames(path: pathlib.Path) -> None:
     _log.info("%s holds several frames or pages; the first is used.", printable(path))
-
-
-def _tell_used_bits(path: pathlib.Path, top: int) -> None:
-    """Says of 16 bits that only the lower ones are used: scanners' 12 of 16 bits.
-
-    They are not scaled: a photograph may be as dark as that.
-    """
-    bits = next((bits for bits in (8, 10, 12, 14) if top < 2**bits), 16)
-    if not 0 < top or bits == 16:
-        return
-    factor = 2 ** (16 - bits)
-    _log.info(
-        "%s has 16 bits, but no value above %d, as files of %d bits have: it is read "
-        "as it is, and dark. If it should be brighter, multiply its values by %d first "
-        "(with ImageMagick: magick OLD -evaluate multiply %d NEW.png).",
-        printable(path),
-        top,
-        bits,
-        factor,
-        factor,
-    )
 
 
 @contextlib.contextmanager

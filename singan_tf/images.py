@@ -116,7 +116,9 @@ def read(path: str | os.PathLike[str], channels: int = 3) -> np.ndarray:
         raise ValueError(f"channels must be 1 or 3, not {channels}")
     path = pathlib.Path(path)
     try:
-        return _to_tensor(decode(path), channels, path)
+        samples = decode(path)
+        _tell_used_bits(path, samples.top)
+        return _to_tensor(samples, channels, path)
     except MemoryError as error:
         raise _short_of_memory(path) from error
 
@@ -137,7 +139,7 @@ def read_channels(path: str | os.PathLike[str]) -> tuple[np.ndarray, bool]:
     """
     path = pathlib.Path(path)
     try:
-        values, peak, orientation = decode(path)
+        values, peak, orientation, _ = decode(path)
         pixels = values.astype(np.float32) / peak
     except MemoryError as error:
         raise _short_of_memory(path) from error
@@ -385,7 +387,7 @@ def sha256(path: str | os.PathLike[str]) -> str:
 
 def _to_tensor(samples: Samples, channels: int, path: pathlib.Path) -> np.ndarray:
     """float32 [1, H, W, channels] in [-1, 1], upright."""
-    values, peak, orientation = samples
+    values, peak, orientation, _ = samples
     _tell_transparency(path, samples)
     height, width = values.shape[:2]
     if orientation in (5, 6, 7, 8):
@@ -413,6 +415,27 @@ def _tell_transparency(path: pathlib.Path, samples: Samples) -> None:
         if not alpha.any():
             what = "transparent everywhere; it is"
         _log.info("%s is %s shown on white.", printable(path), what)
+
+
+def _tell_used_bits(path: pathlib.Path, top: int) -> None:
+    """Says of 16 bits that only the lower ones are used: scanners' 12 of 16 bits.
+
+    They are not scaled: a photograph may be as dark as that.
+    """
+    bits = next((bits for bits in (8, 10, 12, 14) if top < 2**bits), 16)
+    if not 0 < top or bits == 16:
+        return
+    factor = 2 ** (16 - bits)
+    _log.info(
+        "%s has 16 bits, but no value above %d, as files of %d bits have: it is read "
+        "as it is, and dark. If it should be brighter, multiply its values by %d first "
+        "(with ImageMagick: magick OLD -evaluate multiply %d NEW.png).",
+        printable(path),
+        top,
+        bits,
+        factor,
+        factor,
+    )
 
 
 def _without_alpha(pixels: np.ndarray) -> np.ndarray:

@@ -650,6 +650,17 @@ def test_a_broken_link_says_where_it_leads(tmp_path):
         images.resolve(str(link))
 
 
+def test_numbers_in_a_mask_of_16_bits_are_not_taken_for_darkness(tmp_path, caplog):
+    labels = np.arange(12, dtype=np.uint16).reshape(3, 4)
+    Image.fromarray(labels).save(tmp_path / "a.png")
+    with caplog.at_level("INFO"):
+        pixels, lossy = images.read_channels(tmp_path / "a.png")
+        assert not caplog.messages and not lossy
+        images.read(tmp_path / "a.png")
+        assert "no value above 11," in caplog.text
+    np.testing.assert_allclose(pixels[..., 0], labels / 65535)
+
+
 # --- writing
 
 
