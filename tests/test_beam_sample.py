@@ -127,7 +127,7 @@ def test_the_same_again_makes_the_same_files(generated, capsys):
     before = contents(folder / "out")
     assert beam_sample.main(arguments) == 1
     error = capsys.readouterr().err
-    assert "6 of the lines" in sentence(error)
+    assert "7 of the lines" in sentence(error)
     assert contents(folder / "out") == before
 
 

@@ -180,9 +180,12 @@ def test_a_row_that_paints_measures_the_painting(study_dir):
 
 
 def test_a_painting_that_fails_is_told(capsys, tmp_path, in_this_process):
-    """A photograph of one colour can be trained on, but has no outlines."""
-    photograph = tmp_path / "grey.png"
-    images.write(photograph, np.zeros([40, 60, 3]))
+    """A photograph of colours equally bright can be trained on, but has no outlines."""
+    photograph = tmp_path / "colours.png"
+    pixels = np.zeros([40, 60, 3])
+    pixels[:, :30] = 0.5, 0, -0.5
+    pixels[:, 30:] = -0.5, 0, 0.5
+    images.write(photograph, pixels)
     study_dir = tmp_path / "out"
     status, _, error = carry_out(capsys, "sketch_to_paint", photograph, study_dir)
     assert status == 1 and "1 of 1 rows" in sentence(error)
