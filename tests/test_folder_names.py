@@ -1,10 +1,13 @@
 """Folders of any name: TensorFlow takes some of them for patterns, others for none."""
 
+import os
 import pathlib
 import shutil
+import subprocess
+import sys
 
 import numpy as np
-from helpers import SMOKE, copied, pixels, run
+from helpers import ROOT, SMOKE, copied, pixels, run
 from serving_helpers import NAME, Client
 
 from export import local_server, verify, versions
@@ -86,3 +89,32 @@ def test_a_fleet_trains_photographs_of_any_name(capsys, tmp_path, photograph):
     status, _, error = run(capsys, "sample", *arguments)
     assert status == 0, error
     assert pixels(output / "seed_000000.png").any()
+
+
+def test_bytes_that_are_no_text_in_a_locale_without_letters(tmp_path, photograph):
+    plain = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    run_dir = tmp_path / os.fsdecode(b"caf\xc3\xa9 \xff")
+    process = subprocess.run(
+        [
+            sys.executable,
+            ROOT / "main.py",
+            "train",
+            f"--image={photograph}",
+            f"--run_dir={run_dir}",
+            SMOKE,
+            "--num_scales=2",
+            "--steps=1",
+        ],
+        env={
+            **os.environ,
+            "LC_ALL": "C",
+            "PYTHONUTF8": "0",
+            "PYTHONCOERCECLOCALE": "0",
+        },
+        capture_output=True,
+    )
+    assert process.returncode == 0, process.stderr
+    # Shown as escapes: this terminal has no such letters.
+    assert b"caf" in process.stdout and process.stdout.isascii()
+    assert pixels(run_dir / "samples.png").any()
+    assert (run_dir / "report" / "index.html").exists()
