@@ -105,12 +105,7 @@ def test_bytes_that_are_no_text_in_a_locale_without_letters(tmp_path, photograph
             "--num_scales=2",
             "--steps=1",
         ],
-        env={
-            **os.environ,
-            "LC_ALL": "C",
-            "PYTHONUTF8": "0",
-            "PYTHONCOERCECLOCALE": "0",
-        },
+        env={**os.environ, **plain},
         capture_output=True,
     )
     assert process.returncode == 0, process.stderr
