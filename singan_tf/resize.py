@@ -8,7 +8,6 @@ multiplied with the inputs that it is made of alone, so that time and memory gro
 the pixels and not with the square of a side.
 """
 
-import functools
 from typing import NamedTuple, Union
 
 import tensorflow as tf
@@ -60,12 +59,12 @@ def resize(image: tf.Tensor, height: Size, width: Size) -> tf.Tensor:
 
 def _by_what_fits(image: tf.Tensor, axis: int, target: Size) -> tf.Tensor:
     """Resizes along one axis where only the running graph knows the lengths."""
-    longer = tf.maximum(tf.shape(image)[axis], tf.cast(target, tf.int32))
-    return tf.cond(
-        longer <= _SHORT,
-        functools.partial(_by_one_matrix, image, axis, target),
-        functools.partial(_by_blocks, image, axis, target),
-    )
+    length = tf.cast(target, tf.int32)
+    longer = tf.maximum(tf.shape(image)[axis], length)
+    # One block is one matrix. A branch for each would double what a server has to
+    # optimize when it loads a model.
+    block = tf.where(longer <= _SHORT, length, _BLOCK)
+    return _by_blocks(image, axis, target, block)
 
 
 def _by_one_matrix(image: tf.Tensor, axis: int, target: Size) -> tf.Tensor:
@@ -77,22 +76,25 @@ def _by_one_matrix(image: tf.Tensor, axis: int, target: Size) -> tf.Tensor:
     return tf.einsum("oh,bhwc->bowc" if axis == 1 else "pw,bowc->bopc", matrix, image)
 
 
-def _by_blocks(image: tf.Tensor, axis: int, target: Size) -> tf.Tensor:
+def _by_blocks(
+    image: tf.Tensor, axis: int, target: Size, block: Size = _BLOCK
+) -> tf.Tensor:
     """The same for a long axis: a matrix for each of its blocks."""
     source, length = tf.shape(image)[axis], tf.cast(target, tf.int32)
-    blocks = -(-length // _BLOCK)
+    blocks = -(-length // block)
     # The last ones may lie beyond the axis and are cut off.
-    outputs = tf.range(blocks * _BLOCK)
+    outputs = tf.range(blocks * block)
     taps = _taps(outputs, source, length)
     # A block's inputs are from its first output's first tap to its last one's last. At
     # a border, taps are mirrored into as many of the inputs that are next to it.
     apart = tf.cast(source, tf.float64) / tf.cast(length, tf.float64)
-    reach = tf.cast(tf.math.ceil(_BLOCK * apart), tf.int32)
+    reach = tf.cast(tf.math.ceil(tf.cast(block, tf.float64) * apart), tf.int32)
     inputs = tf.minimum(reach + tf.shape(taps.column)[1], source)
-    start = tf.clip_by_value(taps.first[::_BLOCK], 0, source - inputs)
-    column = taps.column - tf.repeat(start, _BLOCK)[:, None]
-    matrix = _matrix(outputs, column, taps.weight, [blocks * _BLOCK, inputs])
-    matrices = tf.reshape(matrix, tf.stack([blocks, _BLOCK, inputs]))
+    firsts = tf.gather(taps.first, tf.range(blocks) * block)
+    start = tf.clip_by_value(firsts, 0, source - inputs)
+    column = taps.column - tf.repeat(start, block)[:, None]
+    matrix = _matrix(outputs, column, taps.weight, [blocks * block, inputs])
+    matrices = tf.reshape(matrix, tf.stack([blocks, block, inputs]))
     windows = tf.gather(image, start[:, None] + tf.range(inputs), axis=axis)
     if axis == 1:
         joined = tf.einsum("koh,bkhwc->bkowc", matrices, windows)
