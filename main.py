@@ -38,8 +38,6 @@ _SHEET_SAMPLES = 49
 _SHEET_FRAMES = 11
 # Of training, in hours, to be told of beforehand.
 _LONG = 0.5
-# Of an image; the library's own limit, which takes a while to import.
-_MOST_PIXELS = 100_000_000
 
 
 def train(values: flags.FlagValues) -> None:
@@ -687,7 +685,7 @@ def _define_sample(values: flags.FlagValues) -> None:
             "Of a sample, in pixels; by default the photograph's, or what keeps its "
             "aspect ratio.",
             1,
-            _MOST_PIXELS,
+            config_lib.MAX_PIXELS,
             flag_values=values,
         )
     for flag, side in (("scale_h", "width"), ("scale_v", "height")):
@@ -697,7 +695,7 @@ def _define_sample(values: flags.FlagValues) -> None:
             f"The {side} of a sample as a multiple of the photograph's, in place of "
             "--height and --width.",
             0,
-            _MOST_PIXELS,
+            config_lib.MAX_PIXELS,
             flag_values=values,
         )
     flags.DEFINE_float(
@@ -948,7 +946,7 @@ def _define_export(values: flags.FlagValues) -> None:
         2**22,
         "The most pixels of an image that a request may give or ask for.",
         1,
-        _MOST_PIXELS,
+        config_lib.MAX_PIXELS,
         flag_values=values,
     )
     flags.DEFINE_integer(

@@ -69,8 +69,6 @@ _DTYPES = {
 }
 # gRPC takes no message as large as that.
 _MAX_FILE_BYTES = 2**31
-
-
 # A mask below it, of 255, shows at most a sixteenth of what is redrawn.
 _FAINT = 16
 _SHEET_SIDE = 256

@@ -34,6 +34,7 @@ from tensorflow_serving.apis import (
 )
 
 from export import command_line
+from singan_tf.config import MAX_PIXELS
 from singan_tf.errors import UsageError, UserError
 
 HEADER = (
@@ -43,7 +44,6 @@ HEADER = (
 )
 _MOST_REQUESTS = 100_000
 _MOST_SECONDS = 3600.0
-_MOST_PIXELS = 100_000_000
 # Of images to send, where --height and --width say nothing.
 _SIDE = 128
 
@@ -164,9 +164,9 @@ def typical_inputs(
     size = height or _SIDE, width or _SIDE
     if {"image", "image_bytes"}.isdisjoint(definition.inputs):
         size = 1, 1
-    if size[0] * size[1] > _MOST_PIXELS:
+    if size[0] * size[1] > MAX_PIXELS:
         raise UsageError(
-            f"--height={size[0]} x --width={size[1]} must be at most {_MOST_PIXELS:,} "
+            f"--height={size[0]} x --width={size[1]} must be at most {MAX_PIXELS:,} "
             "pixels."
         )
     channels = 3
@@ -308,7 +308,7 @@ def _define(values: flags.FlagValues) -> None:
             "Of images to ask for, by default the photograph's; or to send, by default "
             f"{_SIDE}.",
             1,
-            _MOST_PIXELS,
+            MAX_PIXELS,
             flag_values=values,
         )
 

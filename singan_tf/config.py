@@ -17,6 +17,9 @@ from singan_tf.errors import UsageError, UserError
 # served models.
 MAX_NOISE_SCALE = 10
 
+# Of an image that is read, or made in one piece.
+MAX_PIXELS = 100_000_000
+
 # What a score of a critic sees in each direction, in pixels.
 CRITIC_SIDE = 11
 

@@ -20,10 +20,9 @@ import tifffile
 from PIL import Image, UnidentifiedImageError
 
 from singan_tf import colour
+from singan_tf.config import MAX_PIXELS
 from singan_tf.errors import UserError, printable
 from singan_tf.files import open_to_read
-
-MAX_PIXELS = 100_000_000
 
 _FORMATS = ("PNG", "JPEG", "WEBP", "TIFF", "BMP", "GIF")
 _PNG_MAGIC = b"\x89PNG\r\n\x1a\n"

@@ -146,10 +146,10 @@ def sync_tree(folder: pathlib.Path) -> None:
 def is_plain(path: Union[str, os.PathLike[str]]) -> bool:
     """Whether TensorFlow reads a path as it stands; see `plain_path`."""
     try:
-        text = os.fspath(path).encode("utf-8").decode("utf-8")
+        os.fspath(path).encode("utf-8")
     except UnicodeEncodeError:
         return False
-    return _PATTERN.isdisjoint(text)
+    return _PATTERN.isdisjoint(os.fspath(path))
 
 
 @contextlib.contextmanager

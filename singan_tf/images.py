@@ -16,7 +16,7 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from singan_tf.decoding import MAX_PIXELS as MAX_PIXELS
+from singan_tf.config import MAX_PIXELS as MAX_PIXELS
 from singan_tf.decoding import Samples, decode
 from singan_tf.errors import UserError, printable
 from singan_tf.files import open_to_read, replacing

@@ -16,7 +16,7 @@ import tensorflow as tf
 
 from singan_tf import files
 from singan_tf.errors import UserError
-from singan_tf.pretrained import DOWNLOAD, download
+from singan_tf.pretrained import DOWNLOAD, download, require_readable
 
 WEIGHTS_NAME = "inception_v3_weights_tf_dim_ordering_tf_kernels_notop.h5"
 NO_WEIGHTS = (
@@ -140,13 +140,7 @@ def read(weights: str, features: int) -> list[Convolution]:
             f"{WEIGHTS_NAME} or of a .npz made from it, or {DOWNLOAD}."
         )
     read_file = _read_npz if path.suffix == ".npz" else _read_keras
-    try:
-        # Whoever may not read it hears that, and not that it is another file.
-        path.open("rb").close()
-    except OSError as error:
-        raise UserError(
-            f"--inception_weights={path} cannot be read ({error.strerror})."
-        ) from None
+    require_readable(path, "inception_weights")
     try:
         found = read_file(path)
     except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile) as error:

@@ -32,3 +32,19 @@ def download(name: str, url: str, md5: str, flag: str) -> pathlib.Path:
             "and pass its path."
         ) from None
     return pathlib.Path(path)
+
+
+def require_readable(path: pathlib.Path, flag: str) -> None:
+    """Looks whether a file of weights may be read, before it is called another file.
+
+    Args:
+        path: An existing file.
+        flag: That named it, for the error.
+
+    Raises:
+        UserError: if it may not be read; the message says why.
+    """
+    try:
+        path.open("rb").close()
+    except OSError as error:
+        raise UserError(f"--{flag}={path} cannot be read ({error.strerror}).") from None

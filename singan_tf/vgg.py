@@ -10,7 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from singan_tf.errors import UserError
-from singan_tf.pretrained import DOWNLOAD, download
+from singan_tf.pretrained import DOWNLOAD, download, require_readable
 
 WEIGHTS_NAME = "vgg16_weights_tf_dim_ordering_tf_kernels_notop.h5"
 
@@ -65,13 +65,7 @@ def _read(path: pathlib.Path) -> list[tuple[np.ndarray, np.ndarray]]:
             f"--vgg_weights={path} is not a file; give the path of Keras' "
             f"{WEIGHTS_NAME}, or {DOWNLOAD}."
         )
-    try:
-        # Whoever may not read it hears that, and not that it is another file.
-        path.open("rb").close()
-    except OSError as error:
-        raise UserError(
-            f"--vgg_weights={path} cannot be read ({error.strerror})."
-        ) from None
+    require_readable(path, "vgg_weights")
     model = tf.keras.applications.VGG16(include_top=False, weights=None)
     try:
         model.load_weights(path)
