@@ -18,7 +18,7 @@ import numpy as np
 import tensorflow as tf
 
 from export import signatures, verify
-from singan_tf import checkpoint, files
+from singan_tf import checkpoint, errors, files
 from singan_tf.errors import UserError
 from singan_tf.singan import SinGAN
 
@@ -68,11 +68,13 @@ def export(
             fcntl.flock(lock, fcntl.LOCK_EX)
             return _export_locked(base, singan, run_dir.resolve().name, version, limits)
     except (OSError, tf.errors.OpError) as error:
-        reason = getattr(error, "strerror", None) or str(error).splitlines()[0]
-        raise UserError(
-            f"{base} cannot be written ({reason}); free some space or change its "
-            "permissions."
-        ) from None
+        way_out = "mend that and export again"
+        if isinstance(error, OSError):
+            way_out = errors.way_out(error)
+        if way_out is None:
+            raise
+        reason = checkpoint.reason_of(error)
+        raise UserError(f"{base} cannot be written ({reason}); {way_out}.") from None
 
 
 def _export_locked(base, singan, name: str, version, limits) -> pathlib.Path:

@@ -359,7 +359,7 @@ def save(
         files.sync(folder)
     except (OSError, tf.errors.OpError) as error:
         raise UserError(
-            f"{folder} cannot be written ({_reason(error)}); mend that and run the "
+            f"{folder} cannot be written ({reason_of(error)}); mend that and run the "
             "same command again: it goes on from the last checkpoint."
         ) from None
     kept = {
@@ -395,7 +395,7 @@ def restore(
     except (AssertionError, ValueError) as error:
         raise UserError(
             f"{folder / state.checkpoint} is whole but not of the networks that "
-            f"{run_dir / 'config.json'} describes ({_reason(error)}); bring back the "
+            f"{run_dir / 'config.json'} describes ({reason_of(error)}); bring back the "
             "config.json that it was trained with, or the version of the program."
         ) from None
 
@@ -422,7 +422,7 @@ def _require_whole(folder: pathlib.Path, state: ScaleState) -> None:
     except (tf.errors.OpError, IndexError) as error:
         if _system_reason(error):
             raise _unreadable(folder, state, error) from None
-        reason = f"{state.checkpoint} is not as it was written ({_reason(error)})"
+        reason = f"{state.checkpoint} is not as it was written ({reason_of(error)})"
         raise _damaged(folder, reason) from None
 
 
@@ -574,12 +574,12 @@ def _unreadable(folder: pathlib.Path, state: ScaleState, error: Exception) -> Us
     path = pathlib.Path(getattr(error, "filename", None) or folder / state.checkpoint)
     link = f", a link to {os.readlink(path)}," if path.is_symlink() else ""
     return UserError(
-        f"{path}{link} cannot be read ({_reason(error)}); nothing of it is known to be "
-        "damaged: mend that and try again."
+        f"{path}{link} cannot be read ({reason_of(error)}); nothing of it is known to "
+        "be damaged: mend that and try again."
     )
 
 
-def _reason(error: Exception) -> str:
+def reason_of(error: Exception) -> str:
     """What an error says, in one line and without the names of a graph's nodes."""
     text = re.sub(r"\{\{.*?\}\}|\[Op:\w+\]", "", getattr(error, "message", str(error)))
     lines = text.strip().splitlines() or [type(error).__name__]

@@ -168,6 +168,23 @@ def test_a_failed_export_leaves_nothing(capsys, cheap, finished, tmp_path, monke
     status, _, error = run(capsys, "export", f"--run_dir={run_dir}")
     assert status == 1 and "No space left on device" in sentence(error)
     assert contents(run_dir) == before
+    assert "free some space" in error
+
+    def fail(*arguments):
+        raise FileNotFoundError(2, "No such file or directory", "a fault of ours")
+
+    monkeypatch.setattr(saved_model, "_write", fail)
+    with pytest.raises(FileNotFoundError):
+        run(capsys, "export", f"--run_dir={run_dir}")
+
+    def break_down(*arguments):
+        node = "{{function_node __wrapped__SaveV2}}"
+        raise tf.errors.UnknownError(None, None, f"{node} a; Input/output error [Op:S]")
+
+    monkeypatch.setattr(saved_model, "_write", break_down)
+    status, _, error = run(capsys, "export", f"--run_dir={run_dir}")
+    assert status == 1 and "(Input/output error); mend that" in sentence(error)
+    assert contents(run_dir) == before
     # As does a killed one, once the next has come.
     left = run_dir / "saved_model" / ".2.tmp"
     left.mkdir()
