@@ -984,11 +984,9 @@ def _connect(values: flags.FlagValues) -> SinGANClient:
             values.deadline,
             tls=values.tls,
             root_certificates=certificates,
-            on_wait=lambda seconds, reason: print(
+            on_wait=lambda seconds, reason: _complain(
                 f"No server answers at {values.target} yet ({reason}); waiting, for at "
-                f"most {seconds:.0f} s more.",
-                file=sys.stderr,
-                flush=True,
+                f"most {seconds:.0f} s more."
             ),
         )
     except ValueError as error:

@@ -19,7 +19,8 @@ import threading
 from collections.abc import Iterator
 from typing import NamedTuple, Optional
 
-from singan_tf.errors import UsageError, UserError, printable
+from export import command_line
+from singan_tf.errors import UsageError, UserError
 from singan_tf.files import is_plain, write_text
 
 logger = logging.getLogger(__name__)
@@ -108,7 +109,7 @@ def serve(options: Options) -> None:
             f"--run_dir={shlex.quote(options.run_dir)}"
         )
     files = write_files(options, name, base_path)
-    print(printable(f"Wrote {files.models.parent}"))
+    command_line.say(f"Wrote {files.models.parent}")
     plain = is_plain(base_path)
     if not plain:
         logger.info(

@@ -5,9 +5,11 @@ import pathlib
 import shutil
 
 import numpy as np
+import pytest
 from PIL import Image
 
 import main
+from singan_tf.errors import UserError
 
 ROOT = pathlib.Path(main.__file__).parent
 SMOKE = f"--flagfile={ROOT / 'configs' / 'smoke.flags'}"
@@ -24,6 +26,17 @@ def sentence(error):
     """The one sentence of a failed command; fails on a traceback or on more."""
     assert error.startswith("error: ") and error.count("\n") == 1, error
     return error
+
+
+def refuse(read, path, *words):
+    """Reading a path must fail with one sentence that names it and has the words."""
+    with pytest.raises(UserError) as caught:
+        read(path)
+    message = str(caught.value)
+    assert str(path) in message
+    assert "\n" not in message and message.endswith(".")
+    for word in words:
+        assert word in message
 
 
 def copied(folder, target):
