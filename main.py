@@ -27,9 +27,9 @@ from typing import Callable, NamedTuple
 import numpy as np
 from absl import flags
 
-from export import command_line
 from singan_tf import config as config_lib
 from singan_tf import errors, files
+from singan_tf.cli import command_line
 from singan_tf.errors import UsageError, UserError
 
 _HERE = pathlib.Path(__file__).resolve().parent
@@ -88,7 +88,7 @@ def super_resolve(values: flags.FlagValues) -> None:
     task = _open_task(values, "super_resolve")
     import tqdm
 
-    from singan_tf import manipulation, tasks
+    from singan_tf.tasks import manipulation, tasks
 
     image = task.photograph
     if values.input:
@@ -138,7 +138,7 @@ def paint(values: flags.FlagValues) -> None:
     if not values.sketch:
         _require(values, "input")
     task = _open_task(values, "paint")
-    from singan_tf import tasks
+    from singan_tf.tasks import tasks
 
     scales = tasks.injection_scales(task, values.injection_scale)
     for flag in ("quantize", "sketch"):
@@ -163,7 +163,8 @@ def paint(values: flags.FlagValues) -> None:
 
 
 def _paint_sketch(task, drawing: np.ndarray, scale: int, seed: int) -> dict:
-    from singan_tf import tasks, training
+    from singan_tf.tasks import tasks
+    from singan_tf.training import loop as training
 
     try:
         with _signals_asked_about() as should_stop:
@@ -197,7 +198,8 @@ def animate(values: flags.FlagValues) -> None:
     task = _open_task(values, "animate")
     import tqdm
 
-    from singan_tf import images, manipulation
+    from singan_tf import images
+    from singan_tf.tasks import manipulation
 
     _check_start_scale(values, task)
     walk = manipulation.Walk(
@@ -261,7 +263,8 @@ def evaluate(values: flags.FlagValues) -> None:
         output_dir = _output_dir(values, "evaluate", folder)
     import tqdm
 
-    from singan_tf import evaluation, inception
+    from singan_tf.measure import inception
+    from singan_tf.reports import evaluation
 
     if values.run_dir:
         subject = evaluation.of_run(
@@ -297,7 +300,7 @@ def evaluate(values: flags.FlagValues) -> None:
 def shrink_inception(values: flags.FlagValues) -> None:
     """Make a small weights file for SIFID from Keras' own."""
     _require(values, "inception_weights")
-    from singan_tf import inception
+    from singan_tf.measure import inception
 
     features = int(values.sifid_features)
     output = pathlib.Path(values.output or f"inception_{features}.npz")
@@ -314,7 +317,7 @@ def shrink_inception(values: flags.FlagValues) -> None:
 def report(values: flags.FlagValues) -> None:
     """Write a finished run's report anew: one page, as training leaves it."""
     _require(values, "run_dir")
-    from singan_tf import report as reports
+    from singan_tf.reports import report as reports
 
     command_line.say(f"Wrote {reports.write(pathlib.Path(values.run_dir))}")
 
@@ -330,7 +333,7 @@ def study(values: flags.FlagValues) -> None:
         values.study_dir
         or f"outputs/studies/{pathlib.Path(values.image).stem}-{values.budget}"
     )
-    from singan_tf import studies
+    from singan_tf.reports import studies
 
     if values.name not in studies.STUDIES:
         near = difflib.get_close_matches(values.name, studies.STUDIES, 1)
@@ -366,7 +369,7 @@ def fleet(values: flags.FlagValues) -> None:
     _require_no_cluster(values)
     given = [field for field in config_lib.settings() if values[field.name].present]
     command = [values[field.name].serialize() for field in given]
-    from singan_tf import fleet as fleets
+    from singan_tf.fleet import fleet as fleets
 
     plan = fleets.Plan(
         values.images,
@@ -464,7 +467,7 @@ def _blend_in(values: flags.FlagValues, command: str) -> None:
     if command != "inpaint":
         _require(values, "input")
     task = _open_task(values, command)
-    from singan_tf import manipulation, tasks
+    from singan_tf.tasks import manipulation, tasks
 
     scales = tasks.injection_scales(task, values.injection_scale)
     if values.mask:
@@ -504,7 +507,11 @@ def _config(values: flags.FlagValues) -> config_lib.Config:
 def _train(
     image: str, run_dir: pathlib.Path, config: config_lib.Config, overwrite: bool
 ) -> None:
-    from singan_tf import checkpoint, distribution, images, inception, monitor, report
+    from singan_tf import images
+    from singan_tf.measure import inception
+    from singan_tf.reports import report
+    from singan_tf.runs import checkpoint, monitor
+    from singan_tf.training import distribution
 
     path = images.resolve(image)
     photograph = images.read(path, config.network.channels)
@@ -547,9 +554,9 @@ def _train(
             _train_opened(photograph, config, run_dir, shown, strategy)
             command_line.say(f"Wrote {run_dir}")
         # Also after a kill between the samples, which end a run, and its report.
-        if not (run_dir / report.REPORT_NAME).exists():
+        if not (run_dir / checkpoint.REPORT_NAME).exists():
             report.write(run_dir)
-    command_line.say(f"Report: {run_dir / report.REPORT_NAME}")
+    command_line.say(f"Report: {run_dir / checkpoint.REPORT_NAME}")
     command_line.say(f"Samples: {run_dir / checkpoint.SAMPLES_NAME}")
     command_line.say(
         f"More samples: python main.py sample --run_dir={shlex.quote(str(run_dir))}"
@@ -560,7 +567,7 @@ def _foretell(config: config_lib.Config, sizes: list, run_dir: pathlib.Path) -> 
     """Says at once that a run will take hours, and what would not."""
     import tensorflow as tf
 
-    from singan_tf import monitor
+    from singan_tf.runs import monitor
 
     if tf.config.list_physical_devices("GPU"):
         return
@@ -577,7 +584,7 @@ def _foretell(config: config_lib.Config, sizes: list, run_dir: pathlib.Path) -> 
 def _train_opened(photograph, config, run_dir, shown, strategy) -> None:
     import tensorflow as tf
 
-    from singan_tf import training
+    from singan_tf.training import loop as training
 
     # The same weights from the same command, also after an interruption.
     tf.config.experimental.enable_op_determinism()
@@ -597,7 +604,7 @@ def _train_opened(photograph, config, run_dir, shown, strategy) -> None:
 @contextlib.contextmanager
 def _resumable():
     """`_signals_asked_about` for what starts other processes."""
-    from singan_tf import processes
+    from singan_tf.fleet import processes
 
     try:
         with _signals_asked_about() as should_stop:
@@ -1112,7 +1119,7 @@ def _require(values: flags.FlagValues, name: str) -> None:
 
 def _open_task(values: flags.FlagValues, command: str):
     run_dir, output_dir = _task_folders(values, command)
-    from singan_tf import tasks
+    from singan_tf.tasks import tasks
 
     return tasks.open_task(run_dir, output_dir)
 
@@ -1128,7 +1135,7 @@ def _finish_task(
 def _write_results(
     values: flags.FlagValues, output_dir: pathlib.Path, command: str, cells, call
 ) -> None:
-    from singan_tf import tasks
+    from singan_tf.tasks import tasks
 
     arguments = {name: values[name].value for name in values}
     arguments["output_dir"] = str(output_dir)
@@ -1190,7 +1197,8 @@ def _make_output_dir(output_dir: pathlib.Path) -> None:
 
 def _output_size(values: flags.FlagValues, sizes) -> tuple:
     """The size of a sample: as asked, or with the photograph's aspect ratio."""
-    from singan_tf import images, tasks
+    from singan_tf import images
+    from singan_tf.tasks import tasks
 
     full_height, full_width = sizes[-1]
     height, width = values.height, values.width

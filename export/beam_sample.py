@@ -39,10 +39,10 @@ from apache_beam.ml.inference import base
 from apache_beam.options.pipeline_options import PipelineOptions, StandardOptions
 from PIL import Image
 
-from export import command_line
 from export.client import mask_fault
 from export.pipeline import Input, Pipeline, find_version, read_signatures
 from singan_tf import images
+from singan_tf.cli import command_line
 from singan_tf.errors import UsageError, UserError
 
 _TASKS = ("sample", "super_resolve", "edit", "reconstruct")

@@ -33,7 +33,7 @@ from tensorflow_serving.apis import (
     prediction_service_pb2_grpc,
 )
 
-from export import command_line
+from singan_tf.cli import command_line
 from singan_tf.config import MAX_PIXELS
 from singan_tf.errors import UsageError, UserError
 

@@ -18,9 +18,10 @@ import numpy as np
 import tensorflow as tf
 
 from export import signatures, verify
-from singan_tf import checkpoint, errors, files
+from singan_tf import errors, files
 from singan_tf.errors import UserError
-from singan_tf.singan import SinGAN
+from singan_tf.model.singan import SinGAN
+from singan_tf.runs import checkpoint
 
 
 class Request(NamedTuple):

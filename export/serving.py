@@ -19,7 +19,7 @@ import threading
 from collections.abc import Iterator
 from typing import NamedTuple, Optional
 
-from export import command_line
+from singan_tf.cli import command_line
 from singan_tf.errors import UsageError, UserError
 from singan_tf.files import is_plain, write_text
 

@@ -16,9 +16,9 @@ from typing import Any, Callable, NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from singan_tf import manipulation, tasks
 from singan_tf.config import MAX_NOISE_SCALE
-from singan_tf.singan import SinGAN
+from singan_tf.model.singan import SinGAN
+from singan_tf.tasks import manipulation, tasks
 
 MAX_FACTOR = 16
 # A message of gRPC has less than 2 GiB; this leaves room for what is around an answer.

@@ -14,8 +14,9 @@ from serving_helpers import serving
 
 import main
 from export import saved_model, signatures
-from singan_tf import config, images, vgg
-from singan_tf.stages import build_convolutional_stage
+from singan_tf import config, images
+from singan_tf.model.stages import build_convolutional_stage
+from singan_tf.training import vgg
 
 
 @pytest.fixture(scope="session")

@@ -11,8 +11,11 @@ import sys
 
 import tensorflow as tf
 
-from singan_tf import checkpoint, config, distribution, images, training
-from singan_tf.monitor import Monitor, Silent
+from singan_tf import config, images
+from singan_tf.runs import checkpoint
+from singan_tf.runs.monitor import Monitor, Silent
+from singan_tf.training import distribution
+from singan_tf.training import loop as training
 
 SETTINGS = {
     "min_size": 16,

@@ -30,7 +30,10 @@ def measure(adversary: str, height: int, width: int, channels: int, steps: int) 
     """Times steps at one size, with no coarser scales."""
     import tensorflow as tf
 
-    from singan_tf import config, distribution, singan, training
+    from singan_tf import config
+    from singan_tf.model import singan
+    from singan_tf.training import distribution
+    from singan_tf.training import loop as training
 
     settings = config.from_settings(
         {"adversary": adversary, "width": channels, "max_width": max(channels, 128)}

@@ -22,8 +22,8 @@ from absl import flags  # noqa: E402
 from step_time import pass_flops  # noqa: E402
 
 import main as program  # noqa: E402
-from singan_tf import networks, pyramid  # noqa: E402
 from singan_tf.config import settle  # noqa: E402
+from singan_tf.model import networks, pyramid  # noqa: E402
 
 
 def draw_flops(config, sizes, scale: int) -> float:

@@ -82,7 +82,10 @@ def measure(scale: int, height: int, width: int, steps: int) -> dict:
     """Times steps at one size, with the scale's width and no coarser scales."""
     import tensorflow as tf
 
-    from singan_tf import config, distribution, singan, training
+    from singan_tf import config
+    from singan_tf.model import singan
+    from singan_tf.training import distribution
+    from singan_tf.training import loop as training
 
     before = convolution_rate()
     strategy = distribution.make_strategy("one_device")

@@ -21,7 +21,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
 from singan_tf import images, tasks  # noqa: E402
-from singan_tf.resize import resize  # noqa: E402
+from singan_tf.model.resize import resize  # noqa: E402
 
 FACTOR = 4
 PRESETS = ("small", "super_resolution")

@@ -1,0 +1,1 @@
+"""Numbers of images: how far samples are from a photograph, and how they differ."""

@@ -1,0 +1,361 @@
+"""The report of a finished run: report/index.html, one file that opens offline.
+
+What the run was, what each scale made of the photograph, how the losses and the
+metric went, and where samples differ from each other.
+"""
+
+import pathlib
+import statistics
+from typing import NamedTuple, Optional
+
+import numpy as np
+
+import singan_tf
+from singan_tf import config as config_lib
+from singan_tf import files, images
+from singan_tf.config import Config
+from singan_tf.measure import metrics
+from singan_tf.model.singan import SinGAN
+from singan_tf.reports import page
+from singan_tf.runs import checkpoint, monitor
+from singan_tf.training import patch_losses
+
+_FAKES = 3
+# Samples on the page.
+_SHOWN = 11
+# For the map of variance: so many, and of large ones so many pixels in all.
+_LEAST_SAMPLES, _MOST_SAMPLES = 4, 16
+_SAMPLE_PIXELS = 2**21
+VARIANCE = (
+    "Maps of variance show how much the grey value of each pixel varies over samples, "
+    "as a share of its variance over the photograph: black is 0, brightest 1 or more."
+)
+# A plot shows a curve as so many means.
+_POINTS = 240
+
+_AGAINST_CRITIC = (
+    "critic on real",
+    "critic on fake",
+    "critic loss",
+    "generator loss",
+    "reconstruction loss",
+)
+
+
+class Pace(NamedTuple):
+    """How long the steps of a scale took.
+
+    Attributes:
+        seconds: In all.
+        step_seconds: A step's, the median over what was timed.
+        peak_mib: The most memory that the process has held.
+    """
+
+    seconds: float
+    step_seconds: float
+    peak_mib: float
+
+
+def write(run_dir: pathlib.Path) -> pathlib.Path:
+    """Writes the report of a finished run.
+
+    Args:
+        run_dir: The run.
+
+    Returns:
+        The report's path.
+
+    Raises:
+        UserError: if there is no run, it is damaged or not finished, or the folder
+            cannot be written.
+    """
+    singan, config = checkpoint.load(run_dir)
+    photograph = checkpoint.read_run(run_dir)[1]
+    last = len(singan.sizes) - 1
+    real = images.read(run_dir / "pyramid" / f"{last:02d}.png", singan.channels)
+    samples = _draw(singan, config.training.seed)
+    paces = [pace(run_dir, scale) for scale in range(last + 1)]
+    title = f"{photograph.name}: a run of singan_tf"
+    body = [
+        _summary(photograph, singan, paces),
+        "<h2>Samples</h2>",
+        _samples(real, samples),
+        "<h2>Scales</h2>",
+        _scale_table(singan, config, paces),
+        *_pictures(run_dir, singan, config),
+        "<h2>Where samples differ</h2>",
+        _variance(real, list(samples.values())),
+        "<h2>Losses</h2>",
+        losses(run_dir, config, last + 1),
+        *_metric(run_dir, last + 1),
+        "<h2>Settings</h2>",
+        _settings(config),
+    ]
+    path = run_dir / checkpoint.REPORT_NAME
+    files.write_text(path, page.document(title, body))
+    return path
+
+
+def pace(run_dir: pathlib.Path, scale: int) -> Optional[Pace]:
+    """How long the steps of a scale took; None if that was not kept."""
+    timings = monitor.read_timings(run_dir, scale)
+    if not timings:
+        return None
+    return Pace(
+        sum(each.seconds for each in timings),
+        statistics.median(each.seconds / each.steps for each in timings),
+        max(each.peak_mib for each in timings),
+    )
+
+
+def losses(run_dir: pathlib.Path, config: Config, num_scales: int) -> str:
+    """The loss curves of each scale, HTML with one legend."""
+    columns = {
+        scale: _loss_curves(run_dir, config, scale)
+        for scale in range(num_scales)
+        if config.steps_at(scale)
+    }
+    if not columns:
+        return "<p>Nothing was trained.</p>"
+    names = sorted({name for found in columns.values() for name in found}, key=_place)
+    parts = [page.legend(names), '<div class="plots">']
+    for scale, curves in columns.items():
+
+        def draw(axes, curves=curves):
+            for name, values in curves.items():
+                axes.plot(*_thinned(values), color=page.COLOURS[names.index(name)])
+            axes.set_xlabel("step")
+            if min(values.min() for values in curves.values()) > 0:
+                axes.set_yscale("log")
+            else:
+                # Linear around zero: scores of a critic have both signs.
+                axes.set_yscale("symlog", linthresh=0.01)
+
+        label = f"Losses of scale {scale} over steps: {', '.join(curves)}"
+        parts.append(
+            f"<figure>{page.plot(draw, label)}"
+            f"<figcaption>scale {scale}</figcaption></figure>"
+        )
+    return "\n".join([*parts, "</div>"])
+
+
+def variance(
+    samples: list[np.ndarray], photograph: np.ndarray
+) -> Optional[tuple[np.ndarray, str]]:
+    """Where samples differ from each other.
+
+    Args:
+        samples: [1, H, W, C] in [-1, 1], all of one size.
+        photograph: Likewise.
+
+    Returns:
+        A picture, uint8 [H, W, 3], whose colours `VARIANCE` explains, and its
+        caption; None if the variance is undefined.
+    """
+    values = metrics.variance_map(samples, photograph)
+    if values is None:
+        return None
+    mean, most = (page.number(float(value)) for value in (values.mean(), values.max()))
+    return page.heat_map(values), f"variance: mean {mean}, most {most}"
+
+
+def _summary(photograph, singan: SinGAN, paces) -> str:
+    height, width = singan.sizes[-1]
+    known = [each for each in paces if each]
+    rows = [
+        ("photograph", f"{photograph.name}, {photograph.width}x{photograph.height}"),
+        ("SHA-256", photograph.sha256),
+        ("finest scale", f"{width}x{height} pixels"),
+        ("scales", len(singan.sizes)),
+        ("training", page.duration(sum(each.seconds for each in known))),
+        (
+            "peak memory",
+            f"{page.number(max((each.peak_mib for each in known), default=None))} MiB",
+        ),
+        ("program", f"singan_tf {singan_tf.__version__}"),
+    ]
+    return page.table(("run", ""), rows, words=True)
+
+
+def _draw(singan: SinGAN, seed: int) -> dict[int, np.ndarray]:
+    """Samples by seed: fewer where they are large, and take long."""
+    height, width = singan.sizes[-1]
+    most = _SAMPLE_PIXELS // (height * width)
+    count = max(_LEAST_SAMPLES, min(_MOST_SAMPLES, most))
+    make = singan.sampler()
+    return {
+        number: make([number], 0, height, width, 1.0).numpy()
+        for number in range(seed, seed + count)
+    }
+
+
+def _samples(real: np.ndarray, samples: dict[int, np.ndarray]) -> str:
+    """The photograph and some samples."""
+    pictures = [page.picture(real, "The photograph", "photograph")]
+    for seed, sample in list(samples.items())[:_SHOWN]:
+        name = f"seed {seed}"
+        pictures.append(page.picture(sample, f"A random sample, {name}", name))
+    return page.strip(pictures)
+
+
+def _scale_table(singan: SinGAN, config: Config, paces) -> str:
+    rows = []
+    for scale, ((height, width), found) in enumerate(zip(singan.sizes, paces)):
+        amplitude = float(singan.stages[scale].noise_amplitude.numpy())
+        steps = config.steps_at(scale)
+        adversary = config.adversary.at(scale).replace("_", " ")
+        rows.append(
+            (
+                scale,
+                f"{width}x{height}",
+                adversary if steps else "none: patch matching",
+                steps,
+                page.number(found and found.seconds),
+                page.number(found and found.step_seconds),
+                page.number(found and found.peak_mib),
+                page.number(amplitude),
+            )
+        )
+    header = (
+        "scale",
+        "size",
+        "adversary",
+        "steps",
+        "seconds",
+        "s / step",
+        "MiB so far",
+        "noise amplitude",
+    )
+    return page.table(header, rows) + (
+        '<p class="soft">Scale 0 is the coarsest. Seconds are those of the steps, with '
+        "what was measured and saved between them; the first steps of a process build "
+        "the graph.</p>"
+    )
+
+
+def _pictures(run_dir: pathlib.Path, singan: SinGAN, config: Config) -> list[str]:
+    """Real, reconstruction and fakes of each scale (report B, figure 2)."""
+    parts = []
+    for scale, (height, width) in enumerate(singan.sizes):
+        place = f"at scale {scale}, {width}x{height} pixels"
+        folder = checkpoint.scale_dir(run_dir, scale)
+        named = {
+            "real": ("The photograph", run_dir / "pyramid" / f"{scale:02d}.png"),
+            "reconstruction": ("The reconstruction", folder / "reconstruction.png"),
+            "fake": ("A random sample", folder / "fake.png"),
+        }
+        pictures = [
+            page.picture(images.read(path, singan.channels), f"{what} {place}", name)
+            for name, (what, path) in named.items()
+        ]
+        part = singan.coarsest(scale + 1)
+        for index in range(1, _FAKES):
+            fake = part.sample([config.training.seed + index]).numpy()
+            pictures.append(page.picture(fake, f"A random sample {place}", "fake"))
+        parts.append(f"<h3>Scale {scale}: {width}x{height}</h3>")
+        parts.append(page.strip(pictures))
+    return parts
+
+
+def _variance(real: np.ndarray, samples: list[np.ndarray]) -> str:
+    found = variance(samples, real)
+    if found is None:
+        return "<p>The photograph is of one grey value.</p>"
+    heat, caption = found
+    mean = np.mean(samples, axis=0)
+    pictures = [
+        page.picture(real, "The photograph", "photograph"),
+        page.picture(
+            mean, "The mean of the samples", f"mean of {len(samples)} samples"
+        ),
+        page.picture(heat, "A map of where samples differ", caption),
+    ]
+    return f'<p class="soft">{VARIANCE}</p>' + page.strip(pictures, large=True)
+
+
+def _loss_curves(
+    run_dir: pathlib.Path, config: Config, scale: int
+) -> dict[str, np.ndarray]:
+    """What training minimised at each step, and its parts, by name."""
+    state = checkpoint.read_state(run_dir, scale)
+    table = checkpoint.read_losses(run_dir, scale, state)
+    column = dict(zip(checkpoint.LOSS_COLUMNS, table.T))
+    training = config.training
+    reconstruction = training.reconstruction_weight * column["reconstruction"]
+    if config.adversary.at(scale) != "critic":
+        weight = patch_losses.weight(config.adversary, scale)
+        distance = weight * column["adversarial"]
+        return {
+            "weighted distance": distance,
+            "generator loss": distance + reconstruction,
+            "reconstruction loss": column["reconstruction"],
+        }
+    penalty = training.gradient_penalty_weight * column["gradient_penalty"]
+    return {
+        "critic on real": column["critic_real"],
+        "critic on fake": column["critic_fake"],
+        "critic loss": column["critic_fake"] - column["critic_real"] + penalty,
+        "generator loss": column["adversarial"] + reconstruction,
+        "reconstruction loss": column["reconstruction"],
+    }
+
+
+def _place(name: str) -> int:
+    """Of a curve in the legend; the distance comes last."""
+    names = [*_AGAINST_CRITIC, "weighted distance"]
+    return names.index(name)
+
+
+def _thinned(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Steps and values of a curve, as means where there are too many."""
+    groups = np.array_split(np.arange(len(values)), min(len(values), _POINTS))
+    steps = [group.mean() for group in groups]
+    return np.array(steps), np.array([values[group].mean() for group in groups])
+
+
+def _metric(run_dir: pathlib.Path, num_scales: int) -> list[str]:
+    """How far a sample is from the photograph over steps (report B, figure 3)."""
+    found = {scale: monitor.read_metric(run_dir, scale) for scale in range(num_scales)}
+    found = {scale: values for scale, values in found.items() if values}
+    if not found:
+        return []
+    name = next(iter(found.values())).name
+    title = {
+        "sifid": "SIFID",
+        "patch_frechet": "Frechet distance of patches",
+    }[name]
+
+    def draw(axes):
+        import matplotlib
+
+        shades = matplotlib.colormaps["viridis"]
+        for scale, (_, points) in found.items():
+            axes.plot(
+                *zip(*points),
+                color=shades(0.3 + 0.55 * scale / max(1, num_scales - 1)),
+                marker="o",
+                markersize=2,
+                label=f"scale {scale}",
+            )
+        axes.set_yscale("log")
+        axes.set_xlabel("step")
+        axes.legend(frameon=False, fontsize=7, ncols=2 if num_scales > 5 else 1)
+
+    label = f"{title} between a sample and the photograph over steps, by scale"
+    ends = [(scale, page.number(each.points[-1][1])) for scale, each in found.items()]
+    return [
+        f"<h2>{title}</h2>",
+        f'<div class="plots"><figure>{page.plot(draw, label)}<figcaption>Of one sample '
+        "and the photograph at its scale: the lower, the closer. A copy scores 0, so "
+        "read it beside the variance above.</figcaption></figure>",
+        page.table(("scale", f"{title} at the end"), ends) + "</div>",
+    ]
+
+
+def _settings(config: Config) -> str:
+    parts = []
+    for section, values in config_lib.to_json(config).items():
+        parts.append(f"<details><summary>{page.text(section)}</summary>")
+        parts.append(page.table(("setting", "value"), values.items(), words=True))
+        parts.append("</details>")
+    return "\n".join(parts)

@@ -1,0 +1,1 @@
+"""What a run is on disk, and what a person sees while it trains."""

@@ -1,0 +1,1 @@
+"""What a trained pyramid is used for: arrays in, arrays out."""

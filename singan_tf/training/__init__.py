@@ -1,0 +1,1 @@
+"""How a pyramid is trained, one scale after the other."""
