@@ -290,13 +290,14 @@ ADVERSARIES = (
 
 @dataclasses.dataclass(frozen=True)
 class AdversaryConfig(_Section):
-    """What a generator is trained against: a critic, or a distance of patches."""
+    """What a generator is trained against: a critic, distances of patches, or both."""
 
     adversary: str = _setting(
         "critic",
-        f"{' | '.join(ADVERSARIES)}, at every scale or by scale, such as "
-        "0-3:critic,4-:sliced_wasserstein. At a scale with a distance there is no "
-        "critic, and a step is one update of the generator.",
+        f"{' | '.join(ADVERSARIES)}, or several at once such as "
+        "critic+sliced_wasserstein, at every scale or by scale, such as "
+        "0-3:critic,4-:sliced_wasserstein. At a scale without a critic a step is one "
+        "update of the generator.",
     )
     patch_weight: float = _setting(
         1.0, "Weight of a distance, as a multiple of the one that suits it.", 0
@@ -332,9 +333,17 @@ class AdversaryConfig(_Section):
         _read_schedule(self.adversary)
 
     def at(self, scale: int) -> str:
-        """The adversary at a scale, one of `ADVERSARIES`."""
+        """The adversary at a scale: one of `ADVERSARIES`, or several joined by +."""
         ranges = _read_schedule(self.adversary)
         return next(name for first, name in reversed(ranges) if first <= scale)
+
+    def names_at(self, scale: int) -> list[str]:
+        """Those of `ADVERSARIES` that push at once at a scale, in their order there."""
+        return sorted(self.at(scale).split("+"), key=ADVERSARIES.index)
+
+    def has_critic(self, scale: int) -> bool:
+        """Whether a critic is trained at a scale."""
+        return "critic" in self.names_at(scale)
 
 
 def _read_schedule(text: str) -> list[tuple[int, str]]:
@@ -350,21 +359,25 @@ def _read_schedule(text: str) -> list[tuple[int, str]]:
 
     ranges, expected = [], 0
     for entry in text.split(","):
-        match = re.fullmatch(r"\s*(?:(\d+)(-?)(\d*):)?(\w+)\s*", entry)
+        match = re.fullmatch(r"\s*(?:(\d+)(-?)(\d*):)?(\w+(?:\+\w+)*)\s*", entry)
         if not match or (match[3] and not match[2]):
             raise wrong(
                 f"has {entry.strip()!r}, which is neither a name nor like "
                 "0-3:critic or 4-:critic"
             )
-        name = match[4]
-        if name not in ADVERSARIES:
-            raise wrong(f"names {name}, which is not one of {', '.join(ADVERSARIES)}")
+        names = match[4].split("+")
+        for name in names:
+            if name not in ADVERSARIES:
+                known = ", ".join(ADVERSARIES)
+                raise wrong(f"names {name}, which is not one of {known}")
+        if len(set(names)) < len(names):
+            raise wrong(f"has {match[4]}, which names one adversary twice")
         first = int(match[1] or 0)
         open_ended = not match[1] or (match[2] and not match[3])
         last = math.inf if open_ended else int(match[3] or first)
         if last < first:
             raise wrong(f"has a range from {first} down to {last}")
-        ranges.append((first, last, name))
+        ranges.append((first, last, match[4]))
     ranges.sort(key=lambda entry: entry[0])
     for first, last, _ in ranges:
         if first < expected:
@@ -488,7 +501,7 @@ def _check_critics(config: Config, sizes: list[tuple[int, int]]) -> None:
     scored = [
         scale
         for scale in small
-        if config.steps_at(scale) and config.adversary.at(scale) == "critic"
+        if config.steps_at(scale) and config.adversary.has_critic(scale)
     ]
     if not scored:
         return

@@ -14,7 +14,7 @@ import tensorflow as tf
 from singan_tf import config, images
 from singan_tf.runs import checkpoint
 from singan_tf.runs.monitor import Monitor, Silent
-from singan_tf.training import distribution
+from singan_tf.training import distribution, optimizers
 from singan_tf.training import loop as training
 
 SETTINGS = {
@@ -32,7 +32,7 @@ SETTINGS = {
 def make_smooth() -> None:
     """Takes out what makes much of rounding errors: devices round differently."""
     # A bias before batch norm has nothing else for a gradient, and Adam walks by it.
-    training._ADAM_EPSILON = 1e-3
+    optimizers.ADAM_EPSILON = 1e-3
 
     # The slope of a leaky ReLU jumps, and with it the gradient penalty.
     def activation(slope, dtype):

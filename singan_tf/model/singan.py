@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from singan_tf.model import noise, pyramid
 from singan_tf.model.resize import resize
+from singan_tf.model.stages import Stage
 
 Scale = Union[int, tf.Tensor]
 
@@ -43,6 +44,22 @@ class SinGAN(tf.Module):
         part.stages = self.stages[:count]
         part.reconstruction_noise = self.reconstruction_noise
         return part
+
+    def with_stage(self, stage: Stage) -> "SinGAN":
+        """The pyramid with one more stage, which shares the others."""
+        grown = self.coarsest(len(self.stages))
+        grown.stages = [*self.stages, stage]
+        return grown
+
+    def append(self, stage: Stage, reconstruction_noise: Optional[tf.Variable]) -> None:
+        """Appends a stage that is what it is going to be.
+
+        Args:
+            stage: All its values are set.
+            reconstruction_noise: z*, which the coarsest stage comes with.
+        """
+        self.stages.append(stage)
+        self.reconstruction_noise = reconstruction_noise
 
     def sample(
         self,

@@ -203,7 +203,7 @@ def _scale_table(singan: SinGAN, config: Config, paces) -> str:
     for scale, ((height, width), found) in enumerate(zip(singan.sizes, paces)):
         amplitude = float(singan.stages[scale].noise_amplitude.numpy())
         steps = config.steps_at(scale)
-        adversary = config.adversary.at(scale).replace("_", " ")
+        adversary = " + ".join(config.adversary.names_at(scale)).replace("_", " ")
         rows.append(
             (
                 scale,
@@ -282,9 +282,12 @@ def _loss_curves(
     column = dict(zip(checkpoint.LOSS_COLUMNS, table.T))
     training = config.training
     reconstruction = training.reconstruction_weight * column["reconstruction"]
-    if config.adversary.at(scale) != "critic":
-        weight = patch_losses.weight(config.adversary, scale)
-        distance = weight * column["adversarial"]
+    if not config.adversary.has_critic(scale):
+        names = config.adversary.names_at(scale)
+        distance = column["adversarial"]
+        # Several at once are weighted before they are added.
+        if len(names) == 1:
+            distance = patch_losses.weight(config.adversary, names[0]) * distance
         return {
             "weighted distance": distance,
             "generator loss": distance + reconstruction,

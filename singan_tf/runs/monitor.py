@@ -400,7 +400,7 @@ def _pixels(config: Config, size: tuple[int, int]) -> int:
 
 def _passes(config: Config, scale: int) -> int:
     """Passes of a step through a network, forwards or backwards."""
-    if config.adversary.at(scale) == "critic":
+    if config.adversary.has_critic(scale):
         return _passes_with_critic(config)
     return 6
 

@@ -25,8 +25,7 @@ from singan_tf.model.singan import SinGAN, bring_up
 from singan_tf.runs import checkpoint
 from singan_tf.runs.monitor import Monitor
 from singan_tf.tasks import manipulation
-from singan_tf.training import distribution
-from singan_tf.training import loop as training
+from singan_tf.training import distribution, loop, retraining
 
 SHEET_NAME = "contact_sheet.png"
 # What JPEG leaves beside black and white, of a mask's full range.
@@ -545,9 +544,11 @@ def paint_quantized(
     shutil.rmtree(folder, ignore_errors=True)
     monitor = Monitor(task.config, task.singan.sizes[: scale + 1], folder)
     strategy = _strategy(task.config)
-    run = training.Run(task.config, strategy, folder, monitor, lambda: False)
+    run = loop.Run(task.config, strategy, folder, monitor, lambda: False)
     try:
-        singan = training.retrain_scale(run, task.singan, task.run_dir, scale, palette)
+        singan = retraining.retrain_scale(
+            run, task.singan, task.run_dir, scale, palette
+        )
     finally:
         monitor.close()
     blots = manipulation.entering(task.singan, painting, scale)
@@ -624,7 +625,7 @@ def sketch_painter(
         that scale paints others.
 
     Raises:
-        training.Interrupted: if `should_stop` said so.
+        loop.Interrupted: if `should_stop` said so.
         UserError: if the photograph has no outlines, the run is damaged or training
             diverges.
     """
@@ -642,9 +643,9 @@ def sketch_painter(
         checkpoint.write_json(folder / "sketched.json", mine)
     monitor = Monitor(task.config, task.singan.sizes, folder)
     strategy = _strategy(task.config)
-    run = training.Run(task.config, strategy, folder, monitor, should_stop)
+    run = loop.Run(task.config, strategy, folder, monitor, should_stop)
     try:
-        return training.retrain_on_images(
+        return retraining.retrain_on_images(
             run, task.singan, task.run_dir, scale, np.concatenate(sketches)
         )
     finally:
@@ -673,7 +674,7 @@ def paint_sketch(
         The photograph's sketch, what it is painted to, and the result, by caption.
 
     Raises:
-        training.Interrupted: if `should_stop` said so; another call goes on.
+        loop.Interrupted: if `should_stop` said so; another call goes on.
         UserError: see `sketch_painter`.
     """
     painter = sketch_painter(task, task.output_dir / SKETCHED, scale, should_stop)

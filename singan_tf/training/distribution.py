@@ -63,7 +63,7 @@ def local_batch_size(strategy: tf.distribute.Strategy, global_batch_size: int) -
     replicas = strategy.num_replicas_in_sync
     if global_batch_size % replicas:
         raise UsageError(
-            f"--global_batch_size={global_batch_size} cannot be split evenly over "
+            f"A global batch size of {global_batch_size} cannot be split evenly over "
             f"{replicas} devices; use a multiple of {replicas}, or 0 for one a device."
         )
     return max(global_batch_size // replicas, 1)
@@ -153,8 +153,8 @@ def _read_tf_config() -> tuple[dict, str, int]:
     text = os.environ.get("TF_CONFIG")
     if not text:
         raise UsageError(
-            "--strategy=multi_worker needs TF_CONFIG in the environment: all workers' "
-            "addresses and which of them this is (docs/scaling.md)."
+            "The strategy multi_worker needs TF_CONFIG in the environment: all "
+            "workers' addresses and which of them this is (docs/scaling.md)."
         )
     try:
         data = json.loads(text)

@@ -17,7 +17,7 @@ from singan_tf.model import noise
 # fakes float32 [B, H, W, C] and their seeds int64 [B] to values float32 [B].
 Distance = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
 
-# What --patch_weight=1 is for each: with it and the default reconstruction weight
+# What a patch_weight of 1 is for each: with it and the default reconstruction weight
 # both terms move the generator (docs/critic_free.md tells how they were chosen).
 WEIGHTS = {
     "frechet": 3.0,
@@ -41,17 +41,17 @@ class Moments(NamedTuple):
     covariance: tf.Tensor
 
 
-def weight(config: AdversaryConfig, scale: int) -> float:
-    """What the distance of a scale is multiplied by."""
-    return config.patch_weight * WEIGHTS[config.at(scale)]
+def weight(config: AdversaryConfig, name: str) -> float:
+    """What a distance is multiplied by in the generator's loss."""
+    return config.patch_weight * WEIGHTS[name]
 
 
-def make(config: AdversaryConfig, scale: int, real: Optional[tf.Tensor]) -> Callable:
-    """Makes the distance that a scale's settings ask for.
+def make(config: AdversaryConfig, name: str, real: Optional[tf.Tensor]) -> Callable:
+    """Makes a distance.
 
     Args:
-        config: Of the run.
-        scale: Its adversary is not the critic.
+        config: Its settings.
+        name: One of `WEIGHTS`.
         real: The photograph, float32 [1, H, W, C], that every fake is compared with;
             what depends on it alone is computed now. None where it changes.
 
@@ -59,7 +59,6 @@ def make(config: AdversaryConfig, scale: int, real: Optional[tf.Tensor]) -> Call
         A function of fakes float32 [B, H, W, C], reals of the same shape, which
         count only without `real`, and seeds int64 [B], to values float32 [B].
     """
-    name = config.at(scale)
     grid = (config.patch_size, config.patch_stride)
     search = (*grid, config.patch_count, config.patch_memory)
 

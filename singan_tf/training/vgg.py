@@ -62,7 +62,7 @@ def load(weights: str) -> Callable[[tf.Tensor], list[tf.Tensor]]:
 def _read(path: pathlib.Path) -> list[tuple[np.ndarray, np.ndarray]]:
     if not path.is_file():
         raise UserError(
-            f"--vgg_weights={path} is not a file; give the path of Keras' "
+            f"The VGG weights {path} are not a file; give the path of Keras' "
             f"{WEIGHTS_NAME}, or {DOWNLOAD}."
         )
     require_readable(path, "vgg_weights")
@@ -72,8 +72,8 @@ def _read(path: pathlib.Path) -> list[tuple[np.ndarray, np.ndarray]]:
     except (OSError, ValueError, KeyError) as error:
         reason = " ".join(str(error).split())[:200]
         raise UserError(
-            f"--vgg_weights={path} is not Keras' {WEIGHTS_NAME} ({reason}); copy it "
-            "again."
+            f"The VGG weights {path} are not Keras' {WEIGHTS_NAME} ({reason}); copy "
+            "them again."
         ) from None
     convolutions = [
         layer for layer in model.layers if isinstance(layer, tf.keras.layers.Conv2D)

@@ -32,27 +32,27 @@ def measure(adversary: str, height: int, width: int, channels: int, steps: int) 
 
     from singan_tf import config
     from singan_tf.model import singan
-    from singan_tf.training import distribution
-    from singan_tf.training import loop as training
+    from singan_tf.training import distribution, step
+    from singan_tf.training.players import make_players
 
     settings = config.from_settings(
         {"adversary": adversary, "width": channels, "max_width": max(channels, 128)}
     )
     strategy = distribution.make_strategy("one_device")
-    run = training.Run(settings, strategy, None, None, None)
     model = singan.SinGAN([(height, width)], 3)
     with strategy.scope():
-        players = training._make_players(settings, 0)
-    model.stages.append(players.stage)
+        players = make_players(settings, 0)
+    model = model.with_stage(players.stage)
     # Noise has no patches near each other, which no adversary's time depends on.
     real = tf.random.stateless_uniform([1, height, width, 3], [1, 2], -1, 1)
-    coarser, previous = model.coarsest(0), tf.zeros_like(real)
+    previous = tf.zeros_like(real)
     before = peak_mib()
-    step = training._make_step(run, model, coarser, players, real, previous)
+    scale_step = step.ScaleStep(settings, strategy, model, players, real, previous)
+    one_step = scale_step.compiled()
     seconds = []
     for index in range(steps + 2):
         start = time.perf_counter()
-        step(tf.constant(index, tf.int64)).numpy()
+        one_step(tf.constant(index, tf.int64)).numpy()
         seconds.append(time.perf_counter() - start)
     # The first builds the graph, the second still allocates.
     return {"seconds": seconds[2:], "before": before, "peak": peak_mib()}

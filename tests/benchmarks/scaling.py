@@ -42,7 +42,7 @@ def step_flops(config, sizes, scale: int) -> float:
     generator = pass_flops(height + 10, width + 10, channels, 3)
     critic = pass_flops(height, width, channels, 1)
     drawn = 0.0 if training.previous_pool else draw_flops(config, sizes, scale)
-    if config.adversary.at(scale) != "critic":
+    if not config.adversary.has_critic(scale):
         return drawn + 6 * generator
     return training.critic_updates * (
         drawn + generator + 12 * critic

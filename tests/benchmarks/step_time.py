@@ -84,23 +84,24 @@ def measure(scale: int, height: int, width: int, steps: int) -> dict:
 
     from singan_tf import config
     from singan_tf.model import singan
-    from singan_tf.training import distribution
-    from singan_tf.training import loop as training
+    from singan_tf.training import distribution, step
+    from singan_tf.training.players import make_players
 
     before = convolution_rate()
     strategy = distribution.make_strategy("one_device")
-    run = training.Run(config.Config(), strategy, None, None, None)
+    settings = config.Config()
     model = singan.SinGAN([(height, width)], 3)
     with strategy.scope():
-        players = training._make_players(run.config, scale)
-    model.stages.append(players.stage)
+        players = make_players(settings, scale)
+    model = model.with_stage(players.stage)
     real = tf.random.stateless_uniform([1, height, width, 3], [1, 2], -1, 1)
     previous = tf.zeros_like(real)
-    step = training._make_step(run, model, model.coarsest(0), players, real, previous)
+    scale_step = step.ScaleStep(settings, strategy, model, players, real, previous)
+    compiled = scale_step.compiled()
     count = iter(range(10**6))
 
     def one_step():
-        return step(tf.constant(next(count), tf.int64)).numpy()
+        return compiled(tf.constant(next(count), tf.int64)).numpy()
 
     one_step(), one_step()
     seconds = seconds_of(one_step, steps)

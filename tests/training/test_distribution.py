@@ -99,7 +99,7 @@ def test_mirrored_takes_every_logical_cpu():
         "1 3",
         "[0, 1]",
     ]
-    assert error.startswith("--global_batch_size=3 cannot be split evenly over 2")
+    assert error.startswith("A global batch size of 3 cannot be split evenly over 2")
 
 
 def replicas(folder, **settings):

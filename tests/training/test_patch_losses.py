@@ -41,7 +41,7 @@ def make(name, real, **settings):
     """A distance by its name, as a function of fakes and seeds."""
     settings = {"patch_size": 3, "patch_count": 0, **settings}
     chosen = config.AdversaryConfig(adversary=name, **settings)
-    distance = patch_losses.make(chosen, 0, tf.constant(real))
+    distance = patch_losses.make(chosen, name, tf.constant(real))
 
     def measure(fakes, seeds=None):
         seeds = np.arange(fakes.shape[0]) if seeds is None else np.array(seeds)

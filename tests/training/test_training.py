@@ -14,11 +14,11 @@ from run_folders import TINY, assert_same_run, stored
 from singan_tf import config, images
 from singan_tf.errors import UserError
 from singan_tf.measure import metrics
-from singan_tf.model import pyramid
+from singan_tf.model import noise, pyramid
 from singan_tf.model.resize import resize
 from singan_tf.model.singan import bring_up
 from singan_tf.runs import checkpoint, monitor
-from singan_tf.training import distribution
+from singan_tf.training import distribution, optimizers, players, retraining
 from singan_tf.training import loop as training
 
 
@@ -53,7 +53,7 @@ def test_noise_amplitude_is_weight_times_rmse():
     rng = np.random.default_rng(0)
     real, reconstruction = rng.normal(size=[2, 1, 5, 6, 3]).astype(np.float32)
     expected = 0.1 * np.sqrt(np.mean((real - reconstruction) ** 2))
-    found = training.noise_amplitude(real, reconstruction, 0.1)
+    found = players.noise_amplitude(real, reconstruction, 0.1)
     np.testing.assert_allclose(found, expected, rtol=1e-6)
 
 
@@ -68,7 +68,7 @@ def test_noise_amplitude_is_weight_times_rmse():
 )
 def test_learning_rate_follows_its_schedule_over_updates(schedule, rates):
     settings = config.TrainingConfig(learning_rate_schedule=schedule)
-    rate_at = training.learning_rate_schedule(settings, 5e-4, updates=3)
+    rate_at = optimizers.learning_rate_schedule(settings, 5e-4, updates=3)
     for update, rate in rates.items():
         np.testing.assert_allclose(rate_at(update), rate, rtol=1e-5)
 
@@ -118,7 +118,7 @@ def test_the_moving_average_is_that_of_the_weights_after_each_step(
         for n in (1, 2, 3)
     ]
     settings = config.from_settings({**TINY, **one_scale})
-    average = training._make_players(settings, 0).stage.generator.get_weights()
+    average = players.make_players(settings, 0).stage.generator.get_weights()
     for step in after:
         average = [decay * a + (1 - decay) * w for a, w in zip(average, step)]
     averaged = train(
@@ -138,7 +138,7 @@ def test_a_step_is_the_recipe_written_out(photograph, tmp_path):
     settings.update(generator_normalization="none", critic_normalization="none")
     trained = train(photograph, tmp_path, **settings)
     full = config.from_settings({**TINY, **settings})
-    stage, critic, _, _ = training._make_players(full, 0)
+    stage, critic, _, _ = players.make_players(full, 0)
     size = trained.sizes[0]
     real = pyramid.image_pyramid(photograph, [size])[0]
     zeros = tf.zeros([1, size[0] + 10, size[1] + 10, 3])
@@ -159,10 +159,10 @@ def test_a_step_is_the_recipe_written_out(photograph, tmp_path):
 
     moments = zero_moments(critic.trainable_variables)
     for update in range(2):
-        seeds = training.noise.derive_seeds(0, update, 1)
+        seeds = noise.derive_seeds(0, update, 1)
         noise_map = padded(stage.noise(seeds, 0, *size))
         fake = stage.generator((noise_map, zeros))
-        mixing = training.noise.uniform(seeds, training.noise.MIXING_STREAM, 1)[0, 0]
+        mixing = noise.uniform(seeds, noise.MIXING_STREAM, 1)[0, 0]
         with tf.GradientTape() as tape:
             with tf.GradientTape() as inner:
                 mixed = mixing * real + (1 - mixing) * fake
@@ -371,7 +371,7 @@ def test_too_little_memory_is_one_sentence(photograph, tmp_path, monkeypatch):
 
 
 def test_divergence_is_one_sentence(photograph, tmp_path):
-    with pytest.raises(UserError, match="diverged at scale 0.*learning_rate"):
+    with pytest.raises(UserError, match="diverged at scale 0.*learning rate"):
         train(photograph, tmp_path, critic_learning_rate=1e30, steps=8)
 
 
@@ -468,7 +468,7 @@ def test_the_first_trained_scale_starts_anew_from_the_photograph(photograph, tmp
     reals = pyramid.image_pyramid(photograph, above.sizes)
     np.testing.assert_array_equal(above.reconstructions(1)[0], reals[0])
     settings = config.from_settings({**TINY, **rates})
-    fresh = training._make_players(settings, 1).stage.generator.get_weights()
+    fresh = players.make_players(settings, 1).stage.generator.get_weights()
     for ours, expected in zip(weights(above, 1), fresh):
         np.testing.assert_array_equal(ours, expected)
     error = bring_up(reals[0], above.sizes[1]) - reals[1]
@@ -537,8 +537,8 @@ def retrain(run_dir, folder, palette=None, entering=None):
     run = training.Run(settings, strategy, folder, watch, lambda: False)
     try:
         if entering is None:
-            return singan, training.retrain_scale(run, singan, run_dir, 1, palette)
-        return singan, training.retrain_on_images(run, singan, run_dir, 1, entering)
+            return singan, retraining.retrain_scale(run, singan, run_dir, 1, palette)
+        return singan, retraining.retrain_on_images(run, singan, run_dir, 1, entering)
     finally:
         watch.close()
 

@@ -106,7 +106,7 @@ def test_other_files_are_refused(tmp_path, content):
     path = tmp_path / vgg.WEIGHTS_NAME
     if content is not None:
         path.write_bytes(content)
-    with pytest.raises(UserError, match="--vgg_weights=.*" + vgg.WEIGHTS_NAME):
+    with pytest.raises(UserError, match="VGG weights .*" + vgg.WEIGHTS_NAME):
         vgg.load(str(path))
 
 

@@ -1,0 +1,101 @@
+"""Scales that patch matching makes, in no steps, and how far their layouts move.
+
+The coarsest of them decides where things are. `set_layout_shift` finds how far its
+content has to be moved for layouts to differ as much as they are asked to.
+"""
+
+import numpy as np
+import tensorflow as tf
+
+from singan_tf.config import Config
+from singan_tf.measure import metrics
+from singan_tf.model import stages
+from singan_tf.model.singan import SinGAN
+from singan_tf.runs import checkpoint
+from singan_tf.training import distribution, draws, previous_images
+from singan_tf.training.pictures import write_pictures
+from singan_tf.training.session import Interrupted, Run, agreed_state
+
+# Layouts whose diversity is measured, the largest shift that is tried for the one asked
+# for, and how often the interval is halved.
+_LAYOUTS = 32
+_MOST_SHIFT = 0.5
+_BISECTIONS = 10
+
+
+def make_patch_scale(run: Run, singan: SinGAN, scale: int, real: tf.Tensor) -> None:
+    """Appends a stage that patch matching makes of the photograph alone.
+
+    Args:
+        run: What stays the same from scale to scale.
+        singan: The stages of the coarser scales.
+        scale: The scale.
+        real: The photograph there, float32 [1, H, W, C] in [-1, 1].
+
+    Raises:
+        Interrupted: if the run was asked to stop.
+        UserError: if the run folder is damaged.
+    """
+    # The stage, and the pyramid as it will be with it.
+    previous_reconstruction = previous_images.reconstruction(singan)
+    with run.strategy.scope():
+        stage = stages.build_patch_stage(run.config, scale, singan.sizes[scale])
+        stage.remember(real, previous_reconstruction)
+        grown = singan.with_stage(stage)
+        if scale == 0:
+            grown.set_reconstruction_noise(None)
+
+    # The chief makes the scale, unless an earlier process has.
+    saved = checkpoint.model_objects(grown, scale)
+    state = agreed_state(run, scale)
+    if state is None:
+        run.monitor.start_scale(scale, 0)
+        if run.chief:
+            if scale == 0:
+                set_layout_shift(stage, run.config)
+            seed = run.config.training.seed
+            pictures = write_pictures(grown, scale, seed, run.folder)
+            run.monitor.finish_scale(scale, real, *pictures)
+            no_losses = np.zeros([0, len(checkpoint.LOSS_COLUMNS)])
+            checkpoint.save(run.folder, scale, saved, no_losses, finished=True)
+        if distribution.any_worker(run.strategy, run.should_stop()):
+            raise Interrupted()
+        state = agreed_state(run, scale)
+
+    # What the chief found, in all workers: another machine may round otherwise.
+    checkpoint.restore(run.folder, scale, state, saved)
+    singan.append(stage, grown.reconstruction_noise)
+
+
+def set_layout_shift(stage: stages.PatchStage, config: Config) -> None:
+    """Raises the coarsest patch stage's noise amplitude from `layout_shift`.
+
+    Layouts differ the more the further content moves, so bisection finds the amplitude
+    of the diversity that is asked for. What differs at the coarsest scale does above.
+    The least shift is for small things on an even ground, such as cows on a meadow: all
+    pixels of theirs differ before anyone sees that they moved.
+
+    Args:
+        stage: It has seen the photograph.
+        config: Of the run: the diversity, the least shift, and the seed.
+    """
+    layout = config.layout
+    if not layout.layout_diversity:
+        return
+    photograph = stage.real.numpy()
+    height, width = photograph.shape[1:3]
+    seeds = draws.pool_seeds(config.training.seed, _LAYOUTS)
+    noise_map = stage.noise(seeds, 0, height, width)
+    previous = tf.zeros([_LAYOUTS, *photograph.shape[1:]])
+    low, high = 0.0, _MOST_SHIFT
+    for _ in range(_BISECTIONS):
+        amplitude = (low + high) / 2
+        stage.noise_amplitude.assign(amplitude)
+        drawn = [image[np.newaxis] for image in stage(noise_map, previous).numpy()]
+        diversity = metrics.diversity(drawn, photograph)
+        # None: a photograph of one colour, which no displacement changes.
+        if diversity is None or diversity >= layout.layout_diversity:
+            high = amplitude
+        else:
+            low = amplitude
+    stage.noise_amplitude.assign(max(high, layout.layout_shift))

@@ -1,0 +1,80 @@
+"""What stays the same from scale to scale, and what the workers of a run agree on."""
+
+import hashlib
+import json
+import pathlib
+from typing import Callable, NamedTuple, Optional
+
+import numpy as np
+import tensorflow as tf
+
+from singan_tf import config as config_lib
+from singan_tf.config import Config
+from singan_tf.errors import UserError
+from singan_tf.runs import checkpoint
+from singan_tf.runs.monitor import Monitor
+from singan_tf.training import distribution
+
+
+class Interrupted(Exception):
+    """Training was asked to stop; everything up to then is saved."""
+
+
+class Run(NamedTuple):
+    """What stays the same from scale to scale.
+
+    Attributes:
+        config: Every setting.
+        strategy: Where variables live and steps run.
+        folder: The run folder.
+        monitor: Shows the progress.
+        should_stop: Asked after every step.
+    """
+
+    config: Config
+    strategy: tf.distribute.Strategy
+    folder: pathlib.Path
+    monitor: Monitor
+    should_stop: Callable[[], bool]
+
+    @property
+    def chief(self) -> bool:
+        """Whether this process writes; there is one that does."""
+        return distribution.is_chief(self.strategy)
+
+
+def require_same_task(run: Run, photograph: np.ndarray) -> None:
+    """Refuses workers of one cluster that were given different things to do.
+
+    Raises:
+        UserError: if they were.
+    """
+    # Even how often they agree, by `log_steps`, has to be the same.
+    settings = json.dumps(config_lib.to_json(run.config))
+    text = settings.encode() + photograph.tobytes()
+    mine = int(hashlib.sha256(text).hexdigest()[:12], 16)
+    (chiefs,) = distribution.from_chief(run.strategy, [mine])
+    if distribution.any_worker(run.strategy, mine != chiefs):
+        raise UserError(
+            "The workers of the cluster were given different settings or photographs; "
+            "start all of them with the same command."
+        )
+
+
+def agreed_state(run: Run, scale: int) -> Optional[checkpoint.ScaleState]:
+    """How far a scale has come, as the chief reads it; None before its start."""
+    state = checkpoint.sound_state(run.folder, scale) if run.chief else None
+    numbers = (-1, 0) if state is None else (state.step, int(state.finished))
+    step, finished = distribution.from_chief(run.strategy, numbers)
+    return None if step < 0 else checkpoint.ScaleState.at(step, bool(finished))
+
+
+def should_stop(run: Run, step: int) -> bool:
+    """Whether to stop after a step; the workers of a cluster stop at the same one."""
+    if not distribution.is_cluster(run.strategy):
+        return run.should_stop()
+    # To agree, all wait for each other's devices: as often as losses are read.
+    done = step + 1
+    if done % run.config.runtime.log_steps and done != run.config.training.steps:
+        return False
+    return distribution.any_worker(run.strategy, run.should_stop())
