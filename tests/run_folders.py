@@ -3,7 +3,9 @@
 import numpy as np
 import tensorflow as tf
 
-from singan_tf.runs import checkpoint
+from singan_tf import config
+from singan_tf.runs import checkpoint, monitor
+from singan_tf.training import loop
 
 TINY = {
     "min_size": 16,
@@ -16,6 +18,28 @@ TINY = {
     "log_steps": 2,
     "metric_steps": 1,
 }
+
+
+def train(photograph, run_dir, should_stop=lambda: False, **settings):
+    """Trains `TINY` with some settings changed, without the command line."""
+    settings = config.from_settings({**TINY, **settings})
+    facts = checkpoint.Photograph("coffee.png", *photograph.shape[1:3], "0" * 64)
+    sizes = checkpoint.run_scales(settings, facts).sizes
+    with checkpoint.open_run(run_dir, settings, facts, overwrite=False):
+        watch = monitor.Monitor(settings, sizes, run_dir)
+        try:
+            return loop.train(photograph, settings, run_dir, watch, should_stop)
+        finally:
+            watch.close()
+
+
+def weights(singan, scale=0):
+    return singan.stages[scale].generator.get_weights()
+
+
+def measured(run_dir, scale=0):
+    """The lines of a scale's table of measurements."""
+    return (run_dir / f"scales/{scale:02d}/metrics.csv").read_text().split()
 
 
 def stored(run_dir):

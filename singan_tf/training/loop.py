@@ -139,33 +139,25 @@ def train_scale(
         Interrupted: if the run was asked to stop.
         UserError: if the run folder is damaged or training diverges.
     """
-    # What the scale begins with: the weights of the scale below.
-    if generator is None and scale > run.config.layout.patch_scales:
+    config, strategy = run.config, run.strategy
+    # The new networks start from the weights of the scale below.
+    if generator is None and scale > config.layout.patch_scales:
         generator = singan.stages[-1].generator
-    previous_reconstruction = previous_images.reconstruction(singan)
-    with run.strategy.scope():
-        synchronized = run.strategy.num_replicas_in_sync > 1
+    previous = previous_images.reconstruction(singan)
+    with strategy.scope():
+        synchronized = strategy.num_replicas_in_sync > 1
         players = make_players(
-            run.config, scale, palette, synchronized, generator, critic_below
+            config, scale, palette, synchronized, generator, critic_below
         )
-        grown = _with_first_values(run, singan, players, real, previous_reconstruction)
+        grown = _with_first_values(config, singan, players, real, previous)
 
-    # What an earlier process left of it.
-    progress = Progress(
-        run, scale, {**players.objects(), **checkpoint.model_objects(grown, scale)}
-    )
+    # If an earlier process was at this scale, they go on from its last checkpoint.
+    objects = {**players.objects(), **checkpoint.model_objects(grown, scale)}
+    progress = Progress(run, scale, objects)
 
-    # The steps that are still to do.
+    # The steps that are left, and then the stage stays as it is.
     if not progress.finished:
-        step = ScaleStep(
-            run.config,
-            run.strategy,
-            grown,
-            players,
-            real,
-            previous_reconstruction,
-            pool,
-        )
+        step = ScaleStep(config, strategy, grown, players, real, previous, pool)
         _repeat(step.compiled(), run, grown, scale, real, progress)
         _finish(run, grown, players, scale, real, progress)
     singan.append(players.stage, grown.reconstruction_noise)
@@ -173,14 +165,14 @@ def train_scale(
 
 
 def _with_first_values(
-    run: Run,
+    config: Config,
     singan: SinGAN,
     players: Players,
     real: tf.Tensor,
     previous_reconstruction: tf.Tensor,
 ) -> SinGAN:
-    """The pyramid as it will be with the new stage: its noise amplitude, or z*, set."""
-    training = run.config.training
+    """The pyramid with the new stage, whose noise amplitude is set, or z*."""
+    training = config.training
     grown = singan.with_stage(players.stage)
     if singan.stages:
         weight = training.noise_amplitude_weight

@@ -53,7 +53,7 @@ KILLED_TRAINING = textwrap.dedent(
         return result
 
     os.replace, tf.train.Checkpoint.write = replace, write
-    from test_training import train
+    from run_folders import train
     from singan_tf import images
     tf.config.experimental.enable_op_determinism()
     photograph = images.read(images.resolve("coffee"))[:, 100:124, 200:230]
