@@ -336,6 +336,10 @@ def test_width_above_its_cap_is_refused():
         ("2-:critic,0-1:nearest_neighbor", ["nearest_neighbor"] * 2 + ["critic"]),
         # A schedule may name more scales than a photograph has.
         ("0-40:critic,41-:frechet", ["critic"] * 41 + ["frechet"]),
+        (
+            "0:critic,1-:critic+sliced_wasserstein",
+            ["critic", "critic+sliced_wasserstein", "critic+sliced_wasserstein"],
+        ),
     ],
 )
 def test_a_schedule_names_the_adversary_of_every_scale(text, expected):
@@ -356,6 +360,10 @@ def test_a_schedule_names_the_adversary_of_every_scale(text, expected):
         ("0-3:critik,4-:frechet", ["names critik", "sliced_wasserstein"]),
         ("critics", ["names critics", "sliced_wasserstein"]),
         ("3-2:critic,0-:frechet", ["from 3 down to 2"]),
+        ("critic+critik", ["names critik", "sliced_wasserstein"]),
+        ("0:frechet,1-:critic+critic", ["critic+critic", "twice"]),
+        ("critic+", ["'critic+'", "neither"]),
+        ("critic + frechet", ["'critic + frechet'", "neither"]),
         ("0-3=critic", ["'0-3=critic'", "neither"]),
         ("-3:critic,4-:frechet", ["'-3:critic'", "neither"]),
         ("0-3:critic;4-:frechet", ["'0-3:critic;4-:frechet'", "neither"]),
@@ -363,6 +371,17 @@ def test_a_schedule_names_the_adversary_of_every_scale(text, expected):
 )
 def test_schedules_with_gaps_overlaps_or_strange_words_are_refused(text, words):
     refuse({"adversary": text}, f"--adversary={text} ", *words)
+
+
+def test_adversaries_at_once_are_named_in_one_order_and_may_have_a_critic():
+    text = "0:sliced_wasserstein+frechet,1-2:frechet+critic,3-:critic"
+    adversary = config.from_settings({"adversary": text}).adversary
+    assert [adversary.names_at(scale) for scale in (0, 2, 3)] == [
+        ["frechet", "sliced_wasserstein"],
+        ["critic", "frechet"],
+        ["critic"],
+    ]
+    assert [adversary.has_critic(scale) for scale in (0, 2, 3)] == [False, True, True]
 
 
 def test_patches_must_fit_into_the_smallest_image_seen():
@@ -402,6 +421,7 @@ def test_the_small_scales_but_the_two_finest_are_patches(longest, expected):
         ({}, [10, 30], "Scale 0 has 20x10 pixels"),
         ({"patch_scales": 1}, [8, 10, 30], "Scale 1 has 20x10 pixels"),
         ({"adversary": "0:frechet,1-:critic"}, [8, 9, 30], "Scale 1 has 18x9 pixels"),
+        ({"adversary": "critic+frechet"}, [8, 9, 30], "Scale 0 has 16x8 pixels"),
         # The two finest are trained.
         ({"patch_scales": -1}, [8, 9], "Scale 0 has 16x8 pixels"),
     ],
@@ -424,6 +444,7 @@ def test_a_critic_needs_as_many_pixels_as_it_sees(values, sides, part):
         {"patch_scales": 1},
         {"adversary": "frechet"},
         {"adversary": "0:sliced_wasserstein,1-:critic"},
+        {"adversary": "0:sliced_wasserstein+frechet,1-:critic+frechet"},
     ],
 )
 def test_without_a_critic_a_scale_may_be_smaller(values):

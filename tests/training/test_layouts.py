@@ -18,8 +18,8 @@ def test_layouts_of_patches_differ_as_much_as_is_asked_for(asked, tmp_path):
         image, tmp_path, patch_scales=2, layout_shift=0.0, layout_diversity=asked
     )
     grey = made.coarsest(1).sample(range(1000, 1040)).numpy().mean(axis=-1)
-    coffee = made.reconstructions(1)[0].numpy().mean(axis=-1)
-    found = grey.std(axis=0).mean() / coffee.std()
+    photograph = made.reconstructions(1)[0].numpy().mean(axis=-1)
+    found = grey.std(axis=0).mean() / photograph.std()
     # Some layouts were looked at, and these are others.
     assert abs(found - asked) < 0.15
     loaded, _ = checkpoint.load(tmp_path)

@@ -69,6 +69,12 @@ def test_reconstruction_noise_is_the_last_draw_or_the_first(
             "global_batch_size": 2,
         },
         {"adversary": "0:frechet,1-:critic", "moving_average": 0.5},
+        {
+            "adversary": "0:critic+sliced_wasserstein,1-:sliced_wasserstein+frechet",
+            "patch_count": 50,
+            "crop_size": 16,
+            "critic_updates": 2,
+        },
         {"patch_scales": 1, "crop_size": 16, "previous_pool": 2},
         {"patch_scales": 1, "padding": "circular", "channels": 1},
     ],
@@ -223,6 +229,6 @@ def test_measurements_go_on_where_the_checkpoint_stands(coffee, tmp_path, table,
     watch.measure(0, 5, real, lambda: sample[:, :10])
     watch.finish_scale(0, real, sample, sample)
     watch.close()
-    value = f"{metrics.sifid(network, sample.numpy(), photograph):.9g}"
+    value = f"{metrics.sifid(network, sample.numpy(), coffee):.9g}"
     new = [f"{step},{value}" for step in (6, 8, 9)]
     assert measured(tmp_path) == ["step,sifid", *kept, *new]
