@@ -6,6 +6,7 @@ takes time.
 
 import dataclasses
 import difflib
+import pathlib
 import shlex
 import textwrap
 from collections.abc import Iterable, Sequence
@@ -60,8 +61,8 @@ class Call:
             if not leave_out or not argument.lstrip("-").startswith(leave_out)
         ]
         program = self.program
-        # Perhaps from another folder, or as an executable file.
-        if program.startswith("python ") and self.argv[0].endswith("main.py"):
+        # It may be in another folder.
+        if program == f"python {pathlib.PurePath(self.argv[0]).name}":
             program = f"python {shlex.quote(self.argv[0])}"
         return " ".join([program, shlex.join([*kept, *add])])
 
