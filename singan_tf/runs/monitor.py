@@ -350,7 +350,7 @@ def _peak_mib() -> float:
 
 
 def hours_left(
-    config: Config, sizes: list[tuple[int, int]], run_dir: pathlib.Path
+    config: Config, sizes: list[tuple[int, int]], run_dir: Optional[pathlib.Path]
 ) -> float:
     """Roughly how long the rest of a run will take on this machine's processors.
 
@@ -360,7 +360,7 @@ def hours_left(
     Args:
         config: Of the run, its number of patch scales settled.
         sizes: (height, width) of each scale.
-        run_dir: The run folder, which need not be there.
+        run_dir: The run folder, which need not be there; None from the start.
     """
     batch = max(config.training.global_batch_size, 1)
     operations = sum(
@@ -372,7 +372,8 @@ def hours_left(
     )
     seconds = batch * operations / (_STEP_PACE * _convolution_pace())
     seconds += _STEP_SECONDS * sum(config.steps_at(n) for n in range(len(sizes)))
-    return seconds * (1 - share_done(run_dir)) / 3600
+    done = share_done(run_dir) if run_dir else 0
+    return seconds * (1 - done) / 3600
 
 
 def _convolution_pace() -> float:

@@ -21,7 +21,7 @@ sys.path[:0] = [str(HERE), str(HERE.parent.parent)]
 from absl import flags  # noqa: E402
 from step_time import pass_flops  # noqa: E402
 
-import main as program  # noqa: E402
+from singan_tf.cli import flags as shared  # noqa: E402
 from singan_tf.config import settle  # noqa: E402
 from singan_tf.model import networks, pyramid  # noqa: E402
 
@@ -52,11 +52,12 @@ def step_flops(config, sizes, scale: int) -> float:
 def main(argv: list) -> None:
     """Prints a Markdown table."""
     values = flags.FlagValues()
-    program._define_train(values)
+    shared.define_settings(values)
     for name, default in (("gflops", 300.0), ("overhead_ms", 15.0), ("bytes", 500.0)):
         flags.DEFINE_float(name, default, "", flag_values=values)
     _, width, height = values(argv)
-    config = program._config(values)
+    shared.apply_presets(values)
+    config = shared.read_config(values)
     sizes = pyramid.plan_scales(int(height), int(width), config.pyramid).sizes
     config = settle(config, sizes)
     batch = max(config.training.global_batch_size, 1)

@@ -15,7 +15,7 @@ from helpers import ROOT, run, sentence
 
 import main
 from export import beam_sample, client, load_test, signatures
-from singan_tf.cli import command_line
+from singan_tf.cli import command_line, commands, program
 from singan_tf.errors import UserError
 
 # Every text that a flag takes is one or the other.
@@ -62,7 +62,7 @@ OTHERS = {
 
 def all_flags():
     """The flags of every command, by the command."""
-    defines = {name: command.define for name, command in main.COMMANDS.items()}
+    defines = {command.name: command.define for command in program.COMMANDS}
     defines.update(
         (f"client {name}", lambda values, c=command: client_flags(values, c))
         for name, command in client.COMMANDS.items()
@@ -110,8 +110,9 @@ def test_what_is_no_home_folder_stays_as_it_is():
 def test_a_flagfile_may_be_in_the_home_folder(monkeypatch, tmp_path):
     monkeypatch.setenv("HOME", str(tmp_path))
     (tmp_path / "my.flags").write_text("--run_dir=~/here\n")
-    _, values = main._parse(["main.py", "train", "--flagfile=~/my.flags"])
-    assert values.run_dir == f"{tmp_path}/here"
+    argv = ["main.py", "train", "--flagfile=~/my.flags"]
+    _, call = commands.parse(program.COMMANDS, argv, "python main.py")
+    assert call.values.run_dir == f"{tmp_path}/here"
 
 
 @pytest.mark.parametrize("text", ["nan", "inf", "-inf", "1e999"])

@@ -16,18 +16,19 @@ from absl import flags
 from helpers import ROOT, SMOKE, contents, copied, run, sentence
 from PIL import Image
 
-import main
 from singan_tf import config
+from singan_tf.cli import program, train
 
 
 def test_no_command_lists_every_command_with_a_line_each(capsys):
     status, out, _ = run(capsys)
     assert status == 0
-    for name in main.COMMANDS:
+    for command in program.COMMANDS:
+        name = command.name
         assert re.search(rf"^  {name} +\S", out, re.MULTILINE)
 
 
-@pytest.mark.parametrize("name", main.COMMANDS)
+@pytest.mark.parametrize("name", [each.name for each in program.COMMANDS])
 def test_help_shows_the_flags_of_a_command(capsys, name):
     status, out, _ = run(capsys, name, "--help")
     assert status == 0
@@ -73,7 +74,7 @@ def test_paper_flags_write_out_every_setting_of_the_reference_recipe():
     runtime = {field.name for field in dataclasses.fields(config.RuntimeConfig)}
     assert names == {field.name for field in config.settings()} - runtime
     values = flags.FlagValues()
-    main.COMMANDS["train"].define(values)
+    train.TRAIN.define(values)
     values(["main.py", *lines])
     recipe = config.from_settings({name: values[name].value for name in names})
     # One sample an update, also where there are several devices.
@@ -259,7 +260,7 @@ def test_hours_are_told_of_at_once_and_minutes_are_not(
     capsys, tmp_path, photograph, monkeypatch
 ):
     """In place of the training, which would take them."""
-    monkeypatch.setattr(main, "_train_opened", lambda *_: None)
+    monkeypatch.setattr(train, "_train_opened", lambda *_: None)
     monkeypatch.setattr("singan_tf.reports.report.write", lambda run_dir: None)
     told = {}
     for image, *settings in (
@@ -275,7 +276,7 @@ def test_hours_are_told_of_at_once_and_minutes_are_not(
         told[run_dir.name] = error
     assert re.fullmatch(
         r"Without a GPU, this will take about (an hour|\d+ hours) on this machine; "
-        r"--flagfile=configs/quick.flags takes some minutes.\n",
+        r"--preset=quick takes some minutes.\n",
         told["0"],
     )
     assert (told["1"], told["2"]) == ("", "")
@@ -450,7 +451,8 @@ def test_an_unfinished_run_is_not_sampled(capsys, tmp_path, finished):
 def test_the_version_check_is_one_sentence_on_a_newer_python():
     code = (
         "import sys; sys.version_info = (3, 12, 0); sys.argv = ['main.py'];"
-        f"exec(open({str(ROOT / 'main.py')!r}).read(), {{'__name__': 'x'}})"
+        f"sys.path.insert(0, {str(ROOT)!r});"
+        f"exec(open({str(ROOT / 'main.py')!r}).read(), {{'__name__': '__main__'}})"
     )
     process = subprocess.run([sys.executable, "-c", code], capture_output=True)
     assert process.returncode == 1

@@ -12,12 +12,14 @@ import time
 
 import numpy as np
 import pytest
+from absl import flags as absl_flags
 from helpers import ROOT, contents, run, sentence
 from page_checks import check_page
 from PIL import Image
 
 import main
 from singan_tf import config, images
+from singan_tf.cli import many
 from singan_tf.errors import UserError
 from singan_tf.fleet import processes
 from singan_tf.reports import studies
@@ -302,13 +304,13 @@ def test_another_folder_is_left_alone(capsys, photograph, tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
 
 
-@pytest.mark.parametrize("budget", main.BUDGETS)
+@pytest.mark.parametrize("budget", many.BUDGETS)
 @pytest.mark.parametrize("name", studies.STUDIES)
 def test_every_row_of_every_budget_is_a_valid_configuration(name, budget):
-    values = main.flags.FlagValues()
-    main._define_study(values)
+    values = absl_flags.FlagValues()
+    many.STUDY.define(values)
     values(["main.py", "--vgg_weights=download"])
-    settings = main._budget_settings(values, main.BUDGETS[budget])
+    settings = many.budget_settings(values, many.BUDGETS[budget])
     names = set()
     for row in studies.STUDIES[name].rows:
         resolved = studies._resolve(row, settings)

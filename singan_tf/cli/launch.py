@@ -1,0 +1,32 @@
+"""How the program is started: by a person, and by itself for its own runs."""
+
+import pathlib
+import sys
+
+_PACKAGE = pathlib.Path(__file__).resolve().parent.parent
+_CHECKOUT = _PACKAGE.parent
+
+
+def name(argv0: str) -> str:
+    """How a person started the program, by the first word of its command line.
+
+    Args:
+        argv0: A path that ends in main.py, in __main__.py of this package, or in the
+            name of an installed command.
+    """
+    file = pathlib.PurePath(argv0).name
+    if file == "__main__.py":
+        return "python -m singan_tf.cli"
+    return f"python {file}" if file.endswith(".py") else file
+
+
+def command() -> list[str]:
+    """The words that start the program from any folder, to which a command is added.
+
+    By a path, not by `-m`: that would look for modules in the working folder first.
+    """
+    script = _CHECKOUT / "main.py"
+    # Beside an installed package, main.py would be somebody else's.
+    if not (_CHECKOUT / "pyproject.toml").is_file() or not script.is_file():
+        script = _PACKAGE / "cli" / "__main__.py"
+    return [sys.executable, str(script)]

@@ -1,0 +1,199 @@
+"""The commands that train many runs, each in a process of its own: study and fleet."""
+
+import pathlib
+import shlex
+from typing import NamedTuple
+
+from absl import flags
+
+from singan_tf import config as config_lib
+from singan_tf.cli import command_line, commands, interruption, launch
+from singan_tf.cli import flags as shared
+from singan_tf.cli.commands import Call, Command
+from singan_tf.errors import UsageError, UserError
+
+
+class Budget(NamedTuple):
+    """What a study spends on a row.
+
+    Attributes:
+        preset: The name of its file of flags.
+        num_samples: The number of samples that are measured.
+    """
+
+    preset: str
+    num_samples: int
+
+
+BUDGETS = {
+    "smoke": Budget("study_smoke", 3),
+    "quick": Budget("study_quick", 20),
+    "paper": Budget("paper", 50),
+}
+
+
+def _define_study(values: flags.FlagValues) -> None:
+    flags.DEFINE_string(
+        "name",
+        None,
+        "The name of the study; docs/studies.md lists them.",
+        flag_values=values,
+    )
+    shared.define_image(values)
+    flags.DEFINE_enum(
+        "budget",
+        "quick",
+        list(BUDGETS),
+        "The settings that rows differ from: smoke shows that it runs, quick takes "
+        "minutes a row, paper many hours. Flags of `train` change them further.",
+        flag_values=values,
+    )
+    flags.DEFINE_integer(
+        "num_samples",
+        None,
+        "The number of samples that are measured of each row; by default as many as "
+        "suit the budget.",
+        2,
+        10**6,
+        flag_values=values,
+    )
+    shared.define_workers(values, "rows")
+    shared.define_beam_flags(values, None, "Training by Apache Beam")
+    command_line.define_path(
+        "study_dir",
+        None,
+        "The folder of all studies of a photograph; outputs/studies/IMAGE-BUDGET by "
+        "default.",
+        values,
+    )
+    shared.define_settings(values)
+
+
+def _check_study(call: Call) -> None:
+    call.require("name", "image")
+    _refuse_cluster(call)
+    shared.apply_presets(call.values)
+
+
+def _study(call: Call) -> None:
+    values = call.values
+    budget = BUDGETS[values.budget]
+    settings = budget_settings(values, budget)
+    folder = pathlib.Path(
+        values.study_dir
+        or f"outputs/studies/{pathlib.Path(values.image).stem}-{values.budget}"
+    )
+    from singan_tf.fleet import processes
+    from singan_tf.reports import studies
+
+    if values.name not in studies.STUDIES:
+        near = commands.nearest(values.name, studies.STUDIES)
+        raise UsageError(f"There is no study --name={values.name}: {near}")
+    plan = studies.Plan(
+        values.image,
+        settings,
+        values.num_samples or budget.num_samples,
+        folder,
+        launch.command(),
+        values.workers,
+        values.beam_flags,
+        _repeatable(call),
+    )
+    with interruption.resumable(processes.Interrupted, call.again()) as should_stop:
+        results = studies.run(values.name, plan, should_stop)
+    page = folder / values.name / "index.html"
+    command_line.say(f"Wrote {page} and {page.parent / values.name}.csv")
+    failed = [result.row.caption for result in results if result.error]
+    if failed:
+        raise UserError(
+            f"{len(failed)} of {len(results)} rows could not be trained "
+            f"({', '.join(failed)}); {page} says why, and the same command tries again."
+        )
+
+
+def _repeatable(call: Call) -> str:
+    """The study as a line for other machines: every flag given, but for the folder."""
+    values = call.values
+    given = [
+        values[name].serialize()
+        for name in values
+        if values[name].present and name not in ("study_dir", "preset")
+    ]
+    return f"{call.program} {shlex.join(['study', *given])}"
+
+
+def budget_settings(values: flags.FlagValues, budget: Budget) -> dict[str, object]:
+    """A budget's settings by name, but for those that the command line gives."""
+    recipe = shared.read_presets([budget.preset])
+    return {
+        field.name: (values if values[field.name].present else recipe)[field.name].value
+        for field in config_lib.settings()
+    }
+
+
+def _define_fleet(values: flags.FlagValues) -> None:
+    for name, meaning in (
+        ("images", "The photographs' paths: a quoted pattern such as 'photos/*.jpg'."),
+        ("runs_dir", "The folder of the runs, which has a run for each photograph."),
+    ):
+        command_line.define_path(name, None, meaning, values)
+    shared.define_workers(values, "photographs")
+    shared.define_beam_flags(values, "", "Another runner of Beam")
+    shared.define_settings(values)
+
+
+def _check_fleet(call: Call) -> None:
+    call.require("images", "runs_dir")
+    _refuse_cluster(call)
+    shared.apply_presets(call.values)
+
+
+def _fleet(call: Call) -> None:
+    values = call.values
+    from singan_tf.fleet import fleet, processes
+
+    plan = fleet.Plan(
+        values.images,
+        pathlib.Path(values.runs_dir),
+        shared.read_config(values),
+        [*launch.command(), "train", *shared.given_settings(values)],
+        values.workers,
+        values.beam_flags,
+    )
+    with interruption.resumable(processes.Interrupted, call.again()) as should_stop:
+        found = fleet.run(plan, should_stop)
+    command_line.say(
+        f"{found.trained} trained in {plan.runs_dir}, {len(found.failed)} failed."
+    )
+    for photograph, error in found.failed.items():
+        command_line.say(f"  {photograph}: {error}")
+    if found.failed:
+        count = len(found.failed) + found.trained + found.finished
+        raise UserError(
+            f"{len(found.failed)} of {count} photographs could not be trained; the "
+            "lines above say why, and the same command tries them again."
+        )
+
+
+def _refuse_cluster(call: Call) -> None:
+    if call.values.strategy == "multi_worker":
+        raise UsageError(
+            "--strategy=multi_worker is for one run on several machines; --beam_flags "
+            "brings many runs to them."
+        )
+
+
+STUDY = Command(
+    "study",
+    "Carry out one of the seed reports' experiments, or go on with it.",
+    _define_study,
+    _study,
+    _check_study,
+)
+FLEET = Command(
+    "fleet",
+    "Train on many photographs, a run each, by Apache Beam; or go on with them.",
+    _define_fleet,
+    _fleet,
+    _check_fleet,
+)

@@ -1,0 +1,74 @@
+"""The command line of singan_tf: all its commands, and how its process is set up."""
+
+import logging
+import os
+from collections.abc import Sequence
+
+import singan_tf
+from singan_tf.cli import (
+    command_line,
+    commands,
+    evaluation,
+    exporting,
+    launch,
+    many,
+    redrawing,
+    sampling,
+    train,
+)
+
+COMMANDS = (
+    train.TRAIN,
+    sampling.SAMPLE,
+    sampling.SUPER_RESOLVE,
+    redrawing.PAINT,
+    redrawing.HARMONIZE,
+    redrawing.EDIT,
+    redrawing.INPAINT,
+    sampling.ANIMATE,
+    evaluation.EVALUATE,
+    evaluation.SHRINK_INCEPTION,
+    evaluation.REPORT,
+    many.STUDY,
+    many.FLEET,
+    exporting.EXPORT,
+    exporting.VERIFY,
+    exporting.SERVE,
+    train.DEMO,
+)
+
+
+def run(argv: Sequence[str]) -> int:
+    """Runs one command.
+
+    Args:
+        argv: As sys.argv.
+
+    Returns:
+        The exit status: 0, 1 for bad input, 2 for bad usage, 75 when a worker of a
+        cluster is lost, 130 after Ctrl-C.
+    """
+    return commands.run(
+        COMMANDS,
+        argv,
+        launch.name(argv[0]),
+        usage="COMMAND [--preset=NAME] [--flagfile=FILE] [--flag ...]",
+        version=f"singan_tf {singan_tf.__version__}",
+    )
+
+
+def set_up_process() -> None:
+    """Shows the libraries' notices as plain lines, and hides TensorFlow's."""
+    command_line.set_up_streams()
+    handler = logging.StreamHandler()
+    handler.setFormatter(command_line.Formatter("%(message)s"))
+    for name in ("singan_tf", "export"):
+        logger = logging.getLogger(name)
+        logger.handlers = [handler]
+        logger.setLevel(logging.INFO)
+        logger.propagate = False
+    # TensorFlow 2.15 reports its own duplicate CUDA plugins as errors at every
+    # import; real errors arrive as exceptions.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    # It warns of graphs made again, which each of a study's runs needs.
+    logging.getLogger("tensorflow").setLevel(logging.ERROR)

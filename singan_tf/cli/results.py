@@ -1,0 +1,132 @@
+"""Where a command on a finished run reads and writes, and what it leaves behind."""
+
+import pathlib
+from typing import Any, Optional
+
+from absl import flags
+
+from singan_tf import errors, files
+from singan_tf.cli import command_line
+from singan_tf.cli.commands import Call
+from singan_tf.errors import UsageError, UserError
+
+
+def open_task(call: Call, command: str) -> Any:
+    """Opens the run of a command, its folders checked before anything slow.
+
+    Args:
+        call: With the flags of `flags.define_task`.
+        command: The command's name, for the folder of the results.
+
+    Returns:
+        A `tasks.Task`.
+
+    Raises:
+        UserError: if the run is not finished or is damaged, or the folder of the
+            results is no place for them.
+    """
+    call.require("run_dir")
+    run_dir = pathlib.Path(call.values.run_dir)
+    output_dir = find_output_dir(call.values, command, run_dir)
+    from singan_tf.tasks import tasks
+
+    return tasks.open_task(run_dir, output_dir)
+
+
+def check_start_scale(values: flags.FlagValues, task: Any) -> None:
+    """Refuses a --start_scale that the run does not have."""
+    if values.start_scale > task.last:
+        raise UsageError(
+            f"--start_scale={values.start_scale} must be from 0 to {task.last}, the "
+            f"scales of the run in {task.run_dir}."
+        )
+
+
+def find_output_dir(
+    values: flags.FlagValues, command: str, source: pathlib.Path
+) -> pathlib.Path:
+    """Checks where results go; not into `source`, which they are made from."""
+    name = source.resolve().name
+    output_dir = pathlib.Path(values.output_dir or f"outputs/{name}/{command}")
+    if source.resolve() in (output_dir.resolve(), *output_dir.resolve().parents):
+        where = "run" if values.run_dir else "folder of --samples"
+        raise UserError(
+            f"--output_dir={output_dir} is in the {where}, which stays as it is; name "
+            "another folder."
+        )
+    if output_dir.exists() and not output_dir.is_dir():
+        raise UserError(f"--output_dir={output_dir} is a file; name a folder.")
+    if output_dir.is_dir() and any(output_dir.iterdir()) and not values.overwrite:
+        raise UserError(
+            f"--output_dir={output_dir} is not empty; name another folder, or pass "
+            "--overwrite to replace files in it."
+        )
+    return output_dir
+
+
+def make_output_dir(output_dir: pathlib.Path) -> None:
+    """Makes the folder of the results, without the record of earlier ones.
+
+    Raises:
+        UserError: if it cannot be made there.
+        OSError: if that is a fault of the program.
+    """
+    try:
+        output_dir.mkdir(parents=True, exist_ok=True)
+        # It speaks of the results that are about to be replaced.
+        (output_dir / "call.json").unlink(missing_ok=True)
+        # Or a power cut could bring it back beside new results.
+        files.sync(output_dir)
+    except OSError as error:
+        about_path = isinstance(error, (FileExistsError, FileNotFoundError))
+        if errors.way_out(error) is None and not about_path:
+            raise
+        raise UserError(
+            f"--output_dir={output_dir} cannot be made ({error.strerror}); name "
+            "another folder."
+        ) from None
+
+
+def finish_task(
+    call: Call,
+    task: Any,
+    command: str,
+    cells: dict[str, Any],
+    results: Optional[dict[str, Any]] = None,
+) -> None:
+    """Leaves the contact sheet and call.json of a command on a run, and says where.
+
+    Args:
+        call: The command's.
+        task: Its run and folders, a `tasks.Task`.
+        command: The command's name.
+        cells: The pictures of the contact sheet, by their captions.
+        results: What was measured, as JSON values.
+    """
+    facts = {"run": task.source(), "notes": task.notes, "results": results or {}}
+    write_results(call, task.output_dir, command, cells, facts)
+
+
+def write_results(
+    call: Call,
+    output_dir: pathlib.Path,
+    command: str,
+    cells: dict[str, Any],
+    facts: dict[str, Any],
+) -> None:
+    """Leaves a contact sheet and call.json in any folder, and says where.
+
+    Args:
+        call: The command's; call.json has its flags.
+        output_dir: The folder.
+        command: The command's name.
+        cells: The pictures of the contact sheet, by their captions.
+        facts: What else call.json has, as JSON values.
+    """
+    from singan_tf.tasks import tasks
+
+    arguments = {name: call.values[name].value for name in call.values}
+    arguments["output_dir"] = str(output_dir)
+    record = {"command": command, "arguments": arguments, **facts}
+    sheet = tasks.write_results(output_dir, cells, record)
+    command_line.say(f"Wrote {output_dir}; see {sheet}")

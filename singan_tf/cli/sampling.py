@@ -1,0 +1,328 @@
+"""The commands that draw by a run alone: sample, super_resolve, animate."""
+
+import numpy as np
+from absl import flags
+
+from singan_tf import config as config_lib
+from singan_tf.cli import command_line, results
+from singan_tf.cli import flags as shared
+from singan_tf.cli.commands import Call, Command
+from singan_tf.errors import UsageError
+
+_SHEET_SAMPLES = 49
+_SHEET_FRAMES = 11
+
+
+def _define_sample(values: flags.FlagValues) -> None:
+    shared.define_task(values)
+    shared.define_num_samples(values, "The number of samples.")
+    shared.define_seed(
+        values, "The seed of the first sample; the next ones count on from it."
+    )
+    shared.define_start_scale(
+        values,
+        0,
+        "The scale at which noise starts: scales below it reproduce the photograph; "
+        "the higher, the less changes.",
+    )
+    for side in ("height", "width"):
+        flags.DEFINE_integer(
+            side,
+            None,
+            f"The {side} of a sample in pixels; by default the photograph's, or what "
+            "keeps its aspect ratio.",
+            1,
+            config_lib.MAX_PIXELS,
+            flag_values=values,
+        )
+    for flag, side in (("scale_h", "width"), ("scale_v", "height")):
+        flags.DEFINE_float(
+            flag,
+            None,
+            f"The {side} of a sample as a multiple of the photograph's, in place of "
+            "--height and --width.",
+            0,
+            config_lib.MAX_PIXELS,
+            flag_values=values,
+        )
+    flags.DEFINE_float(
+        "noise_scale",
+        1.0,
+        "The factor of the noise of every scale: the higher, the more changes.",
+        0,
+        config_lib.MAX_NOISE_SCALE,
+        flag_values=values,
+    )
+
+
+def _sample(call: Call) -> None:
+    values = call.values
+    task = results.open_task(call, "sample")
+    import tqdm
+
+    from singan_tf import images
+
+    results.check_start_scale(values, task)
+    height, width = _output_size(values, task.singan.sizes)
+    results.make_output_dir(task.output_dir)
+    cells = {"photograph": task.photograph}
+    draw = task.singan.sampler()
+    for index in tqdm.trange(values.num_samples, unit="sample", disable=None):
+        seed = values.seed + index
+        image = draw(
+            [seed], values.start_scale, height, width, values.noise_scale
+        ).numpy()
+        task.write(f"seed_{seed:06d}.png", image)
+        if index < _SHEET_SAMPLES:
+            cells[f"seed {seed}"] = images.thumbnail(image)
+    print(f"{values.num_samples} samples of {width}x{height} pixels.")
+    if values.noise_scale == 0 and values.num_samples > 1:
+        task.note("They are all alike: --noise_scale=0 leaves no noise to differ by.")
+    results.finish_task(call, task, "sample", cells)
+
+
+def _output_size(
+    values: flags.FlagValues, sizes: list[tuple[int, int]]
+) -> tuple[int, int]:
+    """The size of a sample: as asked, or with the photograph's aspect ratio."""
+    from singan_tf import images
+    from singan_tf.tasks import tasks
+
+    full_height, full_width = sizes[-1]
+    height, width = values.height, values.width
+    if values.scale_h is not None or values.scale_v is not None:
+        if height or width:
+            raise UsageError(
+                "--height and --width in pixels, or --scale_h and --scale_v as "
+                "multiples of the photograph's: choose one way."
+            )
+        height, width = (
+            round(full * (1 if scale is None else scale))
+            for full, scale in (
+                (full_height, values.scale_v),
+                (full_width, values.scale_h),
+            )
+        )
+    if height is None:
+        height = round(full_height * width / full_width) if width else full_height
+    if width is None:
+        width = round(full_width * height / full_height)
+    for name, multiple, side, full, coarsest in (
+        ("height", "scale_v", height, full_height, sizes[0][0]),
+        ("width", "scale_h", width, full_width, sizes[0][1]),
+    ):
+        least = tasks.least_side(full, coarsest)
+        if side < least:
+            raise UsageError(
+                f"--{name}={side} must be at least {least} for this run (--{multiple} "
+                f"at least {least / full:.2g})."
+            )
+    if height * width > images.MAX_PIXELS:
+        raise UsageError(
+            f"--height={height} x --width={width} must be at most "
+            f"{images.MAX_PIXELS // 10**6} megapixels; choose a smaller size, or a "
+            "smaller --scale_v or --scale_h."
+        )
+    return height, width
+
+
+def _define_super_resolve(values: flags.FlagValues) -> None:
+    shared.define_task(values)
+    shared.define_seed(values)
+    flags.DEFINE_float(
+        "factor",
+        4.0,
+        "The factor by which the image is enlarged, from 1 to 16.",
+        1,
+        16,
+        flag_values=values,
+    )
+    command_line.define_path(
+        "input",
+        None,
+        "The image to enlarge, at its own size; by default the run's photograph.",
+        values,
+    )
+    command_line.define_path(
+        "reference",
+        None,
+        "The true image at the result's size, for PSNR and SSIM against it, beside "
+        "those of bicubic interpolation.",
+        values,
+    )
+    flags.DEFINE_float(
+        "strength",
+        0.8,
+        "The share that each step takes of what the generator adds: the higher, the "
+        "sharper and the further from the truth. The paper takes all, 1.",
+        0,
+        1,
+        flag_values=values,
+    )
+    flags.DEFINE_boolean(
+        "back_projection",
+        True,
+        "After each step, bring back what the image has and the result, shrunk to its "
+        "size, has not. The paper does without.",
+        flag_values=values,
+    )
+
+
+def _super_resolve(call: Call) -> None:
+    values = call.values
+    task = results.open_task(call, "super_resolve")
+    import tqdm
+
+    from singan_tf.tasks import manipulation, tasks
+
+    image = task.photograph
+    if values.input:
+        image = tasks.read_input(task, values.input, keep_size=True)
+    sizes = manipulation.super_resolution_sizes(*image.shape[1:3], values.factor)
+    size = sizes[-1]
+    tasks.check_area(size, f"--factor={values.factor:g}")
+    reference = None
+    if values.reference:
+        reference = tasks.read_reference(task, values.reference, size)
+    results.make_output_dir(task.output_dir)
+    steps = manipulation.super_resolution(
+        task.singan,
+        image,
+        values.factor,
+        values.seed,
+        values.strength,
+        values.back_projection,
+    )
+    *_, result = tqdm.tqdm(steps, total=len(sizes), unit="step", disable=None)
+    bicubic = tasks.enlarge(image, size)
+    task.write("super_resolved.png", result)
+    task.write("bicubic.png", bicubic)
+    cells = {
+        "input": image,
+        "bicubic": bicubic,
+        "super-resolved": result,
+        "bicubic, middle": tasks.detail(bicubic),
+        "super-resolved, middle": tasks.detail(result),
+    }
+    if reference is not None:
+        cells["reference, middle"] = tasks.detail(reference)
+    measured = {}
+    for name, made in (("super_resolved", result), ("bicubic", bicubic)):
+        measured[name] = tasks.quality(made, reference)
+        print(f"{name}: {tasks.quality_text(measured[name])}")
+    print(f"{size[1]}x{size[0]} pixels from {image.shape[2]}x{image.shape[1]}.")
+    results.finish_task(call, task, "super_resolve", cells, measured)
+
+
+def _define_animate(values: flags.FlagValues) -> None:
+    shared.define_task(values)
+    shared.define_seed(values)
+    shared.define_start_scale(
+        values,
+        1,
+        "The scale at which motion starts: scales below it stand still; the higher, "
+        "the less moves.",
+    )
+    flags.DEFINE_float(
+        "alpha",
+        0.1,
+        "The pull back to the photograph: the higher, the closer to it.",
+        0,
+        1,
+        flag_values=values,
+    )
+    flags.DEFINE_float(
+        "beta",
+        0.9,
+        "The inertia of the walk: the higher, the smoother and slower.",
+        0,
+        1,
+        flag_values=values,
+    )
+    flags.DEFINE_integer(
+        "frames", 100, "The number of frames.", 2, 1000, flag_values=values
+    )
+    flags.DEFINE_float(
+        "fps", 10.0, "The number of frames a second.", 1, 50, flag_values=values
+    )
+    flags.DEFINE_boolean(
+        "loop", False, "Let the last frame flow into the first.", flag_values=values
+    )
+
+
+def _check_animate(call: Call) -> None:
+    if call.values.loop and call.values.alpha == 0:
+        raise UsageError("--alpha=0 never comes back, as --loop needs; choose more.")
+
+
+def _animate(call: Call) -> None:
+    values = call.values
+    task = results.open_task(call, "animate")
+    import tqdm
+
+    from singan_tf import images
+    from singan_tf.tasks import manipulation
+
+    results.check_start_scale(values, task)
+    walk = manipulation.Walk(
+        *(values[name].value for name in manipulation.Walk._fields)
+    )
+    results.make_output_dir(task.output_dir)
+    moving = manipulation.animate(task.singan, walk)
+    progress = tqdm.tqdm(moving, total=walk.frames, unit="frame", disable=None)
+    frames = [images.to_uint8(frame[0]) for frame in progress]
+    suffixes = ["webp", "gif"]
+    if images.can_write_films():
+        suffixes.append("mp4")
+    else:
+        task.note(
+            "No animation.mp4, which needs a codec: pip install imageio-ffmpeg brings "
+            "one."
+        )
+    for suffix in suffixes:
+        path = task.output_dir / f"animation.{suffix}"
+        images.write_animation(path, frames, values.fps)
+    cells = {"photograph": task.photograph}
+    for index in range(0, walk.frames, -(-walk.frames // _SHEET_FRAMES)):
+        cells[f"frame {index}"] = frames[index]
+    differences = manipulation.frame_differences(frames, walk.loop)
+    mean, median = float(differences.mean()), float(np.median(differences))
+    largest = float(differences.max()) / median if median else None
+    print(
+        f"{walk.frames} frames; from one to the next {mean:.2f} of 255 levels on "
+        f"average, at most {largest:.2f} times the median."
+        if largest
+        else f"{walk.frames} frames that hardly move; choose {_livelier(values)}."
+    )
+    measured = {"mean_difference": mean, "largest_over_median": largest}
+    results.finish_task(call, task, "animate", cells, measured)
+
+
+def _livelier(values: flags.FlagValues) -> str:
+    """Flags that let more of an animation move."""
+    # At 1, either of them lets nothing move, whatever the others are.
+    still = [
+        f"--{name} below 1" for name in ("alpha", "beta") if values[name].value == 1
+    ]
+    return " and ".join(still) or "a lower --start_scale, --alpha or --beta"
+
+
+SAMPLE = Command(
+    "sample",
+    "Make new images of any size from a trained run.",
+    _define_sample,
+    _sample,
+)
+SUPER_RESOLVE = Command(
+    "super_resolve",
+    "Enlarge an image, with details in the photograph's texture.",
+    _define_super_resolve,
+    _super_resolve,
+)
+ANIMATE = Command(
+    "animate",
+    "Set the photograph in motion by a walk through noise.",
+    _define_animate,
+    _animate,
+    _check_animate,
+)

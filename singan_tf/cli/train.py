@@ -1,0 +1,249 @@
+"""The commands that train one run: train, and demo with all chosen."""
+
+import pathlib
+import shlex
+import sys
+from typing import Any, NamedTuple
+
+import numpy as np
+from absl import flags
+
+from singan_tf import config as config_lib
+from singan_tf.cli import command_line, interruption
+from singan_tf.cli import flags as shared
+from singan_tf.cli.commands import Call, Command
+from singan_tf.errors import UsageError, UserError
+
+# Of training, in hours, to be told of beforehand.
+_LONG = 0.5
+_DEMO_PRESET = "quick"
+
+
+class _Job(NamedTuple):
+    """A run to train.
+
+    Attributes:
+        call: The command's.
+        run_dir: The run folder.
+        config: Of the run, settled.
+        photograph: float32 [1, height, width, channels], from -1 to 1.
+        facts: What a run folder keeps of it, a `checkpoint.Photograph`.
+        sizes: (height, width) of the scales, coarse to fine.
+        overwrite: Whether a run that is there is deleted first.
+    """
+
+    call: Call
+    run_dir: pathlib.Path
+    config: config_lib.Config
+    photograph: np.ndarray
+    facts: Any
+    sizes: list[tuple[int, int]]
+    overwrite: bool
+
+
+def _define_train(values: flags.FlagValues) -> None:
+    shared.define_image(values)
+    command_line.define_path(
+        "run_dir", None, "The run folder; runs/NAME by default.", values
+    )
+    flags.DEFINE_boolean(
+        "overwrite", False, "Delete the run in --run_dir first.", flag_values=values
+    )
+    _define_dry_run(values)
+    shared.define_settings(values)
+
+
+def _define_demo(values: flags.FlagValues) -> None:
+    command_line.define_path("run_dir", "runs/demo", "The run folder.", values)
+    _define_dry_run(values)
+
+
+def _define_dry_run(values: flags.FlagValues) -> None:
+    flags.DEFINE_boolean(
+        "dry_run",
+        False,
+        "Print the settings of the run, as a file of flags, its scales and the time "
+        "that training will take, and stop.",
+        flag_values=values,
+    )
+
+
+def _check_train(call: Call) -> None:
+    call.require("image")
+    shared.apply_presets(call.values)
+
+
+def _train(call: Call) -> None:
+    values = call.values
+    run_dir = values.run_dir or f"runs/{pathlib.Path(values.image).stem}"
+    config = shared.read_config(values)
+    job = _prepare(call, values.image, run_dir, config, values.overwrite)
+    _carry_out(job)
+
+
+def _demo(call: Call) -> None:
+    config = shared.read_config(shared.read_presets([_DEMO_PRESET]))
+    run_dir = call.values.run_dir
+    _carry_out(_prepare(call, shared.DEMO_IMAGE, run_dir, config, overwrite=False))
+
+
+def _prepare(
+    call: Call, image: str, run_dir: str, config: config_lib.Config, overwrite: bool
+) -> _Job:
+    """Reads the photograph and settles the configuration; writes nothing."""
+    from singan_tf import images
+    from singan_tf.runs import checkpoint
+
+    path = images.resolve(image)
+    photograph = images.read(path, config.network.channels)
+    images.check_photograph(path, photograph)
+    facts = checkpoint.Photograph(
+        path.name, *photograph.shape[1:3], images.sha256(path)
+    )
+    try:
+        sizes = checkpoint.run_scales(config, facts).sizes
+        config = config_lib.settle(config, sizes)
+    except UserError as error:
+        raise type(error)(f"{path}: {error}") from None
+    folder = pathlib.Path(run_dir)
+    if config.runtime.strategy == "multi_worker" and overwrite:
+        raise UsageError(
+            "--overwrite does not go with --strategy=multi_worker: a worker that is "
+            f"started again would delete what was saved; delete {folder} yourself."
+        )
+    return _Job(call, folder, config, photograph, facts, sizes, overwrite)
+
+
+def _carry_out(job: _Job) -> None:
+    from singan_tf.runs import checkpoint, monitor
+    from singan_tf.training import distribution
+
+    if job.call.values.dry_run:
+        _show(job)
+        return
+    cluster = job.config.runtime.strategy == "multi_worker"
+    finished = not job.overwrite and checkpoint.is_finished(job.run_dir, len(job.sizes))
+    strategy = None
+    # After the end, a worker that is started again would wait for others in vain.
+    if cluster and not finished:
+        strategy = distribution.make_strategy(job.config.runtime.strategy)
+    if not cluster or distribution.leads_cluster():
+        _lead(job, finished, strategy)
+    elif finished:
+        command_line.say(f"The run in {job.run_dir} is finished.")
+    else:
+        _train_opened(job, monitor.Silent(), strategy)
+        command_line.say(f"Helped to write {job.run_dir}")
+
+
+def _lead(job: _Job, finished: bool, strategy: Any) -> None:
+    """Trains as the one process that writes, and says what it wrote."""
+    from singan_tf.measure import inception
+    from singan_tf.reports import report
+    from singan_tf.runs import checkpoint, monitor
+
+    run_dir = job.run_dir
+    weights = job.config.runtime.inception_weights
+    network = inception.load(weights) if weights else None
+    with checkpoint.open_run(run_dir, job.config, job.facts, job.overwrite):
+        if finished:
+            command_line.say(f"The run in {run_dir} is finished.")
+        else:
+            if job.config.runtime.strategy != "multi_worker":
+                _foretell(job)
+            shown = monitor.Monitor(job.config, job.sizes, run_dir, network)
+            _train_opened(job, shown, strategy)
+            command_line.say(f"Wrote {run_dir}")
+        # Also after a kill between the samples, which end a run, and its report.
+        if not (run_dir / checkpoint.REPORT_NAME).exists():
+            report.write(run_dir)
+    command_line.say(f"Report: {run_dir / checkpoint.REPORT_NAME}")
+    command_line.say(f"Samples: {run_dir / checkpoint.SAMPLES_NAME}")
+    named = shlex.quote(str(run_dir))
+    command_line.say(f"More samples: {job.call.program} sample --run_dir={named}")
+
+
+def _foretell(job: _Job) -> None:
+    """Says at once that a run will take hours, and what would not."""
+    import tensorflow as tf
+
+    from singan_tf.runs import monitor
+
+    if tf.config.list_physical_devices("GPU"):
+        return
+    hours = monitor.hours_left(job.config, job.sizes, job.run_dir)
+    if hours < _LONG:
+        return
+    text = f"Without a GPU, this will take about {_duration(hours)} on this machine"
+    if not job.config.layout.patch_scales:
+        text += "; --preset=quick takes some minutes"
+    print(f"{text}.", file=sys.stderr)
+
+
+def _duration(hours: float) -> str:
+    if hours < _LONG:
+        minutes = round(60 * hours)
+        return "a minute" if minutes <= 1 else f"{minutes} minutes"
+    return "an hour" if round(hours) <= 1 else f"{hours:.0f} hours"
+
+
+def _show(job: _Job) -> None:
+    """Prints what would be trained; all of it together is a file of flags."""
+    from singan_tf.runs import checkpoint, monitor
+
+    for flag in shared.settings_as_flags(job.config):
+        command_line.say(flag)
+    print()
+    for scale, (height, width) in enumerate(job.sizes):
+        print(f"# scale {scale}: {width}x{height}, {_how(job.config, scale)}")
+    if not job.overwrite and checkpoint.is_finished(job.run_dir, len(job.sizes)):
+        command_line.say(f"# The run in {job.run_dir} is finished.")
+        return
+    started = None if job.overwrite else job.run_dir
+    hours = monitor.hours_left(job.config, job.sizes, started)
+    print(f"# About {_duration(hours)} on the processors of this machine.")
+
+
+def _how(config: config_lib.Config, scale: int) -> str:
+    """How a scale comes about, in a few words."""
+    from singan_tf.model import networks
+
+    steps = config.steps_at(scale)
+    if not steps:
+        return "made of patches, without training"
+    channels = networks.scale_width(config.network, scale)
+    return f"{channels} channels, {config.adversary.at(scale)}, {steps} steps"
+
+
+def _train_opened(job: _Job, shown: Any, strategy: Any) -> None:
+    """Trains what `_carry_out` prepared, and closes `shown`, a `monitor.Monitor`."""
+    import tensorflow as tf
+
+    from singan_tf.training import loop as training
+
+    # The same weights from the same command, also after an interruption.
+    tf.config.experimental.enable_op_determinism()
+    # Given again in any spelling, --overwrite would delete what was saved.
+    command = job.call.again(leave_out="overwrite")
+    try:
+        with interruption.resumable(training.Interrupted, command) as should_stop:
+            training.train(
+                job.photograph, job.config, job.run_dir, shown, should_stop, strategy
+            )
+    finally:
+        shown.close()
+
+
+TRAIN = Command(
+    "train",
+    "Train on one photograph, or resume.",
+    _define_train,
+    _train,
+    _check_train,
+)
+DEMO = Command(
+    "demo",
+    "Train on a photograph of a rocket in a few minutes.",
+    _define_demo,
+    _demo,
+)
