@@ -11,7 +11,7 @@ from helpers import SMOKE, contents, copied, run, sentence
 from page_checks import check_page
 from PIL import Image
 
-from singan_tf import images
+from singan_tf import config, images
 from singan_tf.measure import metrics
 from singan_tf.reports import page, report
 from singan_tf.runs import monitor
@@ -106,6 +106,27 @@ def test_the_losses_of_the_legend(finished):
         generator = row["adversarial"] + 10 * row["reconstruction"]
         assert curves["critic loss"][step] == pytest.approx(critic, rel=1e-5)
         assert curves["generator loss"][step] == pytest.approx(generator, rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("adversary", "weight"),
+    [
+        # A distance alone stands in the table before its weight, twice 3; sums after.
+        ("frechet", 6.0),
+        ("sliced_wasserstein+frechet", 1.0),
+        ("critic+frechet", 1.0),
+    ],
+)
+def test_the_generators_loss_has_the_weight_of_its_adversary(
+    finished, adversary, weight
+):
+    settings = config.from_settings({"adversary": adversary, "patch_weight": 2.0})
+    state = report.checkpoint.read_state(finished, 1)
+    adversarial, error = report.checkpoint.read_losses(finished, 1, state).T[3:]
+    curves = report._loss_curves(finished, settings, 1)
+    expected = weight * adversarial + 10 * error
+    np.testing.assert_allclose(curves["generator loss"], expected, rtol=1e-5)
+    assert ("critic loss" in curves) == ("critic" in adversary)
 
 
 def test_a_long_curve_is_shown_as_means():
