@@ -80,22 +80,24 @@ def _check(field: dataclasses.Field, value: Any) -> None:
 class PyramidConfig(_Section):
     """Sizes of the scales (SinGAN, section 2; arithmetic of the reference code)."""
 
-    min_size: int = _setting(25, "Shorter side of the coarsest scale, in pixels.", 8)
+    min_size: int = _setting(
+        25, "The shorter side of the coarsest scale, in pixels.", 8
+    )
     max_size: int = _setting(
         250,
-        "Longest side of the finest scale, in pixels; larger photographs are "
+        "The longest side of the finest scale, in pixels; larger photographs are "
         "shrunk to it, smaller ones keep their size.",
         8,
     )
     scale_factor: float = _setting(
         0.75,
-        "Size ratio of adjacent scales before it is fitted so that the coarsest "
-        "shorter side is exactly --min_size.",
+        "The ratio of the sizes of adjacent scales, before it is fitted so that the "
+        "coarsest shorter side is exactly --min_size.",
         0.1,
         0.95,
     )
     num_scales: int = _setting(
-        0, "Number of scales; 0 derives it from --scale_factor.", 0, 64
+        0, "The number of scales; 0 derives it from --scale_factor.", 0, 64
     )
 
 
@@ -111,27 +113,31 @@ class LayoutConfig(_Section):
 
     patch_scales: int = _setting(
         0,
-        "Coarsest scales that are not trained, but put together from patches of the "
-        "photograph; with as many as there are or more, nothing is trained; -1: those "
-        "of up to 160 pixels, but not the two finest.",
+        "The number of coarsest scales that are not trained, but put together from "
+        "patches of the photograph; with as many as there are or more, nothing is "
+        "trained; -1: those of up to 160 pixels, but not the two finest.",
         AUTO,
         64,
     )
     patch_iterations: int = _setting(
-        5, "How often such a scale replaces all patches by their nearest.", 1, 100
+        5,
+        "The number of times that a scale of patches replaces all of them by their "
+        "nearest.",
+        1,
+        100,
     )
     layout_shift: float = _setting(
         0.0,
-        "How far the coarsest scale of patches moves the photograph's content, at "
-        "least: the standard deviation, as a share of the longer side.",
+        "The least shift of the photograph's content at the coarsest scale of patches: "
+        "the standard deviation, as a share of the longer side.",
         0,
         1,
     )
     layout_diversity: float = _setting(
         0.5,
-        "How much layouts of patches are to differ, at least: the standard deviation "
-        "of a pixel over them, as a share of the photograph's own. The shift for it is "
-        "found; 0 takes --layout_shift.",
+        "The least difference of layouts of patches: the standard deviation of a pixel "
+        "over them, as a share of the photograph's own. The shift for it is found; 0 "
+        "takes --layout_shift.",
         0,
         1,
     )
@@ -141,26 +147,28 @@ class LayoutConfig(_Section):
 class NetworkConfig(_Section):
     """Architecture of generators and critics."""
 
-    channels: int = _setting(3, "3 trains in colour, 1 in grey.", 1, 3)
-    width: int = _setting(32, "Feature channels at scale 0.", 1, 1024)
-    max_width: int = _setting(128, "Cap on feature channels.", 1, 1024)
+    channels: int = _setting(
+        3, "The number of colour channels: 3 in colour, 1 in grey.", 1, 3
+    )
+    width: int = _setting(32, "The number of feature channels at scale 0.", 1, 1024)
+    max_width: int = _setting(128, "The most feature channels of any scale.", 1, 1024)
     width_doubling: int = _setting(
-        4, "Feature channels double every so many scales; 0 never.", 0
+        4, "The number of scales after which feature channels double; 0 never.", 0
     )
     padding: str = _setting(
         "zeros",
-        "What surrounds the image: zeros; its reflection; itself, wrapped around "
+        "The surroundings of the image: zeros; its reflection; itself, wrapped around "
         "(seamless tiles); or noise, with the previous image in zeros (animation).",
         choices=("zeros", "reflect", "circular", "noise"),
     )
     generator_normalization: str = _setting(
         "batch",
-        "Normalisation in the generator.",
+        "The normalisation in the generator.",
         choices=("batch", "instance", "none"),
     )
     critic_normalization: str = _setting(
         "batch",
-        "Normalisation in the critic.",
+        "The normalisation in the critic.",
         choices=("batch", "instance", "none"),
     )
     residual: bool = _setting(
@@ -168,7 +176,7 @@ class NetworkConfig(_Section):
     )
     critic_constraint: str = _setting(
         "gradient_penalty",
-        "What keeps the critic 1-Lipschitz.",
+        "The constraint that keeps the critic 1-Lipschitz.",
         choices=("gradient_penalty", "spectral"),
     )
 
@@ -191,69 +199,87 @@ class NetworkConfig(_Section):
 class TrainingConfig(_Section):
     """The optimisation of one scale."""
 
-    steps: int = _setting(2000, "Training steps at each scale.", 1)
-    critic_updates: int = _setting(3, "Critic updates in a step.", 1, 100)
-    generator_updates: int = _setting(3, "Generator updates in a step.", 1, 100)
+    steps: int = _setting(2000, "The number of training steps at each scale.", 1)
+    critic_updates: int = _setting(
+        3, "The number of updates of the critic in a step.", 1, 100
+    )
+    generator_updates: int = _setting(
+        3, "The number of updates of the generator in a step.", 1, 100
+    )
     global_batch_size: int = _setting(
         0,
-        "Samples in an update, split evenly over the devices; 0 is one a device.",
+        "The number of samples in an update, split evenly over the devices; 0 is one a "
+        "device.",
         0,
     )
-    critic_learning_rate: float = _setting(5e-4, "Adam's, for the critic.", 0)
-    generator_learning_rate: float = _setting(5e-4, "Adam's, for the generator.", 0)
-    beta1: float = _setting(0.5, "Adam's beta 1.", 0, 0.9999)
-    beta2: float = _setting(0.999, "Adam's beta 2.", 0, 0.999999)
+    critic_learning_rate: float = _setting(
+        5e-4, "The learning rate of Adam for the critic.", 0
+    )
+    generator_learning_rate: float = _setting(
+        5e-4, "The learning rate of Adam for the generator.", 0
+    )
+    beta1: float = _setting(
+        0.5, "The decay of Adam's mean of gradients, its beta 1.", 0, 0.9999
+    )
+    beta2: float = _setting(
+        0.999, "The decay of Adam's mean of squares, its beta 2.", 0, 0.999999
+    )
     learning_rate_schedule: str = _setting(
         "step",
-        "step: times --decay_factor from --decay_at on; cosine: down to "
-        "--decay_factor at the last step; constant.",
+        "The course of the learning rate; step: times --decay_factor from --decay_at "
+        "on; cosine: down to --decay_factor at the last step; constant.",
         choices=("step", "cosine", "constant"),
     )
     decay_at: float = _setting(
-        0.8, "Fraction of the steps after which the step schedule decays.", 0, 1
+        0.8, "The share of the steps after which the step schedule decays.", 0, 1
     )
-    decay_factor: float = _setting(0.1, "How far the learning rate decays.", 0, 1)
+    decay_factor: float = _setting(
+        0.1, "The share of the learning rate that is left after its decay.", 0, 1
+    )
     gradient_penalty_weight: float = _setting(
-        0.1, "Weight of the critic's gradient penalty.", 0
+        0.1, "The weight of the critic's gradient penalty.", 0
     )
     reconstruction_weight: float = _setting(
-        10.0, "Weight of the reconstruction loss (alpha in the paper).", 0
+        10.0, "The weight of the reconstruction loss (alpha in the paper).", 0
     )
     texture_weight: float = _setting(
         0.0,
-        "Weight of a texture loss, which compares activations of VGG16; needs "
+        "The weight of a texture loss, which compares activations of VGG16; needs "
         "--vgg_weights.",
         0,
     )
     noise_amplitude_weight: float = _setting(
-        0.1, "Noise amplitude of a scale per unit of reconstruction RMSE.", 0
+        0.1, "The noise amplitude of a scale per unit of reconstruction RMSE.", 0
     )
     reconstruction_noise: str = _setting(
         "redrawn",
-        "z* at scale 0: redrawn at each step, the last draw kept (the reference "
-        "code), or fixed from the start (the paper).",
+        "The noise z* at scale 0: redrawn at each step, the last draw kept (the "
+        "reference code), or fixed from the start (the paper).",
         choices=("redrawn", "fixed"),
     )
     crop_size: int = _setting(
         0,
-        "Train on random crops of this side, in pixels, so that time and memory "
+        "The side of random crops to train on, in pixels, so that time and memory "
         "stop growing with the photograph; 0 trains on full frames.",
         0,
     )
     previous_pool: int = _setting(
         0,
-        "Samples drawn once, carried from scale to scale, and used as previous images "
-        "throughout; 0 draws a fresh one for every update.",
+        "The number of samples that are drawn once, carried from scale to scale, and "
+        "used as previous images throughout; 0 draws a fresh one for every update.",
         0,
         1024,
     )
     moving_average: float = _setting(
-        0.0, "Decay of a moving average of the generator's weights; 0 is none.", 0, 1
+        0.0,
+        "The decay of a moving average of the generator's weights; 0 is none.",
+        0,
+        1,
     )
     mixed_precision: str = _setting(
         "none",
-        "bfloat16 and float16 compute convolutions in 16 bits; losses, the gradient "
-        "penalty's norm and weights stay in 32.",
+        "The arithmetic of convolutions: bfloat16 and float16 are of 16 bits; losses, "
+        "the gradient penalty's norm and weights stay in 32.",
         choices=("none", "bfloat16", "float16"),
     )
     xla: bool = _setting(
@@ -261,7 +287,7 @@ class TrainingConfig(_Section):
         "Compile the training step with XLA, for one device, which draws other random "
         "numbers; on CPUs it is slower.",
     )
-    seed: int = _setting(0, "Seed of every random number.", 0, 2**31 - 1)
+    seed: int = _setting(0, "The seed of every random number.", 0, 2**31 - 1)
 
     def __post_init__(self):
         """Checks the fields.
@@ -396,30 +422,38 @@ class RuntimeConfig(_Section):
 
     strategy: str = _setting(
         "auto",
-        "auto: every GPU when there are several, else one device; mirrored: every GPU, "
-        "or logical CPU; multi_worker: those of all machines in TF_CONFIG.",
+        "The devices to train on; auto: every GPU when there are several, else one "
+        "device; mirrored: every GPU, or logical CPU; multi_worker: those of all "
+        "machines in TF_CONFIG.",
         choices=("auto", "one_device", "mirrored", "multi_worker"),
     )
     checkpoint_seconds: float = _setting(
-        60.0, "Save at most so often within a scale; 0 saves after every step.", 0
+        60.0,
+        "The least time between two checkpoints of a scale, in seconds; 0 saves after "
+        "every step.",
+        0,
     )
     log_steps: int = _setting(
-        10, "Steps between TensorBoard points and between plain log lines.", 1
+        10,
+        "The number of steps between TensorBoard points and between plain log lines.",
+        1,
     )
     metric_steps: int = _setting(
         100,
-        "Steps between measurements of a sample: its SIFID, or without weights the "
-        "Frechet distance of patches; 0 measures at the end of each scale only.",
+        "The number of steps between measurements of a sample: its SIFID, or without "
+        "weights the Frechet distance of patches; 0 measures at the end of each scale "
+        "only.",
         0,
     )
     inception_weights: str = _setting(
         "",
-        "For SIFID; see `evaluate`. The empty default does without.",
+        "The weights for SIFID, see `evaluate`; the empty default does without.",
         path=True,
     )
     vgg_weights: str = _setting(
         "",
-        "For --texture_weight: a path of Keras' VGG16 without top in .h5, or download.",
+        "The weights for --texture_weight: a path of Keras' VGG16 without top in .h5, "
+        "or download.",
         path=True,
     )
 
