@@ -435,16 +435,17 @@ def export(values: flags.FlagValues) -> None:
 def verify(values: flags.FlagValues) -> None:
     """Load an export as a server does, and compare its answers."""
     _require(values, "run_dir")
+    from export import layout
     from export import verify as verification
 
     base = pathlib.Path(values.run_dir) / "saved_model"
-    there = verification.versions(base)
+    there = layout.versions(base)
     if not there or values.version not in (None, *there):
         version = f"version {values.version}" if values.version else "export"
         raise UserError(
             f"There is no {version} in {base}; python main.py export makes one."
         )
-    folder = base / str(values.version or there[-1])
+    folder = there[values.version or max(there)]
     try:
         verification.verify(folder)
     except verification.Failed as error:

@@ -27,7 +27,8 @@ from tensorflow_serving.apis import (
     regression_pb2,
 )
 
-from export.versions import Refused, Versions
+from export.servable import Refused
+from export.versions import Versions
 from singan_tf.errors import UserError
 
 logger = logging.getLogger(__name__)
@@ -365,7 +366,7 @@ def _listen(server: grpc.Server, settings: Settings) -> int:
     except RuntimeError:
         raise UserError(
             f"Nothing can listen at {address}, which is in use or not of this machine; "
-            "choose another --port or --host."
+            "choose another port or host."
         ) from None
 
 
@@ -379,7 +380,7 @@ def _credentials(settings: Settings) -> grpc.ServerCredentials:
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         raise UserError(
-            f"--tls_cert={cert} and --tls_key={key} must be readable PEM files that "
+            f"tls_cert={cert} and tls_key={key} must be readable PEM files that "
             f"belong together ({reason})."
         ) from None
     return grpc.ssl_server_credentials([pair])

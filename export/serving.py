@@ -7,7 +7,6 @@ tensorflow_model_server, is on the PATH it is run; elsewhere local_server.py ans
 import contextlib
 import csv
 import io
-import json
 import logging
 import os
 import pathlib
@@ -19,6 +18,7 @@ import threading
 from collections.abc import Iterator
 from typing import NamedTuple, Optional
 
+from export import layout
 from singan_tf.cli import command_line
 from singan_tf.errors import UsageError, UserError
 from singan_tf.files import is_plain, write_text
@@ -102,8 +102,7 @@ def serve(options: Options) -> None:
             f"--model_name={name} must be of letters, digits, and _ - . only."
         )
     base_path = pathlib.Path(options.run_dir, "saved_model").absolute()
-    folders = list(base_path.glob("*/saved_model.pb"))
-    if not any(path.parent.name.isdecimal() for path in folders):
+    if not any(map(layout.holds_model, layout.versions(base_path).values())):
         raise UserError(
             f"{base_path} holds no export; make one with python main.py export "
             f"--run_dir={shlex.quote(options.run_dir)}"
@@ -167,7 +166,8 @@ def write_files(options: Options, name: str, base_path: pathlib.Path) -> Files:
         options.config_dir or pathlib.Path(options.run_dir, "serving")
     ).absolute()
     config_dir.mkdir(parents=True, exist_ok=True)
-    batch = _max_batch(base_path)
+    newest = layout.latest(base_path)
+    batch = (newest and layout.description(newest).max_batch) or _BATCH
     files = Files(
         config_dir / "models.config",
         config_dir / "batching.config",
@@ -313,17 +313,6 @@ def _cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
-
-
-def _max_batch(base_path: pathlib.Path) -> int:
-    """Rows that the highest version takes in a request."""
-    versions = [int(path.name) for path in base_path.iterdir() if path.name.isdecimal()]
-    path = base_path / str(max(versions)) / "signatures.json"
-    try:
-        known = json.loads(path.read_text(encoding="utf-8"))
-        return int(known["limits"]["max_batch"])
-    except (OSError, ValueError, LookupError, TypeError):
-        return _BATCH
 
 
 def _read_pem(flag: str, path: str) -> str:
