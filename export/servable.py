@@ -23,7 +23,7 @@ from singan_tf.files import plain_path
 # A tensor whose list of values is short is filled with the last one, so that a few
 # bytes may ask for any amount of memory.
 _MAX_FILLED_BYTES = 1 << 26
-# As in export.signatures, which this does not import: it would bring the model's code.
+# As in export.rows, which this does not import: it would bring the model's code.
 _MAX_ANSWER_BYTES = 2**31 - 2**16
 # An error's text travels in a header of 8 KiB, in which a character takes 12 bytes.
 _MAX_DETAILS = 500

@@ -33,7 +33,7 @@ from tensorflow_serving.apis import (
     regression_pb2,
 )
 
-from export import local_server, servable, signatures, versions
+from export import local_server, rows, servable, versions
 from export.servable import Refused, Servable
 from singan_tf.errors import UserError
 
@@ -1221,7 +1221,7 @@ def test_rows_alone_are_those_of_the_whole_request(by_rows, whole, message):
 
 
 def test_rows_too_large_for_an_answer_are_left_to_the_model(by_rows, monkeypatch):
-    assert servable._MAX_ANSWER_BYTES == signatures.MAX_ANSWER_BYTES
+    assert servable._MAX_ANSWER_BYTES == rows.MAX_ANSWER_BYTES
     expected = by_rows.predict(ROWS[0])
     monkeypatch.setattr(servable, "_MAX_ANSWER_BYTES", 1)
     asked = Asked(99)
