@@ -39,10 +39,10 @@ from apache_beam.ml.inference import base
 from apache_beam.options.pipeline_options import PipelineOptions, StandardOptions
 from PIL import Image
 
-from export.client import mask_fault
+from export import masks
 from export.pipeline import Input, Pipeline, find_version, read_signatures
 from singan_tf import images
-from singan_tf.cli import command_line
+from singan_tf.cli import command_line, commands
 from singan_tf.errors import UsageError, UserError
 
 _TASKS = ("sample", "super_resolve", "edit", "reconstruct")
@@ -281,7 +281,7 @@ def _read_images(request: Request) -> Iterator:
             except (OSError, BeamIOError, ValueError):
                 yield _refused(request.line, f"{name} {path} cannot be read.")
                 return
-            fault = name == "mask" and mask_fault(inputs["mask_bytes"].item())
+            fault = name == "mask" and masks.fault(inputs["mask_bytes"].item())
             if fault:
                 yield _refused(request.line, f"mask {path} {fault}.")
                 return
@@ -368,22 +368,16 @@ def _define(values: flags.FlagValues) -> None:
         command_line.define_path(name, None, meaning, values)
 
 
-def _run(argv: Sequence[str]) -> None:
-    values = flags.FlagValues()
-    _define(values)
-    if {"-h", "--help", "-help", "--helpfull"} & set(argv[1:]):
-        print(__doc__)
-        for flag in (values[name] for name in values):
-            print(f"  --{flag.name}\n      {flag.help}")
-        return
-    rest = command_line.parse(values, argv, known_only=True)
-    for name in values:
-        if not values[name].value:
-            raise UsageError(f"--{name} is missing: {values[name].help}")
-    for argument in rest:
+def _check(call: commands.Call) -> None:
+    call.require("input", "output", "model")
+    for argument in call.rest:
         if not argument.startswith("-"):
             raise UsageError(f"{argument} is not a flag; flags look like --name=value.")
-    refused = _generate(values.input, values.output, values.model, rest)
+
+
+def _run(call: commands.Call) -> None:
+    values = call.values
+    refused = _generate(values.input, values.output, values.model, call.rest)
     command_line.say(
         f"Wrote {values.output}; see {FileSystems.join(values.output, _SHEET)}.png"
     )
@@ -394,7 +388,9 @@ def _run(argv: Sequence[str]) -> None:
         )
 
 
-def _generate(input_path: str, output: str, model: str, beam_flags: list) -> int:
+def _generate(
+    input_path: str, output: str, model: str, beam_flags: Sequence[str]
+) -> int:
     """Runs the pipeline; returns the number of lines that could not be done."""
     try:
         model = find_version(model)
@@ -405,7 +401,7 @@ def _generate(input_path: str, output: str, model: str, beam_flags: list) -> int
         raise UserError(f"--model={model} has none of {', '.join(_TASKS)}.")
     if not FileSystems.exists(input_path):
         raise UserError(f"--input={input_path} does not exist; name a file.")
-    options = PipelineOptions(beam_flags)
+    options = PipelineOptions(list(beam_flags))
     standard = options.view_as(StandardOptions)
     if standard.runner is None:
         # Beam's own default would first try to download another one.
@@ -429,7 +425,18 @@ def main(argv: Sequence[str]) -> int:
         The exit status: 0, 1 when lines could not be done or for bad input, 2 for
         bad usage, 130 after Ctrl-C.
     """
-    return command_line.run(_run, argv)
+    return commands.run_one(
+        COMMAND, argv, "python -m export.beam_sample", known_only=True
+    )
+
+
+COMMAND = commands.Command(
+    "",
+    "Turn a file of requests into images; the flags of Beam's runner may follow.",
+    _define,
+    _run,
+    _check,
+)
 
 
 if __name__ == "__main__":
