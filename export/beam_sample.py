@@ -108,7 +108,12 @@ class SignatureHandler(base.ModelHandler):
 class _LineHandler(SignatureHandler):
     """Gives the refusal of a line as its inference: a pipeline goes on with others."""
 
-    def run_inference(self, batch, model, inference_args=None):
+    def run_inference(
+        self,
+        batch: Sequence[dict],
+        model: Pipeline,
+        inference_args: Optional[dict[str, Any]] = None,
+    ) -> Iterator[base.PredictionResult]:
         for example in batch:
             try:
                 yield from super().run_inference([example], model)
@@ -218,18 +223,8 @@ def build(
         >> base.RunInference(base.KeyedModelHandler(_LineHandler(model, f"{task}_png")))
         for task, examples in zip(tasks, by_task)
     ]
-    cells, refused = (
-        results
-        | "Results" >> beam.Flatten()
-        | "Write"
-        >> beam.ParDo(_write_picture, output).with_outputs("refused", main="cells")
-    )
+    refused = _write_results(results, output)
     errors.append(refused)
-    _ = (
-        cells
-        | "First" >> beam.combiners.Top.Smallest(_SHEET_CELLS, key=lambda cell: cell[0])
-        | "Sheet" >> beam.Map(_write_sheet, output)
-    )
     _ = (
         errors
         | "Errors" >> beam.Flatten()
@@ -238,11 +233,27 @@ def build(
     )
 
 
+def _write_results(results: list[beam.PCollection], output: str) -> beam.PCollection:
+    """Adds the steps that write images and the contact sheet; gives the refusals."""
+    cells, refused = (
+        results
+        | "Results" >> beam.Flatten()
+        | "Write"
+        >> beam.ParDo(_write_picture, output).with_outputs("refused", main="cells")
+    )
+    _ = (
+        cells
+        | "First" >> beam.combiners.Top.Smallest(_SHEET_CELLS, key=lambda cell: cell[0])
+        | "Sheet" >> beam.Map(_write_sheet, output)
+    )
+    return refused
+
+
 class _Parse(beam.DoFn):
-    def __init__(self, signatures):
+    def __init__(self, signatures: dict[str, dict[str, Input]]):
         self._signatures = signatures
 
-    def process(self, numbered):
+    def process(self, numbered: tuple[int, bytes]) -> Iterator:
         line, text = numbered
         try:
             yield parse(text, line, self._signatures)
@@ -257,7 +268,7 @@ def _read_lines(path: str) -> Iterator[tuple[int, bytes]]:
                 yield line, text
 
 
-def _once(group) -> Iterator:
+def _once(group: tuple[str, Iterable[Request]]) -> Iterator:
     """Lets the first line of an id through: two would write one file."""
     name, requests = group
     first, *others = sorted(requests, key=lambda request: request.line)
@@ -289,11 +300,13 @@ def _read_images(request: Request) -> Iterator:
     yield beam.pvalue.TaggedOutput(request.task, example)
 
 
-def _refused(line: int, error) -> beam.pvalue.TaggedOutput:
+def _refused(line: int, error: object) -> beam.pvalue.TaggedOutput:
     return beam.pvalue.TaggedOutput("refused", (line, f"{error}".rstrip(".") + "."))
 
 
-def _write_picture(result, output: str) -> Iterator:
+def _write_picture(
+    result: tuple[tuple[int, str], base.PredictionResult], output: str
+) -> Iterator:
     (line, name), prediction = result
     if isinstance(prediction.inference, ValueError):
         yield _refused(line, prediction.inference)
@@ -305,7 +318,7 @@ def _write_picture(result, output: str) -> Iterator:
     yield line, name, np.asarray(small)
 
 
-def _write_sheet(cells: list, output: str) -> None:
+def _write_sheet(cells: list[tuple[int, str, np.ndarray]], output: str) -> None:
     if not cells:
         return
     _, names, pictures = zip(*cells)
@@ -333,7 +346,7 @@ def _write(path: str, content: bytes) -> None:
     FileSystems.rename([temporary], [path])
 
 
-def _tasks(signatures: dict) -> list[str]:
+def _tasks(signatures: dict[str, Any]) -> list[str]:
     return [task for task in _TASKS if f"{task}_png" in signatures]
 
 
@@ -342,7 +355,7 @@ def _field(key: str) -> str:
     return key[: -len(suffix)] if key.endswith(suffix) else key
 
 
-def _value(key: str, value: Any, spec: Input):
+def _value(key: str, value: Any, spec: Input) -> Any:
     if spec.dtype == object:
         if isinstance(value, str) and value:
             return value

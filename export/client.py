@@ -117,18 +117,17 @@ class SinGANClient(contextlib.AbstractContextManager):
         """Opens a channel; nothing is sent until a method is called.
 
         Args:
-            target: The server's host and gRPC port, as in "localhost:8500". Of a name
-                with several addresses all are used in turn.
+            target: The server's host and gRPC port, as in "localhost:8500"; several
+                addresses of one name are used in turn.
             model: Its name at the server.
             version: The version to ask; by default the server's latest.
             label: The version label to ask, such as "stable"; not with `version`.
             deadline: Seconds that a call may take, with its waiting for a server.
             max_message_bytes: The largest request and answer.
-            tls: Whether the channel is encrypted and the server's certificate
-                checked.
+            tls: Whether to encrypt, and to check the server's certificate.
             root_certificates: PEM; trusted in place of the system's. Implies `tls`.
-            on_wait: Called once in a call that has waited three seconds for a server,
-                with the seconds for which it may still wait, and the reason.
+            on_wait: Called once in a call that has waited three seconds, with the
+                seconds for which it may still wait, and the reason.
 
         Raises:
             ValueError: if an argument is out of range, or both a version and a label
@@ -147,8 +146,7 @@ class SinGANClient(contextlib.AbstractContextManager):
         self._model = model_pb2.ModelSpec(name=model, version_label=label)
         if version is not None:
             self._model.version.value = version
-        self._deadline = deadline
-        self._on_wait = on_wait or (lambda seconds, reason: None)
+        self._deadline, self._on_wait = deadline, on_wait or (lambda *_: None)
         options = [
             ("grpc.max_send_message_length", max_message_bytes),
             ("grpc.max_receive_message_length", max_message_bytes),

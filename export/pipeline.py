@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, Optional
 
 import numpy as np
 import tensorflow as tf
-from tensorflow.core.protobuf import saved_model_pb2
+from tensorflow.core.protobuf import meta_graph_pb2, saved_model_pb2
 
 from export import layout
 from singan_tf.files import plain_path
@@ -77,7 +77,7 @@ class Pipeline:
                     _loaded[self.path] = tf.saved_model.load(plain)
         self.model = _loaded[self.path]
 
-    def __reduce__(self):
+    def __reduce__(self) -> tuple:
         """Pickles as the path and the signature."""
         return Pipeline, (self.path, self.signature)
 
@@ -228,7 +228,7 @@ def read_signatures(path: str) -> dict[str, dict[str, Input]]:
     (graph,) = saved.meta_graphs
     return {
         name: {
-            key: _described(info, key, signature)
+            key: _input_of(info, key, signature)
             for key, info in signature.inputs.items()
         }
         for name, signature in graph.signature_def.items()
@@ -237,7 +237,9 @@ def read_signatures(path: str) -> dict[str, dict[str, Input]]:
     }
 
 
-def _described(info, key: str, signature) -> Input:
+def _input_of(
+    info: meta_graph_pb2.TensorInfo, key: str, signature: meta_graph_pb2.SignatureDef
+) -> Input:
     default = None
     if key in signature.defaults:
         default = tf.make_ndarray(signature.defaults[key])

@@ -32,6 +32,12 @@ BINARY_HOST = "0.0.0.0"
 REST_PORT = 8501
 # With the defaults of an export that says nothing of its limits.
 _BATCH = 8
+_MONITORING = """\
+prometheus_config {
+  enable: true
+  path: "/monitoring/prometheus/metrics"
+}
+"""
 BATCHING_NOTE = (
     "The server can batch requests with --enable_batching=true "
     "--batching_parameters_file={path}, for clients of one image size that send every "
@@ -166,17 +172,22 @@ def write_files(options: Options, name: str, base_path: pathlib.Path) -> Files:
         options.config_dir or pathlib.Path(options.run_dir, "serving")
     ).absolute()
     config_dir.mkdir(parents=True, exist_ok=True)
-    newest = layout.latest(base_path)
-    batch = (newest and layout.description(newest).max_batch) or _BATCH
     files = Files(
         config_dir / "models.config",
         config_dir / "batching.config",
         config_dir / "monitoring.config",
         config_dir / "ssl.config" if options.tls_cert else None,
     )
-    write_text(
-        files.models,
-        f"""\
+    write_text(files.models, _models_config(name, base_path))
+    write_text(files.batching, _batching_config(base_path))
+    write_text(files.monitoring, _MONITORING)
+    if files.tls:
+        write_text(files.tls, _tls_config(options), mode=0o600)
+    return files
+
+
+def _models_config(name: str, base_path: pathlib.Path) -> str:
+    return f"""\
 model_config_list {{
   config {{
     name: {_quoted(name)}
@@ -190,45 +201,29 @@ model_config_list {{
     }}
   }}
 }}
-""",
-    )
-    write_text(
-        files.batching,
-        f"""\
+"""
+
+
+def _batching_config(base_path: pathlib.Path) -> str:
+    newest = layout.latest(base_path)
+    batch = newest and layout.description(newest).max_batch
+    return f"""\
 # Larger batches than the model takes would be refused.
-max_batch_size {{ value: {batch} }}
+max_batch_size {{ value: {batch or _BATCH} }}
 batch_timeout_micros {{ value: 2000 }}
 max_enqueued_batches {{ value: 64 }}
 num_batch_threads {{ value: {_cores()} }}
-""",
-    )
-    write_text(
-        files.monitoring,
-        """\
-prometheus_config {
-  enable: true
-  path: "/monitoring/prometheus/metrics"
-}
-""",
-    )
-    if files.tls:
-        key, cert = (
-            _read_pem(flag, path)
-            for flag, path in (
-                ("tls_key", options.tls_key),
-                ("tls_cert", options.tls_cert),
-            )
-        )
-        write_text(
-            files.tls,
-            f"""\
+"""
+
+
+def _tls_config(options: Options) -> str:
+    key = _read_pem("tls_key", options.tls_key)
+    cert = _read_pem("tls_cert", options.tls_cert)
+    return f"""\
 server_key: {_quoted(key)}
 server_cert: {_quoted(cert)}
 client_verify: false
-""",
-            mode=0o600,
-        )
-    return files
+"""
 
 
 def docker_line(options: Options, base_path: pathlib.Path, files: Files) -> str:
@@ -258,7 +253,7 @@ def docker_line(options: Options, base_path: pathlib.Path, files: Files) -> str:
     return shlex.join([*command, IMAGE, *_server_flags(files)])
 
 
-def _server_flags(files: Files) -> list:
+def _server_flags(files: Files) -> list[str]:
     """Of tensorflow_model_server, less its ports."""
     flags = [
         f"--model_config_file={files.models}",
