@@ -39,10 +39,10 @@ from apache_beam.ml.inference import base
 from apache_beam.options.pipeline_options import PipelineOptions, StandardOptions
 from PIL import Image
 
-from export.client import mask_fault
+from export import masks
 from export.pipeline import Input, Pipeline, find_version, read_signatures
 from singan_tf import images
-from singan_tf.cli import command_line
+from singan_tf.cli import command_line, commands
 from singan_tf.errors import UsageError, UserError
 
 _TASKS = ("sample", "super_resolve", "edit", "reconstruct")
@@ -108,7 +108,12 @@ class SignatureHandler(base.ModelHandler):
 class _LineHandler(SignatureHandler):
     """Gives the refusal of a line as its inference: a pipeline goes on with others."""
 
-    def run_inference(self, batch, model, inference_args=None):
+    def run_inference(
+        self,
+        batch: Sequence[dict],
+        model: Pipeline,
+        inference_args: Optional[dict[str, Any]] = None,
+    ) -> Iterator[base.PredictionResult]:
         for example in batch:
             try:
                 yield from super().run_inference([example], model)
@@ -218,18 +223,8 @@ def build(
         >> base.RunInference(base.KeyedModelHandler(_LineHandler(model, f"{task}_png")))
         for task, examples in zip(tasks, by_task)
     ]
-    cells, refused = (
-        results
-        | "Results" >> beam.Flatten()
-        | "Write"
-        >> beam.ParDo(_write_picture, output).with_outputs("refused", main="cells")
-    )
+    refused = _write_results(results, output)
     errors.append(refused)
-    _ = (
-        cells
-        | "First" >> beam.combiners.Top.Smallest(_SHEET_CELLS, key=lambda cell: cell[0])
-        | "Sheet" >> beam.Map(_write_sheet, output)
-    )
     _ = (
         errors
         | "Errors" >> beam.Flatten()
@@ -238,11 +233,27 @@ def build(
     )
 
 
+def _write_results(results: list[beam.PCollection], output: str) -> beam.PCollection:
+    """Adds the steps that write images and the contact sheet; gives the refusals."""
+    cells, refused = (
+        results
+        | "Results" >> beam.Flatten()
+        | "Write"
+        >> beam.ParDo(_write_picture, output).with_outputs("refused", main="cells")
+    )
+    _ = (
+        cells
+        | "First" >> beam.combiners.Top.Smallest(_SHEET_CELLS, key=lambda cell: cell[0])
+        | "Sheet" >> beam.Map(_write_sheet, output)
+    )
+    return refused
+
+
 class _Parse(beam.DoFn):
-    def __init__(self, signatures):
+    def __init__(self, signatures: dict[str, dict[str, Input]]):
         self._signatures = signatures
 
-    def process(self, numbered):
+    def process(self, numbered: tuple[int, bytes]) -> Iterator:
         line, text = numbered
         try:
             yield parse(text, line, self._signatures)
@@ -257,7 +268,7 @@ def _read_lines(path: str) -> Iterator[tuple[int, bytes]]:
                 yield line, text
 
 
-def _once(group) -> Iterator:
+def _once(group: tuple[str, Iterable[Request]]) -> Iterator:
     """Lets the first line of an id through: two would write one file."""
     name, requests = group
     first, *others = sorted(requests, key=lambda request: request.line)
@@ -281,7 +292,7 @@ def _read_images(request: Request) -> Iterator:
             except (OSError, BeamIOError, ValueError):
                 yield _refused(request.line, f"{name} {path} cannot be read.")
                 return
-            fault = name == "mask" and mask_fault(inputs["mask_bytes"].item())
+            fault = name == "mask" and masks.fault(inputs["mask_bytes"].item())
             if fault:
                 yield _refused(request.line, f"mask {path} {fault}.")
                 return
@@ -289,11 +300,13 @@ def _read_images(request: Request) -> Iterator:
     yield beam.pvalue.TaggedOutput(request.task, example)
 
 
-def _refused(line: int, error) -> beam.pvalue.TaggedOutput:
+def _refused(line: int, error: object) -> beam.pvalue.TaggedOutput:
     return beam.pvalue.TaggedOutput("refused", (line, f"{error}".rstrip(".") + "."))
 
 
-def _write_picture(result, output: str) -> Iterator:
+def _write_picture(
+    result: tuple[tuple[int, str], base.PredictionResult], output: str
+) -> Iterator:
     (line, name), prediction = result
     if isinstance(prediction.inference, ValueError):
         yield _refused(line, prediction.inference)
@@ -305,7 +318,7 @@ def _write_picture(result, output: str) -> Iterator:
     yield line, name, np.asarray(small)
 
 
-def _write_sheet(cells: list, output: str) -> None:
+def _write_sheet(cells: list[tuple[int, str, np.ndarray]], output: str) -> None:
     if not cells:
         return
     _, names, pictures = zip(*cells)
@@ -333,7 +346,7 @@ def _write(path: str, content: bytes) -> None:
     FileSystems.rename([temporary], [path])
 
 
-def _tasks(signatures: dict) -> list[str]:
+def _tasks(signatures: dict[str, Any]) -> list[str]:
     return [task for task in _TASKS if f"{task}_png" in signatures]
 
 
@@ -342,7 +355,7 @@ def _field(key: str) -> str:
     return key[: -len(suffix)] if key.endswith(suffix) else key
 
 
-def _value(key: str, value: Any, spec: Input):
+def _value(key: str, value: Any, spec: Input) -> Any:
     if spec.dtype == object:
         if isinstance(value, str) and value:
             return value
@@ -368,22 +381,16 @@ def _define(values: flags.FlagValues) -> None:
         command_line.define_path(name, None, meaning, values)
 
 
-def _run(argv: Sequence[str]) -> None:
-    values = flags.FlagValues()
-    _define(values)
-    if {"-h", "--help", "-help", "--helpfull"} & set(argv[1:]):
-        print(__doc__)
-        for flag in (values[name] for name in values):
-            print(f"  --{flag.name}\n      {flag.help}")
-        return
-    rest = command_line.parse(values, argv, known_only=True)
-    for name in values:
-        if not values[name].value:
-            raise UsageError(f"--{name} is missing: {values[name].help}")
-    for argument in rest:
+def _check(call: commands.Call) -> None:
+    call.require("input", "output", "model")
+    for argument in call.rest:
         if not argument.startswith("-"):
             raise UsageError(f"{argument} is not a flag; flags look like --name=value.")
-    refused = _generate(values.input, values.output, values.model, rest)
+
+
+def _run(call: commands.Call) -> None:
+    values = call.values
+    refused = _generate(values.input, values.output, values.model, call.rest)
     command_line.say(
         f"Wrote {values.output}; see {FileSystems.join(values.output, _SHEET)}.png"
     )
@@ -394,7 +401,9 @@ def _run(argv: Sequence[str]) -> None:
         )
 
 
-def _generate(input_path: str, output: str, model: str, beam_flags: list) -> int:
+def _generate(
+    input_path: str, output: str, model: str, beam_flags: Sequence[str]
+) -> int:
     """Runs the pipeline; returns the number of lines that could not be done."""
     try:
         model = find_version(model)
@@ -405,7 +414,7 @@ def _generate(input_path: str, output: str, model: str, beam_flags: list) -> int
         raise UserError(f"--model={model} has none of {', '.join(_TASKS)}.")
     if not FileSystems.exists(input_path):
         raise UserError(f"--input={input_path} does not exist; name a file.")
-    options = PipelineOptions(beam_flags)
+    options = PipelineOptions(list(beam_flags))
     standard = options.view_as(StandardOptions)
     if standard.runner is None:
         # Beam's own default would first try to download another one.
@@ -429,7 +438,18 @@ def main(argv: Sequence[str]) -> int:
         The exit status: 0, 1 when lines could not be done or for bad input, 2 for
         bad usage, 130 after Ctrl-C.
     """
-    return command_line.run(_run, argv)
+    return commands.run_one(
+        COMMAND, argv, "python -m export.beam_sample", known_only=True
+    )
+
+
+COMMAND = commands.Command(
+    "",
+    "Turn a file of requests into images; the flags of Beam's runner may follow.",
+    _define,
+    _run,
+    _check,
+)
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ import ssl
 import threading
 from collections.abc import Iterator
 from concurrent import futures
-from typing import Callable, NamedTuple, Optional
+from typing import Callable, NamedTuple, NoReturn, Optional
 
 import grpc
 from google.protobuf import message, wrappers_pb2
@@ -27,7 +27,8 @@ from tensorflow_serving.apis import (
     regression_pb2,
 )
 
-from export.versions import Refused, Versions
+from export.servable import Refused
+from export.versions import Versions
 from singan_tf.errors import UserError
 
 logger = logging.getLogger(__name__)
@@ -138,7 +139,7 @@ class LocalServer:
             except Exception:  # Service goes on with what is loaded.
                 logger.exception("Looking for new versions failed.")
 
-    def _handlers(self) -> list:
+    def _handlers(self) -> list[grpc.GenericRpcHandler]:
         predict = _method(predict_pb2.PredictRequest, self._predict)
         metadata = _method(
             get_model_metadata_pb2.GetModelMetadataRequest, self._metadata
@@ -167,7 +168,9 @@ class LocalServer:
             for service, methods in services.items()
         ]
 
-    def _predict(self, request, context):
+    def _predict(
+        self, request: predict_pb2.PredictRequest, context: grpc.ServicerContext
+    ) -> predict_pb2.PredictResponse:
         _require_spec(request)
         with self._gate.turn(context):
             with self._versions.lease(request.model_spec) as servable:
@@ -183,7 +186,11 @@ class LocalServer:
             )
         return response
 
-    def _metadata(self, request, context):
+    def _metadata(
+        self,
+        request: get_model_metadata_pb2.GetModelMetadataRequest,
+        context: grpc.ServicerContext,
+    ) -> get_model_metadata_pb2.GetModelMetadataResponse:
         _require_spec(request)
         if not request.metadata_field:
             raise Refused(
@@ -206,7 +213,11 @@ class LocalServer:
         response.metadata["signature_def"].Pack(signatures)
         return response
 
-    def _status(self, request, context):
+    def _status(
+        self,
+        request: get_model_status_pb2.GetModelStatusRequest,
+        context: grpc.ServicerContext,
+    ) -> get_model_status_pb2.GetModelStatusResponse:
         _require_spec(request)
         spec = request.model_spec
         statuses = self._versions.statuses() if spec.name == self._versions.name else {}
@@ -232,7 +243,9 @@ class LocalServer:
             found.status.error_message = status.message
         return response
 
-    def _health(self, request, context):
+    def _health(
+        self, request: wrappers_pb2.StringValue, context: grpc.ServicerContext
+    ) -> wrappers_pb2.Int32Value:
         if request.value not in ("", _PREDICTION_SERVICE, _MODEL_SERVICE):
             raise Refused(grpc.StatusCode.NOT_FOUND, "There is no such service.")
         serving = self._versions.current is not None and not self._stopping.is_set()
@@ -321,13 +334,13 @@ def _ended() -> Refused:
     return Refused(grpc.StatusCode.CANCELLED, "The request ended while it waited.")
 
 
-def _require_spec(request) -> None:
+def _require_spec(request: message.Message) -> None:
     if not request.HasField("model_spec"):
         raise Refused(grpc.StatusCode.INVALID_ARGUMENT, "Missing ModelSpec")
 
 
 def _unimplemented(request_type: type) -> grpc.RpcMethodHandler:
-    def refuse(request, context):
+    def refuse(request: message.Message, context: grpc.ServicerContext) -> NoReturn:
         raise Refused(
             grpc.StatusCode.UNIMPLEMENTED,
             f"The local server takes no {request_type.__name__}; "
@@ -365,7 +378,7 @@ def _listen(server: grpc.Server, settings: Settings) -> int:
     except RuntimeError:
         raise UserError(
             f"Nothing can listen at {address}, which is in use or not of this machine; "
-            "choose another --port or --host."
+            "choose another port or host."
         ) from None
 
 
@@ -379,7 +392,7 @@ def _credentials(settings: Settings) -> grpc.ServerCredentials:
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         raise UserError(
-            f"--tls_cert={cert} and --tls_key={key} must be readable PEM files that "
+            f"tls_cert={cert} and tls_key={key} must be readable PEM files that "
             f"belong together ({reason})."
         ) from None
     return grpc.ssl_server_credentials([pair])

@@ -13,11 +13,10 @@ from typing import Any, NamedTuple, Optional
 
 import numpy as np
 import tensorflow as tf
-from tensorflow.core.protobuf import saved_model_pb2
+from tensorflow.core.protobuf import meta_graph_pb2, saved_model_pb2
 
+from export import layout
 from singan_tf.files import plain_path
-
-_PB = "saved_model.pb"
 
 _loaded = {}
 _loading = threading.Lock()
@@ -78,7 +77,7 @@ class Pipeline:
                     _loaded[self.path] = tf.saved_model.load(plain)
         self.model = _loaded[self.path]
 
-    def __reduce__(self):
+    def __reduce__(self) -> tuple:
         """Pickles as the path and the signature."""
         return Pipeline, (self.path, self.signature)
 
@@ -205,12 +204,12 @@ def find_version(path: str) -> str:
         FileNotFoundError: if there is none.
     """
     path = os.fspath(path).rstrip("/")
-    if tf.io.gfile.exists(f"{path}/{_PB}"):
+    if tf.io.gfile.exists(f"{path}/{layout.MODEL}"):
         return path
     names = tf.io.gfile.listdir(path) if tf.io.gfile.isdir(path) else []
-    versions = [int(name.rstrip("/")) for name in names if name.rstrip("/").isdecimal()]
-    for version in sorted(versions, reverse=True):
-        if tf.io.gfile.exists(f"{path}/{version}/{_PB}"):
+    versions = layout.by_number(name.rstrip("/") for name in names)
+    for version in reversed(versions.values()):
+        if tf.io.gfile.exists(f"{path}/{version}/{layout.MODEL}"):
             return f"{path}/{version}"
     raise FileNotFoundError(f"{path} holds no exported model")
 
@@ -224,12 +223,12 @@ def read_signatures(path: str) -> dict[str, dict[str, Input]]:
     Returns:
         Name to inputs, name to `Input`.
     """
-    with tf.io.gfile.GFile(f"{path}/{_PB}", "rb") as file:
+    with tf.io.gfile.GFile(f"{path}/{layout.MODEL}", "rb") as file:
         saved = saved_model_pb2.SavedModel.FromString(file.read())
     (graph,) = saved.meta_graphs
     return {
         name: {
-            key: _described(info, key, signature)
+            key: _input_of(info, key, signature)
             for key, info in signature.inputs.items()
         }
         for name, signature in graph.signature_def.items()
@@ -238,7 +237,9 @@ def read_signatures(path: str) -> dict[str, dict[str, Input]]:
     }
 
 
-def _described(info, key: str, signature) -> Input:
+def _input_of(
+    info: meta_graph_pb2.TensorInfo, key: str, signature: meta_graph_pb2.SignatureDef
+) -> Input:
     default = None
     if key in signature.defaults:
         default = tf.make_ndarray(signature.defaults[key])

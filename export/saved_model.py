@@ -9,33 +9,18 @@ not see, and renamed when it is whole. Beside what TensorFlow writes it holds
 """
 
 import fcntl
-import json
 import pathlib
 import shutil
-from typing import Any, NamedTuple, Optional
+from typing import Any, Callable, Optional
 
 import numpy as np
 import tensorflow as tf
 
-from export import signatures, verify
+from export import layout, signatures
 from singan_tf import errors, files
 from singan_tf.errors import UserError
 from singan_tf.model.singan import SinGAN
 from singan_tf.runs import checkpoint
-
-
-class Request(NamedTuple):
-    """A request with its answer.
-
-    Attributes:
-        signature: Name of the signature.
-        inputs: Arrays by name; strings are of dtype S.
-        outputs: Likewise.
-    """
-
-    signature: str
-    inputs: dict[str, np.ndarray]
-    outputs: dict[str, np.ndarray]
 
 
 def export(
@@ -59,7 +44,7 @@ def export(
     height, width = singan.sizes[-1]
     if height * width > limits.max_pixels:
         raise UserError(
-            f"--max_pixels={limits.max_pixels} must be at least {height * width}, the "
+            f"max_pixels={limits.max_pixels} must be at least {height * width}, the "
             "photograph's own pixels."
         )
     base = run_dir / "saved_model"
@@ -78,14 +63,21 @@ def export(
         raise UserError(f"{base} cannot be written ({reason}); {way_out}.") from None
 
 
-def _export_locked(base, singan, name: str, version, limits) -> pathlib.Path:
-    there = verify.versions(base)
-    version = version or max(there, default=0) + 1
+def _export_locked(
+    base: pathlib.Path,
+    singan: SinGAN,
+    name: str,
+    version: Optional[int],
+    limits: signatures.Limits,
+) -> pathlib.Path:
+    taken = layout.taken(base)
+    following = max(taken, default=0) + 1
+    version = version or following
     folder = base / str(version)
-    if version in there:
+    if version in taken:
         raise UserError(
-            f"--version={version} is already in {base}; choose a number that is not, "
-            f"or leave it out for {there[-1] + 1}."
+            f"Version {version} is already in {base}; choose a number that is not, "
+            f"or leave it out for {following}."
         )
     with files.plain_path(base) as plain:
         # What a killed export left behind goes, too.
@@ -101,20 +93,22 @@ def _export_locked(base, singan, name: str, version, limits) -> pathlib.Path:
     return folder
 
 
-def _write(folder: pathlib.Path, singan: SinGAN, name: str, limits) -> None:
+def _write(
+    folder: pathlib.Path, singan: SinGAN, name: str, limits: signatures.Limits
+) -> None:
     functions = signatures.build(singan, limits)
     # Nothing but variables hangs on the root: neither Keras' layers nor the run.
     root = tf.Module()
     root.weights = [_plain(variable) for variable in singan.variables]
     tf.saved_model.save(root, str(folder), signatures=functions)
     requests = [
-        Request(signature, inputs, _answer(functions[signature], inputs))
+        layout.Request(signature, inputs, _answer(functions[signature], inputs))
         for signature, inputs in _warmup_inputs(singan, functions)
     ]
-    _write_warmup(folder / verify.WARMUP_PATH, name, requests)
-    _write_golden(folder / "golden.npz", requests)
+    _write_warmup(folder / layout.WARMUP, name, requests)
+    layout.write_golden(folder, requests)
     checkpoint.write_json(
-        folder / "signatures.json",
+        folder / layout.DESCRIPTION,
         {
             "version": 1,
             "model": name,
@@ -132,7 +126,9 @@ def _plain(variable: tf.Variable) -> tf.Variable:
     return getattr(variable, "_variable", variable)
 
 
-def _warmup_inputs(singan: SinGAN, functions) -> list[tuple[str, dict[str, Any]]]:
+def _warmup_inputs(
+    singan: SinGAN, functions: dict[str, Callable]
+) -> list[tuple[str, dict[str, Any]]]:
     """Requests that touch every signature, and what is optional in it."""
     height, width = singan.sizes[-1]
     last = len(singan.stages) - 1
@@ -184,7 +180,7 @@ def _warmup_inputs(singan: SinGAN, functions) -> list[tuple[str, dict[str, Any]]
     return [(name, values) for name, values in inputs if name in functions]
 
 
-def _answer(function, inputs: dict[str, Any]) -> dict[str, np.ndarray]:
+def _answer(function: Callable, inputs: dict[str, Any]) -> dict[str, np.ndarray]:
     answer = function(**{name: tf.constant(array) for name, array in inputs.items()})
     return {
         name: _strings(*tensor.numpy()) if tensor.dtype == tf.string else tensor.numpy()
@@ -201,7 +197,9 @@ def _strings(*values: bytes) -> np.ndarray:
     return np.array(values, "S")
 
 
-def _write_warmup(path: pathlib.Path, model: str, requests: list[Request]) -> None:
+def _write_warmup(
+    path: pathlib.Path, model: str, requests: list[layout.Request]
+) -> None:
     from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
 
     path.parent.mkdir()
@@ -216,14 +214,3 @@ def _write_warmup(path: pathlib.Path, model: str, requests: list[Request]) -> No
                 predict_log=prediction_log_pb2.PredictLog(request=message)
             )
             writer.write(log.SerializeToString())
-
-
-def _write_golden(path: pathlib.Path, requests: list[Request]) -> None:
-    """NumPy only, for the checks without TensorFlow's Python in `export.verify`."""
-    arrays = {"signatures": np.array(json.dumps([r.signature for r in requests]))}
-    for index, request in enumerate(requests):
-        for name, array in request.inputs.items():
-            arrays[f"{index}/inputs/{name}"] = array
-        for name, array in request.outputs.items():
-            arrays[f"{index}/outputs/{name}"] = array
-    np.savez_compressed(path, **arrays)

@@ -7,7 +7,6 @@ tensorflow_model_server, is on the PATH it is run; elsewhere local_server.py ans
 import contextlib
 import csv
 import io
-import json
 import logging
 import os
 import pathlib
@@ -19,6 +18,7 @@ import threading
 from collections.abc import Iterator
 from typing import NamedTuple, Optional
 
+from export import layout
 from singan_tf.cli import command_line
 from singan_tf.errors import UsageError, UserError
 from singan_tf.files import is_plain, write_text
@@ -32,6 +32,12 @@ BINARY_HOST = "0.0.0.0"
 REST_PORT = 8501
 # With the defaults of an export that says nothing of its limits.
 _BATCH = 8
+_MONITORING = """\
+prometheus_config {
+  enable: true
+  path: "/monitoring/prometheus/metrics"
+}
+"""
 BATCHING_NOTE = (
     "The server can batch requests with --enable_batching=true "
     "--batching_parameters_file={path}, for clients of one image size that send every "
@@ -102,8 +108,7 @@ def serve(options: Options) -> None:
             f"--model_name={name} must be of letters, digits, and _ - . only."
         )
     base_path = pathlib.Path(options.run_dir, "saved_model").absolute()
-    folders = list(base_path.glob("*/saved_model.pb"))
-    if not any(path.parent.name.isdecimal() for path in folders):
+    if not any(map(layout.holds_model, layout.versions(base_path).values())):
         raise UserError(
             f"{base_path} holds no export; make one with python main.py export "
             f"--run_dir={shlex.quote(options.run_dir)}"
@@ -167,16 +172,22 @@ def write_files(options: Options, name: str, base_path: pathlib.Path) -> Files:
         options.config_dir or pathlib.Path(options.run_dir, "serving")
     ).absolute()
     config_dir.mkdir(parents=True, exist_ok=True)
-    batch = _max_batch(base_path)
     files = Files(
         config_dir / "models.config",
         config_dir / "batching.config",
         config_dir / "monitoring.config",
         config_dir / "ssl.config" if options.tls_cert else None,
     )
-    write_text(
-        files.models,
-        f"""\
+    write_text(files.models, _models_config(name, base_path))
+    write_text(files.batching, _batching_config(base_path))
+    write_text(files.monitoring, _MONITORING)
+    if files.tls:
+        write_text(files.tls, _tls_config(options), mode=0o600)
+    return files
+
+
+def _models_config(name: str, base_path: pathlib.Path) -> str:
+    return f"""\
 model_config_list {{
   config {{
     name: {_quoted(name)}
@@ -190,45 +201,29 @@ model_config_list {{
     }}
   }}
 }}
-""",
-    )
-    write_text(
-        files.batching,
-        f"""\
+"""
+
+
+def _batching_config(base_path: pathlib.Path) -> str:
+    newest = layout.latest(base_path)
+    batch = newest and layout.description(newest).max_batch
+    return f"""\
 # Larger batches than the model takes would be refused.
-max_batch_size {{ value: {batch} }}
+max_batch_size {{ value: {batch or _BATCH} }}
 batch_timeout_micros {{ value: 2000 }}
 max_enqueued_batches {{ value: 64 }}
 num_batch_threads {{ value: {_cores()} }}
-""",
-    )
-    write_text(
-        files.monitoring,
-        """\
-prometheus_config {
-  enable: true
-  path: "/monitoring/prometheus/metrics"
-}
-""",
-    )
-    if files.tls:
-        key, cert = (
-            _read_pem(flag, path)
-            for flag, path in (
-                ("tls_key", options.tls_key),
-                ("tls_cert", options.tls_cert),
-            )
-        )
-        write_text(
-            files.tls,
-            f"""\
+"""
+
+
+def _tls_config(options: Options) -> str:
+    key = _read_pem("tls_key", options.tls_key)
+    cert = _read_pem("tls_cert", options.tls_cert)
+    return f"""\
 server_key: {_quoted(key)}
 server_cert: {_quoted(cert)}
 client_verify: false
-""",
-            mode=0o600,
-        )
-    return files
+"""
 
 
 def docker_line(options: Options, base_path: pathlib.Path, files: Files) -> str:
@@ -258,7 +253,7 @@ def docker_line(options: Options, base_path: pathlib.Path, files: Files) -> str:
     return shlex.join([*command, IMAGE, *_server_flags(files)])
 
 
-def _server_flags(files: Files) -> list:
+def _server_flags(files: Files) -> list[str]:
     """Of tensorflow_model_server, less its ports."""
     flags = [
         f"--model_config_file={files.models}",
@@ -313,17 +308,6 @@ def _cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
-
-
-def _max_batch(base_path: pathlib.Path) -> int:
-    """Rows that the highest version takes in a request."""
-    versions = [int(path.name) for path in base_path.iterdir() if path.name.isdecimal()]
-    path = base_path / str(max(versions)) / "signatures.json"
-    try:
-        known = json.loads(path.read_text(encoding="utf-8"))
-        return int(known["limits"]["max_batch"])
-    except (OSError, ValueError, LookupError, TypeError):
-        return _BATCH
 
 
 def _read_pem(flag: str, path: str) -> str:

@@ -47,17 +47,18 @@ def _export(call: Call) -> None:
 
 
 def _verify(call: Call) -> None:
+    from export import layout
     from export import verify as verification
 
     version = call.values.version
     base = pathlib.Path(call.values.run_dir) / "saved_model"
-    there = verification.versions(base)
+    there = layout.versions(base)
     if not there or version not in (None, *there):
         what = f"version {version}" if version else "export"
         raise UserError(
             f"There is no {what} in {base}; {call.program} export makes one."
         )
-    folder = base / str(version or there[-1])
+    folder = there[version or max(there)]
     try:
         verification.verify(folder)
     except verification.Failed as error:

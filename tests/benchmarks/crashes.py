@@ -39,7 +39,7 @@ from PIL import Image
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 sys.path.insert(0, str(ROOT))
 
-from export import verify  # noqa: E402
+from export import layout, verify  # noqa: E402
 
 PROGRAM = [sys.executable, str(ROOT / "main.py")]
 RUN = pathlib.Path("runs", "run")
@@ -101,10 +101,10 @@ def broken(folder: pathlib.Path) -> list:
         except Exception as error:
             reasons.append(f"{place}: {type(error).__name__} {error}")
     for base in folder.rglob("saved_model"):
-        for version in verify.versions(base):
+        for version in layout.versions(base):
             try:
                 verify.read_meta_graph(base / str(version))
-                verify.read_golden(base / str(version))
+                layout.read_golden(base / str(version))
             except Exception as error:
                 reasons.append(f"version {version}: {type(error).__name__} {error}")
     return reasons

@@ -24,7 +24,7 @@ import numpy as np
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
-from export import verify  # noqa: E402
+from export import layout  # noqa: E402
 from export.client import SinGANClient  # noqa: E402
 
 PORT = 8766
@@ -33,7 +33,7 @@ NAME = "published"
 
 def publish(base: pathlib.Path, client: SinGANClient) -> float:
     """Copies the highest version to the next number; seconds until AVAILABLE."""
-    highest = verify.versions(base)[-1]
+    highest = max(layout.versions(base))
     shutil.copytree(base / str(highest), base / ".copy")
     (base / ".copy").rename(base / str(highest + 1))
     start = time.monotonic()
@@ -69,7 +69,7 @@ def main() -> None:
     clients, rounds = int(options.get("clients", 8)), int(options.get("rounds", 3))
     with tempfile.TemporaryDirectory() as folder:
         base = pathlib.Path(folder, NAME, "saved_model")
-        highest = verify.versions(pathlib.Path(sys.argv[1], "saved_model"))[-1]
+        highest = max(layout.versions(pathlib.Path(sys.argv[1], "saved_model")))
         source = pathlib.Path(sys.argv[1], "saved_model", str(highest))
         shutil.copytree(source, base / "1")
         command = [sys.executable, str(ROOT / "main.py"), "serve"]

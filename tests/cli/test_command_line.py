@@ -11,10 +11,11 @@ import sys
 
 import pytest
 from absl import flags
+from benchmarks import load_test
 from helpers import ROOT, run, sentence
 
 import main
-from export import beam_sample, client, load_test, signatures
+from export import beam_sample, client, client_commands, signatures
 from singan_tf.cli import command_line, commands, program
 from singan_tf.errors import UserError
 
@@ -64,19 +65,16 @@ def all_flags():
     """The flags of every command, by the command."""
     defines = {command.name: command.define for command in program.COMMANDS}
     defines.update(
-        (f"client {name}", lambda values, c=command: client_flags(values, c))
-        for name, command in client.COMMANDS.items()
+        (f"client {command.name}", command.define)
+        for command in client_commands.COMMANDS
     )
-    defines.update(load_test=load_test._define, beam_sample=beam_sample._define)
+    defines.update(
+        load_test=load_test.COMMAND.define, beam_sample=beam_sample.COMMAND.define
+    )
     for name, define in defines.items():
         values = flags.FlagValues()
         define(values)
         yield name, values
-
-
-def client_flags(values, command):
-    client._define_connection(values)
-    command.define(values)
 
 
 def test_every_path_has_its_home_folder_expanded(monkeypatch):
@@ -124,7 +122,7 @@ def test_every_float_must_be_finite(capsys, text):
             count += 1
             argument = f"--{flag}={text}"
             if program:
-                status = client.main(["client", name, argument])
+                status = client_commands.main(["client", name, argument])
             elif command == "load_test":
                 status = load_test.main(["load_test", argument])
             else:
@@ -217,7 +215,7 @@ def start(*arguments, **options):
         ["main.py"],
         ["main.py", "train", "--help"],
         ["-m", "export.client", "sample", "--help"],
-        ["-m", "export.load_test", "--help"],
+        ["tests/benchmarks/load_test.py", "--help"],
     ],
 )
 def test_a_reader_may_leave(arguments):

@@ -30,6 +30,7 @@ from tensorflow_serving.apis import (
 )
 
 import export.client
+from export import client_commands, masks
 from export.client import NoServer, SinGANClient
 from singan_tf import images
 
@@ -99,7 +100,7 @@ def sent(scripted):
 
 def command(capsys, *arguments):
     """Runs a command in this process: status, standard output, standard error."""
-    status = export.client.main(["client", *map(str, arguments)])
+    status = client_commands.main(["client", *map(str, arguments)])
     captured = capsys.readouterr()
     return status, captured.out, captured.err
 
@@ -587,7 +588,7 @@ def test_a_mask_that_changes_nothing_is_refused(tmp_path, capsys):
     ],
 )
 def test_a_mask_that_changes_something_is_sent(mask):
-    assert export.client.mask_fault(png(mask)) is None
+    assert masks.fault(png(mask)) is None
 
 
 def test_status_says_what_is_wrong_with_a_version(capsys):
@@ -625,7 +626,7 @@ def test_refusals_are_sentences(served, tmp_path, capsys):
     (tmp_path / "file").write_text("")
     arguments = [*common[:2], f"--output_dir={tmp_path / 'file' / 'in'}"]
     status, _, error = command(capsys, "reconstruct", *arguments)
-    assert status == 1 and "--output_dir" in sentence(error)
+    assert status == 1 and "a part of its path is a file" in sentence(error)
 
 
 def test_files_that_cannot_be_sent_are_sentences(tmp_path, capsys):
@@ -662,7 +663,7 @@ def read_png(path, capsys):
     values = absl.flags.FlagValues()
     absl.flags.DEFINE_string("input", str(path), "", flag_values=values)
     values.mark_as_parsed()
-    return export.client._read_png(values, "input"), capsys.readouterr().out
+    return client_commands._read_png(values, "input"), capsys.readouterr().out
 
 
 def test_colours_are_sent_as_the_program_itself_reads_them(tmp_path, capsys):
@@ -767,7 +768,7 @@ def test_names_do_not_reach_the_terminal_raw(capsys):
 def test_help_lists_commands_and_flags(capsys):
     status, out, _ = command(capsys)
     assert status == 0
-    for name in export.client.COMMANDS:
+    for name in (each.name for each in client_commands.COMMANDS):
         assert name in out
         status, told, _ = command(capsys, name, "--help")
         assert status == 0 and "--target=localhost:8500" in told
@@ -775,7 +776,10 @@ def test_help_lists_commands_and_flags(capsys):
 
 def test_the_file_needs_nothing_of_this_repository(tmp_path):
     source = pathlib.Path(export.client.__file__)
-    nodes = list(ast.walk(ast.parse(source.read_text(encoding="utf-8"))))
+    # At the end is what starts the command line.
+    *top, end = ast.parse(source.read_text(encoding="utf-8")).body
+    assert ast.unparse(end).startswith("if __name__ == '__main__'")
+    nodes = [node for statement in top for node in ast.walk(statement)]
     roots = {
         alias.name.split(".")[0]
         for node in nodes
@@ -789,12 +793,27 @@ def test_the_file_needs_nothing_of_this_repository(tmp_path):
     )
     assert third_party >= {"grpc", "tensorflow_serving"}
     assert {"singan_tf", "keras", "export"}.isdisjoint(third_party)
-    copied = shutil.copy(source, tmp_path)
-    result = subprocess.run(
-        [sys.executable, copied, "--help"],
-        cwd=tmp_path,
+    shutil.copy(source, tmp_path)
+
+    def start(*arguments):
+        return subprocess.run(
+            [sys.executable, *arguments], cwd=tmp_path, capture_output=True, text=True
+        )
+
+    script = "import client; client.SinGANClient('localhost:1').close()"
+    assert start("-c", script).returncode == 0
+    done = start("client.py", "--help")
+    assert done.returncode == 1
+    assert "python -m export.client in the repository" in sentence(done.stderr)
+
+
+def test_the_command_has_the_name_of_the_file():
+    done = subprocess.run(
+        [sys.executable, "-m", "export.client", "--help"],
+        cwd=ROOT,
         capture_output=True,
         text=True,
         check=True,
     )
-    assert "super_resolve" in result.stdout
+    assert "super_resolve" in done.stdout
+    assert "python -m export.client COMMAND" in done.stdout

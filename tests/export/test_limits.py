@@ -12,7 +12,7 @@ import pytest
 import tensorflow as tf
 from helpers import ROOT
 
-from export import signatures
+from export import rows, signatures
 from singan_tf.runs import checkpoint
 
 # docs/serving.md states both; half of its fixed part is for larger strips than here.
@@ -98,7 +98,7 @@ def test_the_largest_requests_of_every_shape_stay_within_the_stated_memory(
 def test_an_answer_that_no_message_holds_is_refused_before_it_is_computed(
     finished, monkeypatch, signature, inputs, row_bytes
 ):
-    monkeypatch.setattr(signatures, "MAX_ANSWER_BYTES", 2 * row_bytes)
+    monkeypatch.setattr(rows, "MAX_ANSWER_BYTES", 2 * row_bytes)
     singan, _ = checkpoint.load(finished)
     assert singan.sizes[-1] == (32, 48)
     limits = signatures.Limits(2**16, 8)

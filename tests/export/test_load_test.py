@@ -6,10 +6,9 @@ import time
 import numpy as np
 import pytest
 import tensorflow as tf
+from benchmarks import load_test
 from helpers import sentence
 from serving_helpers import NAME, request, save_toy, serving
-
-from export import load_test
 
 
 @pytest.fixture(scope="module")
@@ -153,7 +152,7 @@ def test_images_to_send_that_are_too_large_are_refused(served_export, capsys):
 def test_help_says_how(capsys):
     status, out, _ = main(capsys, "--help")
     assert status == 0
-    assert "python -m export.load_test" in out
+    assert "python tests/benchmarks/load_test.py" in out
     assert "--concurrency" in out
 
 

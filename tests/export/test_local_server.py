@@ -33,7 +33,8 @@ from tensorflow_serving.apis import (
     regression_pb2,
 )
 
-from export import local_server, signatures, versions
+from export import local_server, rows, servable, versions
+from export.servable import Refused, Servable
 from singan_tf.errors import UserError
 
 Code = grpc.StatusCode
@@ -756,7 +757,7 @@ def test_tls(base_path, pem):
 def test_pem_files_of_no_use_are_said(base_path, pem, tmp_path):
     cert, key = pem
     for wrong in (tmp_path / "missing.pem", cert):
-        with pytest.raises(UserError, match=re.escape(f"--tls_key={wrong} must be")):
+        with pytest.raises(UserError, match=re.escape(f"tls_key={wrong} must be")):
             toy_server(base_path, tls_cert=cert, tls_key=wrong)
 
 
@@ -1156,9 +1157,9 @@ def test_no_values_confuse_the_model(served_export, exported, data):
 @pytest.fixture(scope="module")
 def by_rows(exported):
     """The export, loaded."""
-    servable = versions.Servable(exported, NAME, 1)
-    yield servable
-    servable.close()
+    loaded = Servable(exported, NAME, 1)
+    yield loaded
+    loaded.close()
 
 
 @pytest.fixture(scope="module")
@@ -1167,9 +1168,9 @@ def whole(exported, tmp_path_factory):
     folder = tmp_path_factory.mktemp("whole") / "1"
     shutil.copytree(exported, folder)
     (folder / "signatures.json").unlink()
-    servable = versions.Servable(folder, NAME, 1)
-    yield servable
-    servable.close()
+    loaded = Servable(folder, NAME, 1)
+    yield loaded
+    loaded.close()
 
 
 PHOTOGRAPHS = np.random.default_rng(0).integers(0, 256, (3, 40, 50, 3), np.uint8)
@@ -1220,9 +1221,9 @@ def test_rows_alone_are_those_of_the_whole_request(by_rows, whole, message):
 
 
 def test_rows_too_large_for_an_answer_are_left_to_the_model(by_rows, monkeypatch):
-    assert versions._MAX_ANSWER_BYTES == signatures.MAX_ANSWER_BYTES
+    assert servable._MAX_ANSWER_BYTES == rows.MAX_ANSWER_BYTES
     expected = by_rows.predict(ROWS[0])
-    monkeypatch.setattr(versions, "_MAX_ANSWER_BYTES", 1)
+    monkeypatch.setattr(servable, "_MAX_ANSWER_BYTES", 1)
     asked = Asked(99)
     assert by_rows.predict(ROWS[0], is_awaited=asked) == expected
     # Before the first row, and before the answer to all.
@@ -1231,10 +1232,10 @@ def test_rows_too_large_for_an_answer_are_left_to_the_model(by_rows, monkeypatch
 
 def test_nothing_more_is_computed_when_nobody_waits(by_rows, whole):
     message = ROWS[0]
-    for servable, times in ((by_rows, 0), (by_rows, 2), (by_rows, 3), (whole, 0)):
+    for model, times in ((by_rows, 0), (by_rows, 2), (by_rows, 3), (whole, 0)):
         asked = Asked(times)
-        with pytest.raises(versions.Refused) as refused:
-            servable.predict(message, is_awaited=asked)
+        with pytest.raises(Refused) as refused:
+            model.predict(message, is_awaited=asked)
         assert refused.value.code == Code.CANCELLED
         assert asked.times == -1
 
@@ -1268,9 +1269,9 @@ def test_what_is_wrong_with_a_row_is_told_as_of_the_whole_request(
     by_rows, whole, message
 ):
     told = []
-    for servable in (by_rows, whole):
-        with pytest.raises(versions.Refused) as refused:
-            servable.predict(message)
+    for model in (by_rows, whole):
+        with pytest.raises(Refused) as refused:
+            model.predict(message)
         told.append((refused.value.code, str(refused.value)))
     assert told[0] == told[1]
     assert told[0][0] == Code.INVALID_ARGUMENT

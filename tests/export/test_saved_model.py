@@ -149,7 +149,7 @@ def test_versions_count_on_from_the_highest(capsys, cheap, finished, tmp_path):
     base = run_dir / "saved_model"
     assert visible(base) == ["1", "3", "7", "8"]
     status, _, error = run(capsys, "export", f"--run_dir={run_dir}", "--version=3")
-    assert status == 1 and "--version=3 is already in" in sentence(error)
+    assert status == 1 and "Version 3 is already in" in sentence(error)
     shutil.rmtree(base)
     assert contents(run_dir) == before
 
@@ -214,7 +214,7 @@ def test_a_version_is_on_the_disk_before_it_has_its_name(
 @pytest.mark.parametrize(
     ("arguments", "part"),
     [
-        (["--max_pixels=100"], "--max_pixels=100 must be at least"),
+        (["--max_pixels=100"], "max_pixels=100 must be at least"),
         (["--max_pixels=0"], "--max_pixels"),
         (["--max_batch=0"], "--max_batch"),
         (["--version=0"], "--version"),

@@ -13,6 +13,8 @@ from helpers import run
 from PIL import Image
 
 from export import verify
+from export.c_api import CSession
+from export.replay import SessionError
 from singan_tf import images
 from singan_tf.runs import checkpoint
 from singan_tf.tasks import manipulation
@@ -58,9 +60,9 @@ def sessions(exported):
         try:
             return session.run(fetches, feeds)
         except tf.errors.OpError as error:
-            raise verify.SessionError(error.error_code, error.message) from None
+            raise SessionError(error.error_code, error.message) from None
 
-    yield {"v1": run_v1, "c_api": verify.CSession(exported).run}
+    yield {"v1": run_v1, "c_api": CSession(exported).run}
     session.close()
 
 
@@ -465,7 +467,7 @@ def test_bad_values_are_refused_in_a_sentence(ask, way, signature):
     ask(way, signature, **good)
     for bad, part in cases:
         before, start = most_memory(), time.monotonic()
-        with pytest.raises(verify.SessionError) as caught:
+        with pytest.raises(SessionError) as caught:
             ask(way, signature, **{**good, **bad})
         assert caught.value.code == INVALID_ARGUMENT, bad
         assert part in str(caught.value), bad
@@ -485,10 +487,10 @@ def test_bad_shapes_and_types_are_refused(ask, signature):
     for name, value in good.items():
         value = np.asarray(value, DTYPES[name])
         for shape in (value[0] if value.ndim == 1 else value[0], value[np.newaxis]):
-            with pytest.raises(verify.SessionError) as caught:
+            with pytest.raises(SessionError) as caught:
                 ask("c_api", signature, **{**good, name: shape})
             assert caught.value.code == INVALID_ARGUMENT
             assert f"{signature}_{name}" in str(caught.value)
     if "image" in good:
-        with pytest.raises(verify.SessionError, match=f"{signature}_image"):
+        with pytest.raises(SessionError, match=f"{signature}_image"):
             ask("c_api", signature, **{**good, "image": MASKS[:1]})

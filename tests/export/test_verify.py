@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 from helpers import ROOT, contents, copied, run, sentence
 
-from export import verify
+from export import layout, verify
 
 
 @pytest.fixture
@@ -99,7 +99,7 @@ def test_damaged_weights_do_not_load(damaged):
 
 
 def test_damaged_warmup_requests_are_told(damaged):
-    path = damaged / verify.WARMUP_PATH
+    path = damaged / layout.WARMUP
     path.write_bytes(path.read_bytes()[:100])
     assert f"{path} cannot be read" in failure(damaged)
     path.write_bytes(b"")
@@ -122,7 +122,7 @@ def test_another_answer_of_the_c_api_is_found(damaged):
 
     change_golden(damaged, change)
     with pytest.raises(verify.Failed, match="C API: warm-up request 0, of serving_d"):
-        verify._check_c_api(damaged, verify.read_golden(damaged), names)
+        verify._check_c_api(damaged, layout.read_golden(damaged), names)
 
 
 def test_other_requests_than_recorded_are_found(damaged):
@@ -195,10 +195,3 @@ def test_a_run_without_exports_is_told(capsys, damaged):
     damaged.mkdir()
     status, _, error = run(capsys, "verify", f"--run_dir={run_dir}")
     assert status == 1 and "is not a whole export" in sentence(error)
-
-
-def test_versions_are_numbers_and_in_order(tmp_path):
-    assert verify.versions(tmp_path / "none") == []
-    for name in ("10", "2", ".3.tmp", "canary"):
-        (tmp_path / name).mkdir()
-    assert verify.versions(tmp_path) == [2, 10]

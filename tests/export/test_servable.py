@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from export import versions
+from export import servable
 
 
 def two_failures():
@@ -28,7 +28,7 @@ def two_failures():
 def test_the_first_sentence_of_tensorflow_is_enough():
     for message in two_failures():
         assert "node" in message
-        sentence = versions.first_sentence(message)
+        sentence = servable.first_sentence(message)
         assert sentence in (
             "assertion failed: [it must be above 10, not] [1]",
             "assertion failed: [it must be above 20, not] [1]",
@@ -54,4 +54,4 @@ def test_the_first_sentence_of_tensorflow_is_enough():
     ],
 )
 def test_messages_become_a_line(message, sentence):
-    assert versions.first_sentence(message) == sentence
+    assert servable.first_sentence(message) == sentence

@@ -1,6 +1,6 @@
 """A bounded load test of any server of an export: latency and throughput.
 
-    python -m export.load_test --target=127.0.0.1:8500 --model=NAME --signature=sample
+    python tests/benchmarks/load_test.py --target=127.0.0.1:8500 --model=NAME
 
 For each batch size and number of clients it sends so many requests, or for so many
 seconds, and prints a row of a Markdown table. Latencies are the clients': from the
@@ -19,6 +19,7 @@ from collections.abc import Sequence
 from typing import Any, Callable, NamedTuple, Optional
 
 if __name__ == "__main__":
+    sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2]))
     # TensorFlow speaks of its plugins at every import otherwise.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
@@ -27,13 +28,15 @@ import numpy as np
 import tensorflow as tf
 from absl import flags
 from PIL import Image
+from tensorflow.core.protobuf import meta_graph_pb2
 from tensorflow_serving.apis import (
     get_model_metadata_pb2,
+    model_pb2,
     predict_pb2,
     prediction_service_pb2_grpc,
 )
 
-from singan_tf.cli import command_line
+from singan_tf.cli import command_line, commands
 from singan_tf.config import MAX_PIXELS
 from singan_tf.errors import UsageError, UserError
 
@@ -44,6 +47,7 @@ HEADER = (
 )
 _MOST_REQUESTS = 100_000
 _MOST_SECONDS = 3600.0
+_MOST_AT_A_TIME = {"batch_sizes": 1024, "concurrency": 256}
 # Of images to send, where --height and --width say nothing.
 _SIDE = 128
 
@@ -99,7 +103,7 @@ def run(
     latencies, errors = [], []
     begin = time.perf_counter()
 
-    def call_until_done():
+    def call_until_done() -> None:
         # One number each, also without a lock.
         for number in numbers:
             if number >= load.requests or time.perf_counter() > begin + load.seconds:
@@ -144,7 +148,9 @@ def table_row(load: Load, result: Result) -> str:
 
 
 def typical_inputs(
-    definition, height: Optional[int] = None, width: Optional[int] = None
+    definition: meta_graph_pb2.SignatureDef,
+    height: Optional[int] = None,
+    width: Optional[int] = None,
 ) -> dict[str, np.ndarray]:
     """Values for one row of a signature's inputs.
 
@@ -202,7 +208,7 @@ def typical_inputs(
 
 
 def request_of(
-    spec, inputs: dict[str, np.ndarray], batch: int, number: int
+    spec: model_pb2.ModelSpec, inputs: dict[str, np.ndarray], batch: int, number: int
 ) -> predict_pb2.PredictRequest:
     """Makes a request with seeds that no other one has.
 
@@ -224,7 +230,11 @@ def request_of(
     return request
 
 
-def _definition(stub, spec, deadline: float):
+def _definition(
+    stub: prediction_service_pb2_grpc.PredictionServiceStub,
+    spec: model_pb2.ModelSpec,
+    deadline: float,
+) -> meta_graph_pb2.SignatureDef:
     """The signature, as the server describes it."""
     request = get_model_metadata_pb2.GetModelMetadataRequest(
         model_spec=spec, metadata_field=["signature_def"]
@@ -250,10 +260,10 @@ def _print_table(values: flags.FlagValues, channel: grpc.Channel) -> None:
     definition = _definition(stub, spec, values.deadline)
     inputs = typical_inputs(definition, values.height, values.width)
     print(HEADER)
-    for batch in values.batch_sizes:
+    for batch in _counts(values, "batch_sizes"):
         # The first one of a kind may take longer; and if it fails, so do all.
         stub.Predict(request_of(spec, inputs, batch, 0), timeout=values.deadline)
-        for clients in values.concurrency:
+        for clients in _counts(values, "concurrency"):
             load = Load(
                 batch, clients, values.requests, values.seconds, values.deadline
             )
@@ -265,7 +275,8 @@ def _print_table(values: flags.FlagValues, channel: grpc.Channel) -> None:
             print(table_row(load, result), flush=True)
 
 
-def _counts(values: flags.FlagValues, name: str, most: int) -> list[int]:
+def _counts(values: flags.FlagValues, name: str) -> list[int]:
+    most = _MOST_AT_A_TIME[name]
     try:
         counts = [int(text) for text in values[name].value]
     except ValueError:
@@ -313,7 +324,7 @@ def _define(values: flags.FlagValues) -> None:
         )
 
 
-def main(argv: list) -> int:
+def main(argv: Sequence[str]) -> int:
     """Runs the load test.
 
     Args:
@@ -322,22 +333,17 @@ def main(argv: list) -> int:
     Returns:
         The exit status: 0, 1 where the server does not answer, 2 for bad usage.
     """
-    return command_line.run(_run, argv)
+    return commands.run_one(COMMAND, argv, "python tests/benchmarks/load_test.py")
 
 
-def _run(argv: Sequence[str]) -> None:
-    values = flags.FlagValues()
-    _define(values)
-    if {"-h", "--help"} & set(argv[1:]):
-        print(f"{__doc__}\n{values.main_module_help() or values.get_help()}")
-        return
-    rest = command_line.parse(values, argv)
-    if rest:
-        raise UsageError(f"{rest[0]} is not a flag; flags look like --name=value.")
-    if not values.model:
-        raise UsageError("--model is missing: the model's name at the server.")
-    values.batch_sizes = _counts(values, "batch_sizes", 1024)
-    values.concurrency = _counts(values, "concurrency", 256)
+def _check(call: commands.Call) -> None:
+    call.require("model")
+    for name in _MOST_AT_A_TIME:
+        _counts(call.values, name)
+
+
+def _run(call: commands.Call) -> None:
+    values = call.values
     with _channel(values) as channel:
         try:
             _print_table(values, channel)
@@ -346,6 +352,11 @@ def _run(argv: Sequence[str]) -> None:
             raise UserError(
                 f"{values.target} answers {error.code().name}: {details}"
             ) from None
+
+
+COMMAND = commands.Command(
+    "", "Measure the latency and throughput of a server.", _define, _run, _check
+)
 
 
 def _channel(values: flags.FlagValues) -> grpc.Channel:
