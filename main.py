@@ -511,7 +511,7 @@ def _train(
     from singan_tf.measure import inception
     from singan_tf.reports import report
     from singan_tf.runs import checkpoint, monitor
-    from singan_tf.training import distribution
+    from singan_tf.training import circumstances, distribution
 
     path = images.resolve(image)
     photograph = images.read(path, config.network.channels)
@@ -533,7 +533,7 @@ def _train(
     finished = not overwrite and checkpoint.is_finished(run_dir, len(sizes))
     strategy = None
     # After the end, a worker that is started again would wait for others in vain.
-    if cluster and not finished:
+    if not (cluster and finished):
         strategy = distribution.make_strategy(config.runtime.strategy)
     if cluster and not distribution.leads_cluster():
         if finished:
@@ -544,7 +544,8 @@ def _train(
         return
     weights = config.runtime.inception_weights
     network = inception.load(weights) if weights else None
-    with checkpoint.open_run(run_dir, config, facts, overwrite):
+    around = circumstances.find(config, strategy)
+    with checkpoint.open_run(run_dir, config, facts, overwrite, around):
         if finished:
             command_line.say(f"The run in {run_dir} is finished.")
         else:

@@ -5,6 +5,7 @@ they are read from saved_model.pb and filled in here. `export.beam_sample` has t
 handler for Apache Beam.
 """
 
+import json
 import os
 import re
 import threading
@@ -15,6 +16,7 @@ import numpy as np
 import tensorflow as tf
 from tensorflow.core.protobuf import saved_model_pb2
 
+from export import verify
 from singan_tf.files import plain_path
 
 _PB = "saved_model.pb"
@@ -67,9 +69,11 @@ class Pipeline:
 
         Raises:
             FileNotFoundError: if there is no exported model.
-            ValueError: if it has no such signature.
+            ValueError: if it has no such signature, or a newer version of the program
+                made it.
         """
         self.path = find_version(path)
+        _require_format(self.path)
         self.signatures = read_signatures(self.path)
         self.signature = self._known(signature)
         with _loading:
@@ -236,6 +240,18 @@ def read_signatures(path: str) -> dict[str, dict[str, Input]]:
         # Python's own: it restores variables and takes nothing.
         if not name.startswith("__")
     }
+
+
+def _require_format(path: str) -> None:
+    described = f"{path}/signatures.json"
+    # Models of others have none.
+    if not tf.io.gfile.exists(described):
+        return
+    with tf.io.gfile.GFile(described) as file:
+        try:
+            verify.require_format(described, json.loads(file.read()))
+        except verify.Failed as error:
+            raise ValueError(str(error)) from None
 
 
 def _described(info, key: str, signature) -> Input:

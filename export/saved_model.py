@@ -116,7 +116,7 @@ def _write(folder: pathlib.Path, singan: SinGAN, name: str, limits) -> None:
     checkpoint.write_json(
         folder / "signatures.json",
         {
-            "version": 1,
+            "format": verify.FORMAT,
             "model": name,
             "size": list(singan.sizes[-1]),
             "channels": singan.channels,

@@ -19,6 +19,9 @@ import tempfile
 
 import numpy as np
 
+# Of signatures.json; 0 is that of version 0.1.0, which has no number. A change that
+# older programs would misread raises it.
+FORMAT = 1
 WARMUP_PATH = pathlib.Path("assets.extra", "tf_serving_warmup_requests")
 FILES = (
     "saved_model.pb",
@@ -52,6 +55,23 @@ def versions(base: pathlib.Path) -> list[int]:
     if not base.is_dir():
         return []
     return sorted(int(p.name) for p in base.iterdir() if p.name.isdecimal())
+
+
+def require_format(path: os.PathLike[str], described: dict) -> None:
+    """Refuses an export that a newer version of the program made.
+
+    Args:
+        path: Of its signatures.json.
+        described: What is in it.
+
+    Raises:
+        Failed: if its format is newer, or no number.
+    """
+    found = described.get("format", 0)
+    if type(found) is not int or found < 0:
+        raise Failed(f"{path} is damaged: its format is no number.")
+    if found > FORMAT:
+        raise Failed(f"{path} was made by a newer version of the program; update it.")
 
 
 def verify(folder: pathlib.Path) -> None:
@@ -267,11 +287,14 @@ def _load_library() -> ctypes.CDLL:
 
 def _read_description(folder: pathlib.Path) -> tuple[dict, list]:
     """The signatures by name, and (signature, inputs, outputs) of each request."""
+    path = folder / "signatures.json"
     try:
-        signatures = json.loads(
-            (folder / "signatures.json").read_text(encoding="utf-8")
-        )["signatures"]
+        described = json.loads(path.read_text(encoding="utf-8"))
+        require_format(path, described)
+        signatures = described["signatures"]
         requests = read_golden(folder)
+    except Failed:
+        raise
     # JSON, zipfile, zlib and NumPy have errors of their own; the system's have numbers.
     except Exception as error:
         if getattr(error, "errno", None):

@@ -27,6 +27,7 @@ from tensorflow_serving.apis import (
     prediction_log_pb2,
 )
 
+from export import verify
 from singan_tf.files import plain_path
 
 logger = logging.getLogger(__name__)
@@ -260,9 +261,14 @@ def _described(path: pathlib.Path) -> tuple[dict, int]:
     """What an export tells of its signatures, and the most rows of a request.
 
     Models of others tell nothing, nor do exports from before this was told.
+
+    Raises:
+        verify.Failed: if a newer version of the program made the export.
     """
+    described = path / "signatures.json"
     try:
-        told = json.loads((path / "signatures.json").read_text(encoding="utf-8"))
+        told = json.loads(described.read_text(encoding="utf-8"))
+        verify.require_format(described, dict(told))
         return dict(told["signatures"]), int(told["limits"]["max_batch"])
     except (OSError, ValueError, LookupError, TypeError):
         return {}, 0

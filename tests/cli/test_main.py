@@ -224,7 +224,7 @@ def test_a_run_folder_of_another_run_is_refused(
     )
     assert status == 1
     assert part in sentence(error)
-    assert "--overwrite" in error
+    assert "overwrite that run" in error
     assert contents(finished) == before
 
 
