@@ -6,10 +6,11 @@ none, for TensorFlow Serving as for this. Needs NumPy only: the checks in
 """
 
 import json
+import os
 import pathlib
 import re
 from collections.abc import Iterable
-from typing import Any, NamedTuple, Optional
+from typing import Any, NamedTuple, Optional, Union
 
 import numpy as np
 
@@ -18,6 +19,13 @@ VARIABLES = "variables/variables.index"
 DESCRIPTION = "signatures.json"
 GOLDEN = "golden.npz"
 WARMUP = "assets.extra/tf_serving_warmup_requests"
+# Of signatures.json; 0 is that of version 0.1.0, which has no number. A change that
+# older programs would misread raises it.
+FORMAT = 1
+
+
+class WrongFormat(ValueError):
+    """An export that this program does not read; the message is one sentence."""
 
 
 class Description(NamedTuple):
@@ -92,6 +100,25 @@ def holds_model(folder: pathlib.Path) -> bool:
     return (folder / MODEL).exists()
 
 
+def require_format(path: Union[str, os.PathLike[str]], told: dict[str, Any]) -> None:
+    """Refuses an export that a newer version of the program made.
+
+    Args:
+        path: The path of its signatures.json.
+        told: What is in it.
+
+    Raises:
+        WrongFormat: if its format is newer, or no number.
+    """
+    found = told.get("format", 0)
+    if type(found) is not int or found < 0:
+        raise WrongFormat(f"{path} is damaged: its format is no number.")
+    if found > FORMAT:
+        raise WrongFormat(
+            f"{path} was made by a newer version of the program; update it."
+        )
+
+
 def read_description(folder: pathlib.Path) -> Description:
     """Reads signatures.json.
 
@@ -102,10 +129,13 @@ def read_description(folder: pathlib.Path) -> Description:
         What it tells.
 
     Raises:
+        WrongFormat: if a newer version of the program made it.
         OSError: if the file cannot be read.
         ValueError, LookupError, TypeError: if it is damaged.
     """
-    told = json.loads((folder / DESCRIPTION).read_text(encoding="utf-8"))
+    path = folder / DESCRIPTION
+    told = json.loads(path.read_text(encoding="utf-8"))
+    require_format(path, dict(told))
     limits = told.get("limits")
     return Description(
         told["signatures"], None if limits is None else int(limits["max_batch"])
@@ -120,10 +150,15 @@ def description(folder: pathlib.Path) -> Description:
 
     Returns:
         The description, empty where there is none that can be read.
+
+    Raises:
+        WrongFormat: if a newer version of the program made it.
     """
     try:
         told = read_description(folder)
         return told._replace(signatures=dict(told.signatures))
+    except WrongFormat:
+        raise
     except (OSError, ValueError, LookupError, TypeError, AttributeError):
         return Description({}, None)
 

@@ -5,6 +5,7 @@ they are read from saved_model.pb and filled in here. `export.beam_sample` has t
 handler for Apache Beam.
 """
 
+import json
 import os
 import re
 import threading
@@ -66,9 +67,11 @@ class Pipeline:
 
         Raises:
             FileNotFoundError: if there is no exported model.
-            ValueError: if it has no such signature.
+            ValueError: if it has no such signature, or a newer version of the program
+                made it.
         """
         self.path = find_version(path)
+        _require_format(self.path)
         self.signatures = read_signatures(self.path)
         self.signature = self._known(signature)
         with _loading:
@@ -235,6 +238,14 @@ def read_signatures(path: str) -> dict[str, dict[str, Input]]:
         # Python's own: it restores variables and takes nothing.
         if not name.startswith("__")
     }
+
+
+def _require_format(path: str) -> None:
+    described = f"{path}/{layout.DESCRIPTION}"
+    # Models of others have none.
+    if tf.io.gfile.exists(described):
+        with tf.io.gfile.GFile(described) as file:
+            layout.require_format(described, json.loads(file.read()))
 
 
 def _input_of(

@@ -110,7 +110,7 @@ def _write(
     checkpoint.write_json(
         folder / layout.DESCRIPTION,
         {
-            "version": 1,
+            "format": layout.FORMAT,
             "model": name,
             "size": list(singan.sizes[-1]),
             "channels": singan.channels,

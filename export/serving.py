@@ -206,7 +206,10 @@ model_config_list {{
 
 def _batching_config(base_path: pathlib.Path) -> str:
     newest = layout.latest(base_path)
-    batch = newest and layout.description(newest).max_batch
+    try:
+        batch = newest and layout.description(newest).max_batch
+    except layout.WrongFormat as error:
+        raise UserError(str(error)) from None
     return f"""\
 # Larger batches than the model takes would be refused.
 max_batch_size {{ value: {batch or _BATCH} }}

@@ -86,6 +86,8 @@ def _read(folder: pathlib.Path) -> tuple[dict, list[layout.Request]]:
     try:
         signatures = layout.read_description(folder).signatures
         requests = layout.read_golden(folder)
+    except layout.WrongFormat as error:
+        raise Failed(str(error)) from None
     # JSON, zipfile, zlib and NumPy have errors of their own; the system's have numbers.
     except Exception as error:
         if getattr(error, "errno", None):

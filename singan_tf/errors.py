@@ -2,6 +2,7 @@
 
 import errno
 import os
+import re
 import unicodedata
 from typing import Optional
 
@@ -50,6 +51,19 @@ class UsageError(UserError):
     status = 2
 
 
+class Damaged(UserError):
+    """A file that is not as it was written: too short, or other bytes.
+
+    Attributes:
+        what: Which one and how, without a full stop.
+    """
+
+    def __init__(self, what: str, way_out: str):
+        """Makes one sentence of both."""
+        super().__init__(f"{what}; {way_out}.")
+        self.what = what
+
+
 def way_out(error: OSError) -> Optional[str]:
     """What helps against an error of the system, as a part of a sentence.
 
@@ -96,3 +110,17 @@ def printable(text: object) -> str:
         else letter
         for letter in str(text)
     )
+
+
+def reason_of(error: Exception) -> str:
+    """What an error says, in one line and without the names of a graph's nodes."""
+    text = re.sub(r"\{\{.*?\}\}|\[Op:\w+\]", "", getattr(error, "message", str(error)))
+    lines = text.strip().splitlines() or [type(error).__name__]
+    return getattr(error, "strerror", None) or system_reason(error) or lines[0].strip()
+
+
+def system_reason(error: Exception) -> str:
+    """The operating system's reason in an error of TensorFlow's; empty if none."""
+    text = str(error)
+    known = (os.strerror(number) for number in errno.errorcode)
+    return next((reason for reason in known if f"; {reason}" in text), "")

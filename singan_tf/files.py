@@ -8,18 +8,21 @@ order in which it was written. And files read: none that a reader would wait for
 import contextlib
 import errno
 import io
+import json
 import os
 import pathlib
+import shutil
 import stat
 import tempfile
 from collections.abc import Iterator
-from typing import BinaryIO, Optional, Union
+from typing import Any, BinaryIO, Optional, Union
 
 from singan_tf import errors
-from singan_tf.errors import UserError
+from singan_tf.errors import Damaged, UserError
 
 # What TensorFlow takes for a pattern where it reads a path, and not where it writes.
 _PATTERN = frozenset("[]*?\\")
+_COPY = "bring back a copy of it; nothing else has to go"
 
 
 @contextlib.contextmanager
@@ -98,6 +101,53 @@ def write_text(
         temporary.write_text(text, encoding="utf-8")
 
 
+def write_json(path: pathlib.Path, data: dict[str, Any]) -> None:
+    """Writes a JSON file whole."""
+    write_text(path, json.dumps(data, indent=2) + "\n")
+
+
+def read_json(path: pathlib.Path) -> Optional[dict[str, Any]]:
+    """The contents of a JSON file; None if there is no such file.
+
+    Raises:
+        Damaged: if it is not one JSON object.
+        UserError: if it cannot be read.
+    """
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as error:
+        raise UserError(f"{path} cannot be read ({error.strerror or error}).") from None
+    # Brackets in brackets, thousands deep, are no object of ours either.
+    except (ValueError, RecursionError) as error:
+        raise Damaged(f"{path} is damaged ({error})", _COPY) from None
+    if not isinstance(data, dict):
+        raise Damaged(f"{path} is damaged (not a JSON object)", _COPY)
+    return data
+
+
+def require_format(path: pathlib.Path, data: dict[str, Any], known: int) -> None:
+    """Refuses what a newer version of the program wrote, before it is misread.
+
+    Args:
+        path: Of the JSON file.
+        data: Its contents; without a "format" they are of format 0.
+        known: The newest format that this version reads.
+
+    Raises:
+        Damaged: if the format is no whole number from 0 on.
+        UserError: if it is newer.
+    """
+    found = data.get("format", 0)
+    if type(found) is not int or found < 0:
+        raise Damaged(f"{path} is damaged (its format is no number)", _COPY)
+    if found > known:
+        raise UserError(
+            f"{path} was made by a newer version of the program; update it."
+        )
+
+
 def make_folder(path: pathlib.Path) -> None:
     """Makes a folder and those above it where they are missing, on the disk.
 
@@ -112,6 +162,14 @@ def make_folder(path: pathlib.Path) -> None:
     path.mkdir(parents=True, exist_ok=True)
     for folder in missing:
         sync(folder.parent)
+
+
+def delete(path: pathlib.Path) -> None:
+    """Deletes a file, a link or a folder with all that is in it."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink()
 
 
 def sync(path: pathlib.Path) -> None:

@@ -5,6 +5,7 @@ import tensorflow as tf
 
 from singan_tf import config
 from singan_tf.runs import checkpoint, monitor
+from singan_tf.runs.folder import RunFolder
 from singan_tf.training import loop
 
 TINY = {
@@ -47,7 +48,7 @@ def stored(run_dir):
     values = {}
     for state in sorted(run_dir.glob("scales/*/state.json")):
         scale = int(state.parent.name)
-        prefix = state.parent / checkpoint.read_state(run_dir, scale).checkpoint
+        prefix = state.parent / RunFolder(run_dir).state(scale).checkpoint
         reader = tf.train.load_checkpoint(str(prefix))
         for name in reader.get_variable_to_shape_map():
             if name != "_CHECKPOINTABLE_OBJECT_GRAPH":

@@ -125,7 +125,7 @@ def _carry_out(job: _Job) -> None:
     finished = not job.overwrite and checkpoint.is_finished(job.run_dir, len(job.sizes))
     strategy = None
     # After the end, a worker that is started again would wait for others in vain.
-    if cluster and not finished:
+    if not (cluster and finished):
         strategy = distribution.make_strategy(job.config.runtime.strategy)
     if not cluster or distribution.leads_cluster():
         _lead(job, finished, strategy)
@@ -141,11 +141,13 @@ def _lead(job: _Job, finished: bool, strategy: Any) -> None:
     from singan_tf.measure import inception
     from singan_tf.reports import report
     from singan_tf.runs import checkpoint, monitor
+    from singan_tf.training import circumstances
 
     run_dir = job.run_dir
     weights = job.config.runtime.inception_weights
     network = inception.load(weights) if weights else None
-    with checkpoint.open_run(run_dir, job.config, job.facts, job.overwrite):
+    around = circumstances.find(job.config, strategy)
+    with checkpoint.open_run(run_dir, job.config, job.facts, job.overwrite, around):
         if finished:
             command_line.say(f"The run in {run_dir} is finished.")
         else:

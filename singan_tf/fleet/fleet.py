@@ -22,7 +22,8 @@ from singan_tf import config, images
 from singan_tf.config import Config
 from singan_tf.errors import UserError
 from singan_tf.fleet import processes
-from singan_tf.runs import checkpoint, monitor
+from singan_tf.runs import pace
+from singan_tf.runs.folder import RunFolder, run_scales
 
 # Seconds between two lines of progress, while no run ends.
 _SAY_EVERY = 60.0
@@ -138,13 +139,14 @@ def _hint(pattern: str) -> str:
 
 def _is_done(folder: pathlib.Path, photograph: pathlib.Path, wanted: Config) -> bool:
     """Whether there is nothing to do, not even to complain."""
-    if not (folder / checkpoint.REPORT_NAME).exists():
+    there = RunFolder(folder)
+    if not there.report.exists():
         return False
     try:
-        found, facts = checkpoint.read_run(folder)
-        sizes = checkpoint.run_scales(found, facts).sizes
+        found, facts = there.read()
+        sizes = run_scales(found, facts).sizes
         return (
-            checkpoint.is_finished(folder, len(sizes))
+            there.is_finished(len(sizes))
             and not config.differences(found, config.settle(wanted, sizes))
             and facts.sha256 == images.sha256(photograph)
         )
@@ -183,7 +185,8 @@ class _Progress:
         for folder, share in self._shares.items():
             if share < 1:
                 failed = processes.error_path(folder).exists()
-                self._shares[folder] = 1.0 if failed else monitor.share_done(folder)
+                done = 1.0 if failed else pace.share_done(RunFolder(folder))
+                self._shares[folder] = done
                 # It tells nothing of how long a run takes.
                 self._before += (1.0 - share) * failed
 

@@ -38,11 +38,7 @@ def load(weights: str) -> Callable[[tf.Tensor], list[tf.Tensor]]:
     Raises:
         UserError: if the weights cannot be read or downloaded, or are others.
     """
-    layers = _read(
-        download(WEIGHTS_NAME, _URL, _MD5, "vgg_weights")
-        if weights == DOWNLOAD
-        else pathlib.Path(weights)
-    )
+    layers = _read(find(weights))
 
     def activations(image: tf.Tensor) -> list[tf.Tensor]:
         colour = tf.repeat(image, 3 // image.shape[3], axis=3)
@@ -59,13 +55,25 @@ def load(weights: str) -> Callable[[tf.Tensor], list[tf.Tensor]]:
     return activations
 
 
-def _read(path: pathlib.Path) -> list[tuple[np.ndarray, np.ndarray]]:
+def find(weights: str) -> pathlib.Path:
+    """The file of weights, downloaded if it is to be.
+
+    Raises:
+        UserError: if it cannot be read or downloaded.
+    """
+    if weights == DOWNLOAD:
+        return download(WEIGHTS_NAME, _URL, _MD5, "vgg_weights")
+    path = pathlib.Path(weights)
     if not path.is_file():
         raise UserError(
             f"The VGG weights {path} are not a file; give the path of Keras' "
             f"{WEIGHTS_NAME}, or {DOWNLOAD}."
         )
     require_readable(path, "vgg_weights")
+    return path
+
+
+def _read(path: pathlib.Path) -> list[tuple[np.ndarray, np.ndarray]]:
     model = tf.keras.applications.VGG16(include_top=False, weights=None)
     try:
         model.load_weights(path)

@@ -206,7 +206,10 @@ def test_the_same_command_on_a_finished_run_says_so_and_changes_nothing(
 
 @pytest.mark.parametrize(
     ("change", "part"),
-    [("--image=coffee", "--image: rocket.png -> coffee.png"), ("--steps=6", "5 -> 6")],
+    [
+        ("--image=coffee", "photograph: rocket.png -> coffee.png"),
+        ("--steps=6", "5 -> 6"),
+    ],
 )
 def test_a_run_folder_of_another_run_is_refused(
     capsys, finished, photograph, change, part
@@ -222,7 +225,7 @@ def test_a_run_folder_of_another_run_is_refused(
     )
     assert status == 1
     assert part in sentence(error)
-    assert "--overwrite" in error
+    assert "overwrite that run" in error
     assert contents(finished) == before
 
 

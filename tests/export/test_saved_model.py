@@ -52,7 +52,7 @@ def test_signatures_json_tells_what_the_graph_has(exported, finished):
     told = json.loads((exported / "signatures.json").read_text())
     everything = told.pop("signatures")
     assert told == {
-        "version": 1,
+        "format": 1,
         "model": "rocket",
         "size": list(singan.sizes[-1]),
         "channels": 3,

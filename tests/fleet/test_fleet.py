@@ -15,7 +15,8 @@ from PIL import Image
 
 from singan_tf import config, images
 from singan_tf.fleet import fleet
-from singan_tf.runs import checkpoint, monitor
+from singan_tf.runs import pace
+from singan_tf.runs.folder import RunFolder
 
 FLAGS = [SMOKE, "--steps=2"]
 needs_beam = pytest.mark.skipif(
@@ -68,8 +69,8 @@ def test_each_photograph_has_a_run_and_the_torn_one_is_told(trained, photographs
     (listed,) = [line for line in done.stdout.splitlines() if line.startswith("  ")]
     assert f"{photographs}/torn.png: " in listed and "cut short" in listed
     for name in ("a.png", "more/a.png", "a.jpg"):
-        assert monitor.share_done(runs_dir / name) == 1
-        _, facts = checkpoint.read_run(runs_dir / name)
+        assert pace.share_done(RunFolder(runs_dir / name)) == 1
+        _, facts = RunFolder(runs_dir / name).read()
         assert facts.sha256 == images.sha256(photographs / name)
 
 
@@ -94,7 +95,7 @@ def test_one_that_is_put_right_is_all_that_is_left(trained, photographs, capsys)
     shutil.copy(mended / "a.png", mended / "torn.png")
     status, out, error = call(capsys, mended, runs)
     assert (status, error) == (0, "")
-    assert "1 trained" in out and monitor.share_done(runs / "torn.png") == 1
+    assert "1 trained" in out and pace.share_done(RunFolder(runs / "torn.png")) == 1
     assert call(capsys, mended, runs)[0] == 0
 
 
@@ -156,15 +157,15 @@ def test_a_stopped_fleet_stops_its_runs_and_goes_on(photographs, tmp_path, capsy
     )
     run_dir = tmp_path / "runs" / "a.png"
     deadline = time.monotonic() + 120
-    while not monitor.read_timings(run_dir, 0) and time.monotonic() < deadline:
+    while not RunFolder(run_dir).timings(0) and time.monotonic() < deadline:
         time.sleep(0.1)
     process.send_signal(signal.SIGTERM)
     _, error = process.communicate(timeout=60)
     assert process.returncode == 130 and "go on with: python" in error
-    assert 0 < checkpoint.read_state(run_dir, 0).step < 200
-    assert 0 < monitor.share_done(run_dir) < 1
+    assert 0 < RunFolder(run_dir).state(0).step < 200
+    assert 0 < pace.share_done(RunFolder(run_dir)) < 1
     assert call(capsys, folder, tmp_path / "runs", *flags)[0] == 0
-    assert monitor.share_done(run_dir) == 1
+    assert pace.share_done(RunFolder(run_dir)) == 1
     log = run_dir.with_name("a.png.log").read_text()
     assert "Stopped: all is saved" in log
 

@@ -1,3 +1,6 @@
+import shutil
+
+import h5py
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -118,3 +121,23 @@ def test_a_download_that_fails_names_the_file(monkeypatch):
     with pytest.raises(UserError, match="other means") as caught:
         vgg.load(vgg.DOWNLOAD)
     assert vgg.WEIGHTS_NAME in str(caught.value)
+
+
+def test_a_texture_loss_goes_on_with_the_weights_that_it_began_with(
+    capsys, tmp_path, photograph_file, vgg_file
+):
+    def train(weights):
+        arguments = [f"--image={photograph_file}", f"--run_dir={tmp_path / 'run'}"]
+        arguments += [SMOKE, "--num_scales=1", "--min_size=24", "--max_size=24"]
+        arguments += ["--steps=1", "--texture_weight=1", f"--vgg_weights={weights}"]
+        return run(capsys, "train", *arguments)
+
+    status, _, error = train(vgg_file)
+    assert status == 0, error
+    moved = shutil.copy(vgg_file, tmp_path / "moved.h5")
+    status, out, error = train(moved)
+    assert status == 0 and "is finished" in out, error
+    with h5py.File(moved, "r+") as file:
+        file.attrs["other"] = 1
+    status, _, error = train(moved)
+    assert status == 1 and "weights of the texture loss" in sentence(error)

@@ -13,13 +13,21 @@ import tensorflow as tf
 from run_folders import TINY, assert_same_run
 
 from singan_tf import config
-from singan_tf.errors import UserError
+from singan_tf.errors import Damaged, UserError
 from singan_tf.model import stages
 from singan_tf.model.singan import SinGAN
-from singan_tf.runs import checkpoint
+from singan_tf.runs import loading
+from singan_tf.runs.checkpoints import ScaleState
+from singan_tf.runs.folder import (
+    Circumstances,
+    Photograph,
+    RunFolder,
+    model_objects,
+    run_scales,
+)
 
 ROOT = pathlib.Path(__file__).parents[2]
-PHOTOGRAPH = checkpoint.Photograph("a.png", 24, 30, "0" * 64)
+PHOTOGRAPH = Photograph("a.png", 24, 30, "0" * 64)
 CONFIG = config.from_settings(TINY)
 
 # Trains in a process that kills itself (SIGKILL, no clean-up) at the n-th event of a
@@ -102,45 +110,45 @@ def test_a_run_killed_again_and_again_ends_as_an_uninterrupted_one(tmp_path):
 
 def saved_run(run_dir):
     """A finished run of untrained networks."""
-    with checkpoint.open_run(run_dir, CONFIG, PHOTOGRAPH, overwrite=False):
-        sizes = checkpoint.run_scales(CONFIG, PHOTOGRAPH).sizes
+    with RunFolder(run_dir).open(CONFIG, PHOTOGRAPH):
+        sizes = run_scales(CONFIG, PHOTOGRAPH).sizes
         singan = SinGAN(sizes, 3)
         for scale in range(len(sizes)):
             singan.stages.append(stages.build_convolutional_stage(CONFIG, scale))
             if scale == 0:
                 singan.set_reconstruction_noise(12)
-            objects = checkpoint.model_objects(singan, scale)
+            objects = model_objects(singan, scale)
             losses = np.full([4, 5], scale / 3, np.float32)
-            checkpoint.save(run_dir, scale, objects, losses, finished=True)
+            RunFolder(run_dir).save(scale, objects, losses, finished=True)
     return singan
 
 
 def test_a_run_comes_back_as_it_was_saved(tmp_path):
     singan = saved_run(tmp_path)
-    loaded, settings = checkpoint.load(tmp_path)
+    loaded, settings = loading.load(RunFolder(tmp_path))
     assert settings == CONFIG
     np.testing.assert_array_equal(loaded.sample([3, 4]), singan.sample([3, 4]))
     np.testing.assert_array_equal(loaded.reconstruct(), singan.reconstruct())
-    assert not checkpoint.is_finished(tmp_path, 2)
+    assert not RunFolder(tmp_path).is_finished(2)
     (tmp_path / "samples.png").touch()
-    assert checkpoint.is_finished(tmp_path, 2)
-    state = checkpoint.read_state(tmp_path, 1)
+    assert RunFolder(tmp_path).is_finished(2)
+    state = RunFolder(tmp_path).state(1)
     assert state.step == 4 and state.finished
-    losses = checkpoint.read_losses(tmp_path, 1, state)
+    losses = RunFolder(tmp_path).losses(1, state)
     np.testing.assert_array_equal(losses, np.full([4, 5], 1 / 3, np.float32))
 
 
 def save_again(singan, run_dir, steps, finished=False):
     """Stores scale 0 anew, with another reconstruction noise."""
     singan.set_reconstruction_noise(steps)
-    objects = checkpoint.model_objects(singan, 0)
+    objects = model_objects(singan, 0)
     losses = np.zeros([steps, 5], np.float32)
-    checkpoint.save(run_dir, 0, objects, losses, finished)
+    RunFolder(run_dir).save(0, objects, losses, finished)
 
 
 def checkpoints(run_dir):
     """Names of the checkpoints of scale 0."""
-    folder = checkpoint.scale_dir(run_dir, 0)
+    folder = RunFolder(run_dir).scale(0)
     return sorted(path.stem for path in folder.glob("step-*.index"))
 
 
@@ -149,7 +157,7 @@ def test_saving_again_leaves_the_last_two_checkpoints(tmp_path):
     save_again(singan, tmp_path, 9)
     assert checkpoints(tmp_path) == ["step-000004-finished", "step-000009"]
     save_again(singan, tmp_path, 12)
-    names = sorted(path.name for path in checkpoint.scale_dir(tmp_path, 0).iterdir())
+    names = sorted(path.name for path in RunFolder(tmp_path).scale(0).iterdir())
     assert names == [
         "losses.csv",
         "state.json",
@@ -192,7 +200,7 @@ def test_a_checkpoint_is_on_the_disk_before_its_name_and_the_one_before_stays(
 ):
     singan = saved_run(tmp_path)
     save_again(singan, tmp_path, 9)
-    folder = checkpoint.scale_dir(tmp_path, 0)
+    folder = RunFolder(tmp_path).scale(0)
     events = recorded(monkeypatch, folder)
     save_again(singan, tmp_path, 12)
     assert events == [
@@ -251,19 +259,19 @@ def test_a_damaged_checkpoint_gives_way_to_the_one_before(
     singan = saved_run(tmp_path)
     before = singan.reconstruction_noise.numpy()
     save_again(singan, tmp_path, 9)
-    damage(checkpoint.scale_dir(tmp_path, 0) / name)
-    state = checkpoint.sound_state(tmp_path, 0)
+    damage(RunFolder(tmp_path).scale(0) / name)
+    state = RunFolder(tmp_path).sound_state(0)
     if name == "state.json":
         # The checkpoints themselves say which is the newest.
-        assert state == checkpoint.ScaleState.at(9, False)
+        assert state == ScaleState.at(9, False)
         before = singan.reconstruction_noise.numpy()
     else:
-        assert state == checkpoint.ScaleState.at(4, True)
+        assert state == ScaleState.at(4, True)
     (told,) = caplog.messages
     assert "is damaged: " in told and f"checkpoint of step {state.step}" in told
-    checkpoint.restore(tmp_path, 0, state, checkpoint.model_objects(singan, 0))
+    RunFolder(tmp_path).restore(0, state, model_objects(singan, 0))
     np.testing.assert_array_equal(singan.reconstruction_noise, before)
-    assert checkpoint.read_state(tmp_path, 0) == state
+    assert RunFolder(tmp_path).state(0) == state
     # What is damaged goes with the next checkpoint, and what was gone on from stays.
     save_again(singan, tmp_path, 12)
     kept = ["step-000012", state.checkpoint]
@@ -272,34 +280,34 @@ def test_a_damaged_checkpoint_gives_way_to_the_one_before(
 
 def test_damage_without_a_checkpoint_before_never_costs_what_is_sound(tmp_path):
     saved_run(tmp_path)
-    tear(checkpoint.scale_dir(tmp_path, 1) / "step-000004-finished.index")
-    assert not checkpoint.is_finished(tmp_path, 2)
-    with pytest.raises(checkpoint.Damaged, match="move .*/01 away") as error:
-        checkpoint.sound_state(tmp_path, 1)
+    tear(RunFolder(tmp_path).scale(1) / "step-000004-finished.index")
+    assert not RunFolder(tmp_path).is_finished(2)
+    with pytest.raises(Damaged, match="move .*/01 away") as error:
+        RunFolder(tmp_path).sound_state(1)
     assert "delete" not in str(error.value)
-    with pytest.raises(checkpoint.Damaged, match="train command again"):
-        checkpoint.load(tmp_path)
-    assert checkpoint.sound_state(tmp_path, 0) == checkpoint.ScaleState.at(4, True)
+    with pytest.raises(Damaged, match="train command again"):
+        loading.load(RunFolder(tmp_path))
+    assert RunFolder(tmp_path).sound_state(0) == ScaleState.at(4, True)
 
 
 def test_a_file_on_a_disk_that_is_not_mounted_is_not_damage(tmp_path):
     run_dir = tmp_path / "run"
     singan = saved_run(run_dir)
     save_again(singan, run_dir, 9, finished=True)
-    (data,) = checkpoint.scale_dir(run_dir, 0).glob("step-000009*.data-*")
+    (data,) = RunFolder(run_dir).scale(0).glob("step-000009*.data-*")
     away = data.rename(tmp_path / "data")
     data.symlink_to(tmp_path / "disk" / "data")
     for read in (
-        lambda: checkpoint.sound_state(run_dir, 0),
-        lambda: checkpoint.load(run_dir),
+        lambda: RunFolder(run_dir).sound_state(0),
+        lambda: loading.load(RunFolder(run_dir)),
     ):
         with pytest.raises(UserError, match="a link to .*cannot be read") as error:
             read()
-        assert not isinstance(error.value, checkpoint.Damaged)
+        assert not isinstance(error.value, Damaged)
         assert "nothing of it is known to be damaged" in str(error.value)
     (tmp_path / "disk").mkdir()
     away.rename(tmp_path / "disk" / "data")
-    assert checkpoint.sound_state(run_dir, 0).step == 9
+    assert RunFolder(run_dir).sound_state(0).step == 9
 
 
 def test_no_more_open_files_is_not_damage(tmp_path):
@@ -308,11 +316,11 @@ def test_no_more_open_files_is_not_damage(tmp_path):
     resource.setrlimit(resource.RLIMIT_NOFILE, (3, limits[1]))
     try:
         with pytest.raises(UserError) as error:
-            checkpoint.sound_state(tmp_path, 0)
+            RunFolder(tmp_path).sound_state(0)
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, limits)
     assert "cannot be read (Too many open files)" in str(error.value)
-    assert not isinstance(error.value, checkpoint.Damaged)
+    assert not isinstance(error.value, Damaged)
 
 
 def test_an_error_of_tensorflows_is_told_without_its_nodes(tmp_path, monkeypatch):
@@ -325,9 +333,9 @@ def test_an_error_of_tensorflows_is_told_without_its_nodes(tmp_path, monkeypatch
         )
 
     monkeypatch.setattr(tf.train.Checkpoint, "read", short_of_files)
-    state, objects = checkpoint.read_state(tmp_path, 0), {"stage": singan.stages[0]}
+    state, objects = RunFolder(tmp_path).state(0), {"stage": singan.stages[0]}
     with pytest.raises(UserError, match=r"cannot be read \(Too many open") as error:
-        checkpoint.restore(tmp_path, 0, state, objects)
+        RunFolder(tmp_path).restore(0, state, objects)
     assert "{{" not in str(error.value) and "Op:" not in str(error.value)
 
 
@@ -349,9 +357,9 @@ def test_an_error_of_tensorflows_is_told_without_its_nodes(tmp_path, monkeypatch
 )
 def test_a_state_of_other_types_is_damage(tmp_path, text):
     saved_run(tmp_path)
-    (checkpoint.scale_dir(tmp_path, 0) / "state.json").write_text(text)
-    with pytest.raises(checkpoint.Damaged, match="damaged") as error:
-        checkpoint.read_state(tmp_path, 0)
+    (RunFolder(tmp_path).scale(0) / "state.json").write_text(text)
+    with pytest.raises(Damaged, match="damaged") as error:
+        RunFolder(tmp_path).state(0)
     assert "\n" not in str(error.value)
 
 
@@ -386,23 +394,23 @@ def test_a_config_of_other_types_is_one_sentence(tmp_path, section, name, value)
     part[name] = value
     path.write_text(json.dumps(data))
     with pytest.raises(UserError, match="damaged or from another version") as error:
-        checkpoint.read_run(tmp_path)
+        RunFolder(tmp_path).read()
     assert "\n" not in str(error.value)
 
 
 def test_losses_are_only_shown_and_never_cost_a_run(tmp_path, caplog):
     saved_run(tmp_path)
-    state = checkpoint.read_state(tmp_path, 0)
-    assert len(checkpoint.read_losses(tmp_path, 0, state._replace(step=2))) == 2
+    state = RunFolder(tmp_path).state(0)
+    assert len(RunFolder(tmp_path).losses(0, state._replace(step=2))) == 2
     assert not caplog.messages
-    longer = checkpoint.read_losses(tmp_path, 0, state._replace(step=5))
+    longer = RunFolder(tmp_path).losses(0, state._replace(step=5))
     assert np.isnan(longer[4]).all() and not np.isnan(longer[:4]).any()
-    path = checkpoint.scale_dir(tmp_path, 0) / "losses.csv"
+    path = RunFolder(tmp_path).scale(0) / "losses.csv"
     for text in ("step,a\n0,spam\n", "\xff"):
         path.write_text(text, encoding="latin-1")
-        assert np.isnan(checkpoint.read_losses(tmp_path, 0, state)).all()
+        assert np.isnan(RunFolder(tmp_path).losses(0, state)).all()
     path.unlink()
-    assert checkpoint.read_losses(tmp_path, 0, state).shape == (4, 5)
+    assert RunFolder(tmp_path).losses(0, state).shape == (4, 5)
     assert len(caplog.messages) == 4
     assert "has 4 of 5 steps" in caplog.messages[0]
 
@@ -421,14 +429,14 @@ ODD_NAMES = [
 def test_a_run_comes_back_from_a_folder_of_any_name(tmp_path, name):
     run_dir = tmp_path / os.fsdecode(name)
     singan = saved_run(run_dir)
-    loaded, _ = checkpoint.load(run_dir)
+    loaded, _ = loading.load(RunFolder(run_dir))
     np.testing.assert_array_equal(loaded.sample([3]), singan.sample([3]))
-    assert checkpoint.sound_state(run_dir, 0) == checkpoint.ScaleState.at(4, True)
+    assert RunFolder(run_dir).sound_state(0) == ScaleState.at(4, True)
 
 
 def test_a_full_disk_is_one_sentence_and_keeps_the_last_state(tmp_path, monkeypatch):
     singan = saved_run(tmp_path)
-    before = checkpoint.read_state(tmp_path, 0)
+    before = RunFolder(tmp_path).state(0)
 
     def full(self, path):
         raise tf.errors.ResourceExhaustedError(
@@ -437,18 +445,18 @@ def test_a_full_disk_is_one_sentence_and_keeps_the_last_state(tmp_path, monkeypa
 
     monkeypatch.setattr(tf.train.Checkpoint, "write", full)
     with pytest.raises(UserError, match=r"\(No space left on device\); mend that"):
-        objects = checkpoint.model_objects(singan, 0)
-        checkpoint.save(tmp_path, 0, objects, np.zeros([9, 5], np.float32), True)
-    assert checkpoint.read_state(tmp_path, 0) == before
+        objects = model_objects(singan, 0)
+        RunFolder(tmp_path).save(0, objects, np.zeros([9, 5], np.float32), True)
+    assert RunFolder(tmp_path).state(0) == before
 
 
 def test_a_checkpoint_of_other_networks_is_whole_but_of_no_use(tmp_path):
     saved_run(tmp_path)
     wider = config.from_settings({**TINY, "width": 8})
     stage = stages.build_convolutional_stage(wider, 1)
-    state = checkpoint.read_state(tmp_path, 1)
+    state = RunFolder(tmp_path).state(1)
     with pytest.raises(UserError, match="is whole but not of the networks") as error:
-        checkpoint.restore(tmp_path, 1, state, {"stage": stage})
+        RunFolder(tmp_path).restore(1, state, {"stage": stage})
     assert "\n" not in str(error.value)
 
 
@@ -464,34 +472,107 @@ def test_config_json_tells_the_whole_configuration_and_the_photograph(tmp_path):
 def test_settings_of_the_machine_may_change_on_resumption(tmp_path):
     saved_run(tmp_path)
     other = config.from_settings({**TINY, "checkpoint_seconds": 5.0, "log_steps": 7})
-    checkpoint.open_run(tmp_path, other, PHOTOGRAPH, overwrite=False).close()
+    RunFolder(tmp_path).open(other, PHOTOGRAPH).close()
+
+
+def rewrite(run_dir, **changes):
+    """Changes config.json; None removes a key."""
+    path = run_dir / "config.json"
+    data = {**json.loads(path.read_text()), **changes}
+    kept = {key: value for key, value in data.items() if value is not None}
+    path.write_text(json.dumps(kept))
+
+
+def test_a_run_of_a_newer_format_is_refused_before_it_is_misread(tmp_path):
+    saved_run(tmp_path)
+    assert json.loads((tmp_path / "config.json").read_text())["format"] == 1
+    rewrite(tmp_path, format=2, config=["not", "as", "today"])
+    read, load = RunFolder(tmp_path).read, lambda: loading.load(RunFolder(tmp_path))
+    for refused in (read, load, lambda: reopen(tmp_path)):
+        with pytest.raises(UserError) as error:
+            refused()
+        assert str(error.value) == (
+            f"{tmp_path / 'config.json'} was made by a newer version of the program; "
+            "update it."
+        )
+
+
+@pytest.mark.parametrize("number", ["1", 1.0, -1, True, []])
+def test_a_format_that_is_no_number_is_damage(tmp_path, number):
+    saved_run(tmp_path)
+    rewrite(tmp_path, format=number)
+    with pytest.raises(UserError, match="is damaged"):
+        RunFolder(tmp_path).read()
+
+
+def test_a_run_without_a_format_is_read_as_the_first_version_wrote_it(tmp_path):
+    saved_run(tmp_path)
+    rewrite(tmp_path, format=None, circumstances=None)
+    assert RunFolder(tmp_path).read() == (CONFIG, PHOTOGRAPH)
+    reopen(tmp_path, batch_size=3, vgg_sha256="1" * 64)
+
+
+def reopen(run_dir, settings=(), **circumstances):
+    changed = config.from_settings({**TINY, **dict(settings)})
+    opened = RunFolder(run_dir).open(
+        changed, PHOTOGRAPH, circumstances=Circumstances(**circumstances)
+    )
+    opened.close()
+
+
+def test_as_many_samples_in_an_update_are_the_same_run_whoever_decided(tmp_path):
+    reopen(tmp_path, batch_size=2)
+    reopen(tmp_path, batch_size=2)
+    reopen(tmp_path, {"global_batch_size": 2}, batch_size=2)
+    reopen(tmp_path)  # Where it is not known, the settings decide.
+    for size, settings in ((1, {}), (4, {"global_batch_size": 4})):
+        with pytest.raises(UserError, match=f"in an update: 2 -> {size}, which a "):
+            reopen(tmp_path, settings, batch_size=size)
+    with pytest.raises(UserError, match="global_batch_size: 0 -> 2"):
+        reopen(tmp_path, {"global_batch_size": 2})
+
+
+def test_a_texture_loss_of_other_weights_is_another_run(tmp_path):
+    reopen(tmp_path, vgg_sha256="1" * 64)
+    reopen(tmp_path, {"vgg_weights": "moved.h5"}, vgg_sha256="1" * 64)
+    reopen(tmp_path)
+    with pytest.raises(UserError, match="weights of the texture loss"):
+        reopen(tmp_path, vgg_sha256="2" * 64)
+
+
+@pytest.mark.parametrize("wrong", [{"batch_size": "2"}, {"vgg_sha256": 2}, {"x": 1}, 7])
+def test_circumstances_of_other_types_are_damage(tmp_path, wrong):
+    saved_run(tmp_path)
+    rewrite(tmp_path, circumstances=wrong)
+    with pytest.raises(UserError, match="damaged or from another version"):
+        RunFolder(tmp_path).read()
 
 
 def test_two_openings_of_a_run_exclude_each_other(tmp_path):
-    with checkpoint.open_run(tmp_path / "run", CONFIG, PHOTOGRAPH, overwrite=False):
+    with RunFolder(tmp_path / "run").open(CONFIG, PHOTOGRAPH):
         with pytest.raises(UserError, match="Another process is training"):
-            checkpoint.open_run(tmp_path / "run", CONFIG, PHOTOGRAPH, overwrite=True)
-    checkpoint.open_run(tmp_path / "run", CONFIG, PHOTOGRAPH, overwrite=False).close()
+            RunFolder(tmp_path / "run").open(CONFIG, PHOTOGRAPH, overwrite=True)
+    RunFolder(tmp_path / "run").open(CONFIG, PHOTOGRAPH).close()
 
 
 def test_a_folder_that_cannot_be_made_is_one_sentence(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(UserError, match="cannot be written"):
-        checkpoint.open_run(tmp_path / "file" / "run", CONFIG, PHOTOGRAPH, False)
+        RunFolder(tmp_path / "file" / "run").open(CONFIG, PHOTOGRAPH, False)
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
 def test_an_unreadable_state_is_told_as_that(tmp_path):
     saved_run(tmp_path)
-    path = checkpoint.scale_dir(tmp_path, 0) / "state.json"
+    path = RunFolder(tmp_path).scale(0) / "state.json"
     path.chmod(0)
     with pytest.raises(UserError, match=r"cannot be read \(Permission denied\)"):
-        checkpoint.read_state(tmp_path, 0)
+        RunFolder(tmp_path).state(0)
 
 
 def test_the_pyramid_is_written_as_pictures(tmp_path):
     reals = [tf.zeros([1, 4, 5, 3]), tf.ones([1, 6, 8, 3])]
-    checkpoint.write_pyramid(tmp_path, reals)
+    RunFolder(tmp_path).write_pyramid(reals)
     assert [p.name for p in sorted((tmp_path / "pyramid").iterdir())] == [
         "00.png",
         "01.png",

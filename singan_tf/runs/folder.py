@@ -1,0 +1,392 @@
+"""The run folder: everything that a run leaves on disk, and where.
+
+    config.json               settings, photograph and circumstances, in `FORMAT`
+    pyramid/NN.png            the photograph at each scale
+    scales/NN/                a scale's state and checkpoints (`checkpoints`), its
+                              tables (`tables`), a sample and the reconstruction
+    events/                   TensorBoard's
+    samples.png               the contact sheet of samples, the last file of a run
+    report/index.html         the page of a finished run
+    saved_model/              its exports
+    .lock                     held by the process that trains in it
+
+No other module spells these names.
+"""
+
+import dataclasses
+import fcntl
+import io
+import pathlib
+from typing import Any, NamedTuple, Optional
+
+import numpy as np
+import tensorflow as tf
+
+import singan_tf
+from singan_tf import config as config_lib
+from singan_tf import errors, files, images
+from singan_tf.config import Config
+from singan_tf.errors import Damaged, UserError
+from singan_tf.model.pyramid import Scales, plan_scales
+from singan_tf.model.singan import SinGAN
+from singan_tf.runs import checkpoints, tables
+from singan_tf.runs.checkpoints import ScaleState
+from singan_tf.runs.tables import Metric, Timing
+
+# Of config.json; 0 is that of version 0.1.0, which has no number. A change that older
+# programs would misread raises it.
+FORMAT = 1
+
+# Photographs have fewer pixels, and TensorFlow counts no further.
+_MOST_SIDE = 2**31
+
+
+class Photograph(NamedTuple):
+    """What a run folder remembers of its photograph.
+
+    Attributes:
+        name: File name.
+        height: In pixels, as read.
+        width: In pixels, as read.
+        sha256: Of the file.
+    """
+
+    name: str
+    height: int
+    width: int
+    sha256: str
+
+
+class Circumstances(NamedTuple):
+    """What changes a run's result although no setting tells it.
+
+    Attributes:
+        batch_size: The number of samples in an update, which the devices decide where
+            the setting is 0; None if that is not known.
+        vgg_sha256: Of the weights of the texture loss; None if there is none, or it is
+            not known.
+    """
+
+    batch_size: Optional[int] = None
+    vgg_sha256: Optional[str] = None
+
+
+_UNKNOWN = Circumstances()
+
+
+@dataclasses.dataclass(frozen=True)
+class RunFolder:
+    """A run on disk: its paths, its state, its tables, and who may write.
+
+    Attributes:
+        path: The folder, which need not be there.
+    """
+
+    path: pathlib.Path
+
+    @property
+    def config(self) -> pathlib.Path:
+        """The file of settings, which makes a folder a run."""
+        return self.path / "config.json"
+
+    @property
+    def events(self) -> pathlib.Path:
+        """TensorBoard's folder."""
+        return self.path / "events"
+
+    @property
+    def samples(self) -> pathlib.Path:
+        """The contact sheet of samples, the last file that training writes."""
+        return self.path / "samples.png"
+
+    @property
+    def report(self) -> pathlib.Path:
+        """The page of a finished run."""
+        return self.path / "report" / "index.html"
+
+    @property
+    def exports(self) -> pathlib.Path:
+        """The folder of the versions of its SavedModel."""
+        return self.path / "saved_model"
+
+    def scale(self, scale: int) -> pathlib.Path:
+        """The folder of a scale."""
+        return self.path / "scales" / f"{scale:02d}"
+
+    def real(self, scale: int) -> pathlib.Path:
+        """The picture of the photograph at a scale."""
+        return self.path / "pyramid" / f"{scale:02d}.png"
+
+    def fake(self, scale: int) -> pathlib.Path:
+        """The picture of a sample of a scale."""
+        return self.scale(scale) / "fake.png"
+
+    def reconstruction(self, scale: int) -> pathlib.Path:
+        """The picture of the reconstruction at a scale."""
+        return self.scale(scale) / "reconstruction.png"
+
+    def open(
+        self,
+        config: Config,
+        photograph: Photograph,
+        overwrite: bool = False,
+        circumstances: Circumstances = _UNKNOWN,
+    ) -> io.TextIOBase:
+        """Starts a run, or checks that the one that is there is the same.
+
+        Args:
+            config: Of the run.
+            photograph: That it trains on.
+            overwrite: Deletes an existing run first.
+            circumstances: That it trains in.
+
+        Returns:
+            An open file that keeps other processes from training in the folder, as
+            long as it is open.
+
+        Raises:
+            UserError: if the folder holds another run or something else, cannot be
+                written, or another process is training in it.
+        """
+        if self.path.exists() and not self.path.is_dir():
+            raise UserError(f"{self.path} is a file; name a folder.")
+        if self.config.exists() and not overwrite:
+            self._refuse_another(config, photograph, circumstances)
+        elif self.path.exists() and not self.config.exists():
+            # What a killed start left behind is hidden and does not count.
+            if any(not entry.name.startswith(".") for entry in self.path.iterdir()):
+                raise UserError(
+                    f"The folder {self.path} exists and holds no run; name a new or an "
+                    "empty folder."
+                )
+        held = self._lock()
+        if overwrite:
+            self._clear()
+        if not self.config.exists():
+            data = {
+                "format": FORMAT,
+                "version": singan_tf.__version__,
+                "image": photograph._asdict(),
+                "circumstances": circumstances._asdict(),
+                "config": config_lib.to_json(config),
+            }
+            files.write_json(self.config, data)
+        return held
+
+    def read(self) -> tuple[Config, Photograph]:
+        """Reads the configuration and the photograph's facts of a run.
+
+        Raises:
+            UserError: if there is no run, its config.json is damaged, or a newer
+                version of the program wrote it.
+        """
+        return self._read()[:2]
+
+    def state(self, scale: int) -> Optional[ScaleState]:
+        """How far a scale has come, as `checkpoints.read_state` tells it."""
+        return checkpoints.read_state(self.scale(scale))
+
+    def sound_state(self, scale: int) -> Optional[ScaleState]:
+        """The state to go on from, as `checkpoints.sound_state` tells it."""
+        return checkpoints.sound_state(self.scale(scale))
+
+    def is_finished(self, num_scales: int) -> bool:
+        """Whether every scale is, and whole, and the sheet that ends a run is there.
+
+        Raises:
+            UserError: if a checkpoint cannot be read for a reason other than damage.
+        """
+        try:
+            states = [self.state(scale) for scale in range(num_scales)]
+            if not self.has_ended(states):
+                return False
+            for scale, state in enumerate(states):
+                checkpoints.require_whole(self.scale(scale), state)
+        except Damaged:
+            return False
+        return True
+
+    def has_ended(self, states: list[Optional[ScaleState]]) -> bool:
+        """Whether a run says so of itself: quick, as no checkpoint is read."""
+        scales_finished = all(state is not None and state.finished for state in states)
+        return scales_finished and self.samples.exists()
+
+    def save(
+        self, scale: int, objects: dict[str, Any], losses: np.ndarray, finished: bool
+    ) -> None:
+        """Stores the training state of a scale, as `checkpoints.save` does.
+
+        Args:
+            scale: The scale.
+            objects: What a tf.train.Checkpoint holds, by name.
+            losses: One row for each step so far, float32 [steps, len(LOSS_COLUMNS)].
+            finished: Whether the scale is.
+
+        Raises:
+            UserError: if the folder cannot be written; the last state stays valid.
+        """
+        tables.write_losses(self._losses(scale), losses)
+        checkpoints.save(self.scale(scale), len(losses), objects, finished)
+
+    def restore(self, scale: int, state: ScaleState, objects: dict[str, Any]) -> None:
+        """Gives objects the values that `save` stored, or some of them.
+
+        Raises:
+            Damaged: if the checkpoint is damaged.
+            UserError: if it does not hold the objects, or cannot be read.
+        """
+        checkpoints.restore(self.scale(scale), state, objects)
+
+    def losses(self, scale: int, state: ScaleState) -> np.ndarray:
+        """The losses of the steps that a state covers, as `tables.read_losses` does."""
+        return tables.read_losses(self._losses(scale), state.step)
+
+    def timings(self, scale: int) -> list[Timing]:
+        """The pace of a scale; empty if it was not kept."""
+        return tables.read_timings(self._timings(scale))
+
+    def write_timings(self, scale: int, timings: list[Timing], durable: bool) -> None:
+        """Keeps the pace of a scale, as `tables.write_timings` does."""
+        tables.write_timings(self._timings(scale), timings, durable)
+
+    def metric(self, scale: int) -> Optional[Metric]:
+        """What was measured while a scale trained; None if that was not kept."""
+        return tables.read_metric(self._metrics(scale))
+
+    def write_metric(self, scale: int, metric: Metric) -> None:
+        """Keeps what was measured while a scale trains."""
+        tables.write_metric(self._metrics(scale), metric)
+
+    def write_pyramid(self, reals: list[tf.Tensor]) -> None:
+        """Writes the photograph at each scale, float32 [1, H, W, C], as pictures."""
+        for scale, real in enumerate(reals):
+            images.write(self.real(scale), real.numpy())
+
+    def _losses(self, scale: int) -> pathlib.Path:
+        return self.scale(scale) / "losses.csv"
+
+    def _timings(self, scale: int) -> pathlib.Path:
+        return self.scale(scale) / "timings.csv"
+
+    def _metrics(self, scale: int) -> pathlib.Path:
+        return self.scale(scale) / "metrics.csv"
+
+    def _read(self) -> tuple[Config, Photograph, Circumstances]:
+        data = files.read_json(self.config)
+        if data is None:
+            raise UserError(
+                f"There is no run in {self.path} (no config.json); train one first."
+            )
+        files.require_format(self.config, data, FORMAT)
+        try:
+            return (
+                config_lib.from_json(data["config"]),
+                _photograph(data["image"]),
+                _circumstances(data.get("circumstances", {})),
+            )
+        except (KeyError, TypeError, UserError) as error:
+            raise UserError(
+                f"{self.config} is damaged or from another version of the program "
+                f"({error}); bring back a copy of it, or train in another folder."
+            ) from None
+
+    def _refuse_another(
+        self, config: Config, photograph: Photograph, circumstances: Circumstances
+    ) -> None:
+        old_config, old_photograph, old = self._read()
+        found = []
+        if old_photograph.sha256 != photograph.sha256:
+            change = f"{old_photograph.name} -> {photograph.name}"
+            if old_photograph.name == photograph.name:
+                change = f"another one that is named {photograph.name}, too"
+            found.append(f"photograph: {change}")
+        sizes = (old.batch_size, circumstances.batch_size)
+        if None not in sizes:
+            # The number itself counts, not whether it was asked for.
+            config = _with_batch_setting(config, old_config)
+            if sizes[0] != sizes[1]:
+                found.append(
+                    f"samples in an update: {sizes[0]} -> {sizes[1]}, which a global "
+                    f"batch size of {sizes[0]} keeps"
+                )
+        found += config_lib.differences(old_config, config)
+        sums = (old.vgg_sha256, circumstances.vgg_sha256)
+        if None not in sums and sums[0] != sums[1]:
+            found.append("weights of the texture loss: others")
+        if found:
+            raise UserError(
+                f"{self.path} holds another run ({'; '.join(found)}); name another "
+                "folder, give the same settings, or overwrite that run, which deletes "
+                "it."
+            )
+
+    def _lock(self) -> io.TextIOBase:
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            file = open(self.path / ".lock", "w")
+        except OSError as error:
+            raise UserError(
+                f"{self.path} cannot be written ({error.strerror}); "
+                f"{errors.way_out(error) or 'name another folder'}."
+            ) from None
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            file.close()
+            if not isinstance(error, BlockingIOError):
+                raise UserError(
+                    f"{self.path} cannot be kept from other processes "
+                    f"({error.strerror}); name a folder on another disk."
+                ) from None
+            raise UserError(
+                f"Another process is training in {self.path}; wait for it or name "
+                "another folder."
+            ) from None
+        return file
+
+    def _clear(self) -> None:
+        """Deletes a run, config.json last: a run cut short is still known as one."""
+        kept = {".lock", self.config.name}
+        for entry in [e for e in self.path.iterdir() if e.name not in kept]:
+            files.delete(entry)
+        files.sync(self.path)
+        self.config.unlink(missing_ok=True)
+
+
+def model_objects(singan: SinGAN, scale: int) -> dict[str, Any]:
+    """What the checkpoint of a scale holds of the model itself."""
+    objects = {"stage": singan.stages[scale]}
+    if scale == 0:
+        objects["reconstruction_noise"] = singan.reconstruction_noise
+    return objects
+
+
+def run_scales(config: Config, photograph: Photograph) -> Scales:
+    """The scales of a run."""
+    return plan_scales(photograph.height, photograph.width, config.pyramid)
+
+
+def _photograph(data: dict[str, Any]) -> Photograph:
+    photograph = Photograph(**data)
+    sides = (photograph.height, photograph.width)
+    texts = (photograph.name, photograph.sha256)
+    if not all(type(side) is int and 0 < side < _MOST_SIDE for side in sides):
+        raise TypeError("the sides of its image are no numbers of pixels")
+    if not all(isinstance(text, str) for text in texts):
+        raise TypeError("the name or the checksum of its image is no text")
+    return photograph
+
+
+def _circumstances(data: dict[str, Any]) -> Circumstances:
+    found = Circumstances(**data)
+    if type(found.batch_size) not in (int, type(None)):
+        raise TypeError("its number of samples in an update is none")
+    if not isinstance(found.vgg_sha256, (str, type(None))):
+        raise TypeError("the checksum of its texture loss's weights is no text")
+    return found
+
+
+def _with_batch_setting(config: Config, other: Config) -> Config:
+    batch = other.training.global_batch_size
+    training = dataclasses.replace(config.training, global_batch_size=batch)
+    return dataclasses.replace(config, training=training)

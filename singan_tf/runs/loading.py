@@ -1,0 +1,36 @@
+"""A finished run as the model that it trained."""
+
+from singan_tf.config import Config
+from singan_tf.errors import UserError
+from singan_tf.model import stages
+from singan_tf.model.singan import SinGAN
+from singan_tf.runs.folder import RunFolder, model_objects, run_scales
+
+
+def load(run: RunFolder) -> tuple[SinGAN, Config]:
+    """Loads a finished run for use.
+
+    Args:
+        run: Its folder.
+
+    Returns:
+        The trained pyramid and the run's configuration.
+
+    Raises:
+        UserError: if there is no run, it is damaged or it is not finished.
+    """
+    config, photograph = run.read()
+    scales = run_scales(config, photograph)
+    singan = SinGAN(scales.sizes, config.network.channels)
+    for scale, size in enumerate(scales.sizes):
+        state = run.state(scale)
+        if state is None or not state.finished:
+            raise UserError(
+                f"The run in {run.path} is not finished: {scale} of "
+                f"{len(scales.sizes)} scales are; run its train command again to go on."
+            )
+        singan.stages.append(stages.build_stage(config, scale, size))
+        if scale == 0:
+            singan.set_reconstruction_noise(0)
+        run.restore(scale, state, model_objects(singan, scale))
+    return singan, config
