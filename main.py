@@ -88,19 +88,20 @@ def super_resolve(values: flags.FlagValues) -> None:
     task = _open_task(values, "super_resolve")
     import tqdm
 
-    from singan_tf.tasks import manipulation, tasks
+    from singan_tf.measure import quality
+    from singan_tf.tasks import inputs, super_resolution
 
     image = task.photograph
     if values.input:
-        image = tasks.read_input(task, values.input, keep_size=True)
-    sizes = manipulation.super_resolution_sizes(*image.shape[1:3], values.factor)
+        image = inputs.read_input(task, values.input, keep_size=True)
+    sizes = super_resolution.super_resolution_sizes(*image.shape[1:3], values.factor)
     size = sizes[-1]
-    tasks.check_area(size, f"--factor={values.factor:g}")
+    super_resolution.check_area(size, f"--factor={values.factor:g}")
     reference = None
     if values.reference:
-        reference = tasks.read_reference(task, values.reference, size)
+        reference = super_resolution.read_reference(task, values.reference, size)
     _make_output_dir(task.output_dir)
-    steps = manipulation.super_resolution(
+    steps = super_resolution.super_resolution(
         task.singan,
         image,
         values.factor,
@@ -109,22 +110,22 @@ def super_resolve(values: flags.FlagValues) -> None:
         values.back_projection,
     )
     *_, result = tqdm.tqdm(steps, total=len(sizes), unit="step", disable=None)
-    bicubic = tasks.enlarge(image, size)
+    bicubic = super_resolution.enlarge(image, size)
     task.write("super_resolved.png", result)
     task.write("bicubic.png", bicubic)
     cells = {
         "input": image,
         "bicubic": bicubic,
         "super-resolved": result,
-        "bicubic, middle": tasks.detail(bicubic),
-        "super-resolved, middle": tasks.detail(result),
+        "bicubic, middle": super_resolution.detail(bicubic),
+        "super-resolved, middle": super_resolution.detail(result),
     }
     if reference is not None:
-        cells["reference, middle"] = tasks.detail(reference)
+        cells["reference, middle"] = super_resolution.detail(reference)
     results = {}
     for name, made in (("super_resolved", result), ("bicubic", bicubic)):
-        results[name] = tasks.quality(made, reference)
-        print(f"{name}: {tasks.quality_text(results[name])}")
+        results[name] = quality.quality(made, reference)
+        print(f"{name}: {quality.quality_text(results[name])}")
     print(f"{size[1]}x{size[0]} pixels from {image.shape[2]}x{image.shape[1]}.")
     _finish_task(values, task, "super_resolve", cells, results)
 
@@ -138,9 +139,9 @@ def paint(values: flags.FlagValues) -> None:
     if not values.sketch:
         _require(values, "input")
     task = _open_task(values, "paint")
-    from singan_tf.tasks import tasks
+    from singan_tf.tasks import inputs, painting, sketching
 
-    scales = tasks.injection_scales(task, values.injection_scale)
+    scales = inputs.injection_scales(task, values.injection_scale)
     for flag in ("quantize", "sketch"):
         if values[flag].value and len(scales) > 1:
             raise UsageError(
@@ -148,27 +149,27 @@ def paint(values: flags.FlagValues) -> None:
                 f"--injection_scale, after a look at the strip of all without --{flag}."
             )
         if values[flag].value:
-            tasks.check_trained(task, scales[0], flag)
-    read = tasks.read_drawing if values.sketch else tasks.read_input
-    painting = read(task, values.input, values.keep_size)
+            inputs.check_trained(task, scales[0], flag)
+    read = sketching.read_drawing if values.sketch else inputs.read_input
+    image = read(task, values.input, values.keep_size)
     _make_output_dir(task.output_dir)
-    task.write("input.png", painting)
-    cells = {"photograph": task.photograph, "painting": painting}
-    cells.update(tasks.redraw_each(task, painting, scales, values.seed))
+    task.write("input.png", image)
+    cells = {"photograph": task.photograph, "painting": image}
+    cells.update(painting.redraw_each(task, image, scales, values.seed))
     if values.quantize:
-        cells.update(tasks.paint_quantized(task, painting, scales[0], values.seed))
+        cells.update(painting.paint_quantized(task, image, scales[0], values.seed))
     if values.sketch:
-        cells.update(_paint_sketch(task, painting, scales[0], values.seed))
+        cells.update(_paint_sketch(task, image, scales[0], values.seed))
     _finish_task(values, task, "paint", cells)
 
 
 def _paint_sketch(task, drawing: np.ndarray, scale: int, seed: int) -> dict:
-    from singan_tf.tasks import tasks
+    from singan_tf.tasks import sketching
     from singan_tf.training import loop as training
 
     try:
         with _signals_asked_about() as should_stop:
-            return tasks.paint_sketch(task, drawing, scale, seed, should_stop)
+            return sketching.paint_sketch(task, drawing, scale, seed, should_stop)
     except training.Interrupted:
         arguments = [arg for arg in sys.argv if arg != "--overwrite"]
         command = shlex.join([*arguments, "--overwrite"])
@@ -199,14 +200,12 @@ def animate(values: flags.FlagValues) -> None:
     import tqdm
 
     from singan_tf import images
-    from singan_tf.tasks import manipulation
+    from singan_tf.tasks import animation
 
     _check_start_scale(values, task)
-    walk = manipulation.Walk(
-        *(values[name].value for name in manipulation.Walk._fields)
-    )
+    walk = animation.Walk(*(values[name].value for name in animation.Walk._fields))
     _make_output_dir(task.output_dir)
-    moving = manipulation.animate(task.singan, walk)
+    moving = animation.animate(task.singan, walk)
     progress = tqdm.tqdm(moving, total=walk.frames, unit="frame", disable=None)
     frames = [images.to_uint8(frame[0]) for frame in progress]
     suffixes = ["webp", "gif"]
@@ -223,7 +222,7 @@ def animate(values: flags.FlagValues) -> None:
     cells = {"photograph": task.photograph}
     for index in range(0, walk.frames, -(-walk.frames // _SHEET_FRAMES)):
         cells[f"frame {index}"] = frames[index]
-    differences = manipulation.frame_differences(frames, walk.loop)
+    differences = animation.frame_differences(frames, walk.loop)
     mean, median = float(differences.mean()), float(np.median(differences))
     largest = float(differences.max()) / median if median else None
     print(
@@ -333,7 +332,7 @@ def study(values: flags.FlagValues) -> None:
         values.study_dir
         or f"outputs/studies/{pathlib.Path(values.image).stem}-{values.budget}"
     )
-    from singan_tf.reports import studies
+    from singan_tf.reports import studies, study_runs
 
     if values.name not in studies.STUDIES:
         near = difflib.get_close_matches(values.name, studies.STUDIES, 1)
@@ -351,7 +350,7 @@ def study(values: flags.FlagValues) -> None:
         _call(values, "study", leave_out="study_dir"),
     )
     with _resumable() as should_stop:
-        results = studies.run(values.name, plan, should_stop)
+        results = study_runs.run(values.name, plan, should_stop)
     page = folder / values.name / "index.html"
     command_line.say(f"Wrote {page} and {page.parent / values.name}.csv")
     failed = [result.row.caption for result in results if result.error]
@@ -467,22 +466,22 @@ def _blend_in(values: flags.FlagValues, command: str) -> None:
     if command != "inpaint":
         _require(values, "input")
     task = _open_task(values, command)
-    from singan_tf.tasks import manipulation, tasks
+    from singan_tf.tasks import blending, inputs, masks, painting
 
-    scales = tasks.injection_scales(task, values.injection_scale)
+    scales = inputs.injection_scales(task, values.injection_scale)
     if values.mask:
-        masking = tasks.Masking(
+        masking = blending.Masking(
             values.mask_radius, values.mask_sigma, fill=command == "inpaint"
         )
-        image, mask = tasks.read_masked(
+        image, mask = blending.read_masked(
             task, values.input or None, values.mask, values.keep_size, masking
         )
     else:
-        image, mask = tasks.read_input(task, values.input, values.keep_size), None
+        image, mask = inputs.read_input(task, values.input, values.keep_size), None
     _make_output_dir(task.output_dir)
     task.write("input.png", image)
     cells = {"photograph": task.photograph, "input": image}
-    redrawn = tasks.redraw_each(task, image, scales, values.seed)
+    redrawn = painting.redraw_each(task, image, scales, values.seed)
     if mask is None:
         cells.update(redrawn)
     else:
@@ -490,7 +489,7 @@ def _blend_in(values: flags.FlagValues, command: str) -> None:
         task.write("mask.png", soft_picture)
         cells["softened mask"] = soft_picture
         for caption, result in redrawn.items():
-            blended = manipulation.blend(image, result, mask)
+            blended = masks.blend(image, result, mask)
             task.write(f"{caption.replace(' ', '_')}_blended.png", blended)
             cells[caption] = result
             cells[f"{caption}, blended"] = blended
@@ -1119,9 +1118,9 @@ def _require(values: flags.FlagValues, name: str) -> None:
 
 def _open_task(values: flags.FlagValues, command: str):
     run_dir, output_dir = _task_folders(values, command)
-    from singan_tf.tasks import tasks
+    from singan_tf.tasks.task import open_task
 
-    return tasks.open_task(run_dir, output_dir)
+    return open_task(run_dir, output_dir)
 
 
 def _finish_task(
@@ -1135,12 +1134,12 @@ def _finish_task(
 def _write_results(
     values: flags.FlagValues, output_dir: pathlib.Path, command: str, cells, call
 ) -> None:
-    from singan_tf.tasks import tasks
+    from singan_tf.tasks.task import write_results
 
     arguments = {name: values[name].value for name in values}
     arguments["output_dir"] = str(output_dir)
     call = {"command": command, "arguments": arguments, **call}
-    sheet = tasks.write_results(output_dir, cells, call)
+    sheet = write_results(output_dir, cells, call)
     command_line.say(f"Wrote {output_dir}; see {sheet}")
 
 
@@ -1198,7 +1197,7 @@ def _make_output_dir(output_dir: pathlib.Path) -> None:
 def _output_size(values: flags.FlagValues, sizes) -> tuple:
     """The size of a sample: as asked, or with the photograph's aspect ratio."""
     from singan_tf import images
-    from singan_tf.tasks import tasks
+    from singan_tf.tasks.inputs import least_side
 
     full_height, full_width = sizes[-1]
     height, width = values.height, values.width
@@ -1223,7 +1222,7 @@ def _output_size(values: flags.FlagValues, sizes) -> tuple:
         ("height", "scale_v", height, full_height, sizes[0][0]),
         ("width", "scale_h", width, full_width, sizes[0][1]),
     ):
-        least = tasks.least_side(full, coarsest)
+        least = least_side(full, coarsest)
         if side < least:
             raise UsageError(
                 f"--{name}={side} must be at least {least} for this run (--{multiple} "

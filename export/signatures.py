@@ -18,7 +18,8 @@ import tensorflow as tf
 
 from singan_tf.config import MAX_NOISE_SCALE
 from singan_tf.model.singan import SinGAN
-from singan_tf.tasks import manipulation, tasks
+from singan_tf.tasks import masks, super_resolution
+from singan_tf.tasks.inputs import least_side
 
 MAX_FACTOR = 16
 # A message of gRPC has less than 2 GiB; this leaves room for what is around an answer.
@@ -160,7 +161,7 @@ def inputs(singan: SinGAN, limits: Limits) -> dict[str, Input]:
 
 def least_sides(singan: SinGAN) -> list[int]:
     """The least height and width of an image, given or made."""
-    return [tasks.least_side(*pair) for pair in zip(singan.sizes[-1], singan.sizes[0])]
+    return [least_side(*pair) for pair in zip(singan.sizes[-1], singan.sizes[0])]
 
 
 def build(singan: SinGAN, limits: Limits) -> dict[str, Callable]:
@@ -315,7 +316,7 @@ def _sample(singan: SinGAN, draw: Callable, limits: Limits, known) -> dict:
 def _super_resolve(singan: SinGAN, limits: Limits, known) -> dict:
     default_factor = tf.constant([4], tf.float32)
     default_seed = tf.constant([0], tf.int64)
-    enlarge = manipulation.super_resolver(singan)
+    enlarge = super_resolution.super_resolver(singan)
 
     def checked(name, sizes, rows):
         factor = tf.cast(rows["factor"], tf.float64)
@@ -391,7 +392,7 @@ def _edit(singan: SinGAN, limits: Limits, known) -> dict:
 
     def edit_row(image, mask, row):
         redrawn = inject(image, row["injection_scale"], row["seed"][tf.newaxis])
-        return _to_uint8(manipulation.blend(image, redrawn, mask[:, :, 0]))
+        return _to_uint8(masks.blend(image, redrawn, mask[:, :, 0]))
 
     def edit(image, injection_scale, mask=default_mask, seed=default_seed):
         rows = _checked_rows(
