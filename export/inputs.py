@@ -6,7 +6,7 @@ import tensorflow as tf
 
 from singan_tf.config import MAX_NOISE_SCALE
 from singan_tf.model.singan import SinGAN
-from singan_tf.tasks import tasks
+from singan_tf.tasks.inputs import least_side
 
 MAX_FACTOR = 16
 
@@ -116,4 +116,4 @@ def inputs(singan: SinGAN, limits: Limits) -> dict[str, Input]:
 
 def least_sides(singan: SinGAN) -> list[int]:
     """The least height and width of an image, given or made."""
-    return [tasks.least_side(*pair) for pair in zip(singan.sizes[-1], singan.sizes[0])]
+    return [least_side(*pair) for pair in zip(singan.sizes[-1], singan.sizes[0])]

@@ -16,7 +16,7 @@ from export.inputs import MAX_FACTOR, Input, Limits, inputs, least_sides
 from export.rows import Rows, after, checked, outside, refuse
 from singan_tf.config import MAX_NOISE_SCALE
 from singan_tf.model.singan import SinGAN
-from singan_tf.tasks import manipulation
+from singan_tf.tasks import masks, super_resolution
 
 _OUTPUTS = {
     "image": "The images.",
@@ -228,7 +228,7 @@ def _sample(model: _Model, draw: Callable) -> _Task:
 
 def _super_resolve(model: _Model) -> _Task:
     singan, limits, known = model
-    enlarge = manipulation.super_resolver(singan)
+    enlarge = super_resolution.super_resolver(singan)
 
     def check(name: str, sizes: tf.Tensor, rows: Rows) -> Rows:
         factor = tf.cast(rows["factor"], tf.float64)
@@ -294,7 +294,7 @@ def _edit(model: _Model) -> _Task:
         def edit_row(row: Rows) -> tf.Tensor:
             image, mask = codec.read_image(row), codec.read_mask(row)
             redrawn = inject(image, row["injection_scale"], row["seed"][tf.newaxis])
-            return _to_uint8(manipulation.blend(image, redrawn, mask[:, :, 0]))
+            return _to_uint8(masks.blend(image, redrawn, mask[:, :, 0]))
 
         rows, sizes = codec.sized(rows)
         rows = check(codec.image, sizes, rows)

@@ -84,7 +84,7 @@ def _study(call: Call) -> None:
         or f"outputs/studies/{pathlib.Path(values.image).stem}-{values.budget}"
     )
     from singan_tf.fleet import processes
-    from singan_tf.reports import studies
+    from singan_tf.reports import studies, study_runs
 
     if values.name not in studies.STUDIES:
         near = commands.nearest(values.name, studies.STUDIES)
@@ -100,7 +100,7 @@ def _study(call: Call) -> None:
         _repeatable(call),
     )
     with interruption.resumable(processes.Interrupted, call.again()) as should_stop:
-        results = studies.run(values.name, plan, should_stop)
+        results = study_runs.run(values.name, plan, should_stop)
     page = folder / values.name / "index.html"
     command_line.say(f"Wrote {page} and {page.parent / values.name}.csv")
     failed = [result.row.caption for result in results if result.error]

@@ -87,9 +87,9 @@ def _check_paint(call: Call) -> None:
 def _paint(call: Call) -> None:
     values = call.values
     task = results.open_task(call, "paint")
-    from singan_tf.tasks import tasks
+    from singan_tf.tasks import inputs, painting, sketching
 
-    scales = tasks.injection_scales(task, values.injection_scale)
+    scales = inputs.injection_scales(task, values.injection_scale)
     for flag in ("quantize", "sketch"):
         if values[flag].value and len(scales) > 1:
             raise UsageError(
@@ -97,29 +97,31 @@ def _paint(call: Call) -> None:
                 f"--injection_scale, after a look at the strip of all without --{flag}."
             )
         if values[flag].value:
-            tasks.check_trained(task, scales[0], flag)
-    read = tasks.read_drawing if values.sketch else tasks.read_input
-    painting = read(task, values.input, values.keep_size)
+            inputs.check_trained(task, scales[0], flag)
+    read = sketching.read_drawing if values.sketch else inputs.read_input
+    image = read(task, values.input, values.keep_size)
     results.make_output_dir(task.output_dir)
-    task.write("input.png", painting)
-    cells = {"photograph": task.photograph, "painting": painting}
-    cells.update(tasks.redraw_each(task, painting, scales, values.seed))
+    task.write("input.png", image)
+    cells = {"photograph": task.photograph, "painting": image}
+    cells.update(painting.redraw_each(task, image, scales, values.seed))
     if values.quantize:
-        cells.update(tasks.paint_quantized(task, painting, scales[0], values.seed))
+        cells.update(painting.paint_quantized(task, image, scales[0], values.seed))
     if values.sketch:
-        cells.update(_paint_sketch(call, task, painting, scales[0]))
+        cells.update(_paint_sketch(call, task, image, scales[0]))
     results.finish_task(call, task, "paint", cells)
 
 
 def _paint_sketch(
     call: Call, task: Any, drawing: np.ndarray, scale: int
 ) -> dict[str, np.ndarray]:
-    from singan_tf.tasks import tasks
-    from singan_tf.training import loop as training
+    from singan_tf.tasks import sketching
+    from singan_tf.training.loop import Interrupted
 
     command = call.again(leave_out="overwrite", add=["--overwrite"])
-    with interruption.resumable(training.Interrupted, command) as should_stop:
-        return tasks.paint_sketch(task, drawing, scale, call.values.seed, should_stop)
+    with interruption.resumable(Interrupted, command) as should_stop:
+        return sketching.paint_sketch(
+            task, drawing, scale, call.values.seed, should_stop
+        )
 
 
 def _define_harmonize(values: flags.FlagValues) -> None:
@@ -163,22 +165,22 @@ def _blend_in(call: Call, command: str) -> None:
     """Redraws an image and shows the result inside a softened mask."""
     values = call.values
     task = results.open_task(call, command)
-    from singan_tf.tasks import manipulation, tasks
+    from singan_tf.tasks import blending, inputs, masks, painting
 
-    scales = tasks.injection_scales(task, values.injection_scale)
+    scales = inputs.injection_scales(task, values.injection_scale)
     if values.mask:
-        masking = tasks.Masking(
+        masking = blending.Masking(
             values.mask_radius, values.mask_sigma, fill=command == "inpaint"
         )
-        image, mask = tasks.read_masked(
+        image, mask = blending.read_masked(
             task, values.input or None, values.mask, values.keep_size, masking
         )
     else:
-        image, mask = tasks.read_input(task, values.input, values.keep_size), None
+        image, mask = inputs.read_input(task, values.input, values.keep_size), None
     results.make_output_dir(task.output_dir)
     task.write("input.png", image)
     cells = {"photograph": task.photograph, "input": image}
-    redrawn = tasks.redraw_each(task, image, scales, values.seed)
+    redrawn = painting.redraw_each(task, image, scales, values.seed)
     if mask is None:
         cells.update(redrawn)
     else:
@@ -186,7 +188,7 @@ def _blend_in(call: Call, command: str) -> None:
         task.write("mask.png", soft_picture)
         cells["softened mask"] = soft_picture
         for caption, result in redrawn.items():
-            blended = manipulation.blend(image, result, mask)
+            blended = masks.blend(image, result, mask)
             task.write(f"{caption.replace(' ', '_')}_blended.png", blended)
             cells[caption] = result
             cells[f"{caption}, blended"] = blended

@@ -19,7 +19,7 @@ def open_task(call: Call, command: str) -> Any:
         command: The command's name, for the folder of the results.
 
     Returns:
-        A `tasks.Task`.
+        A `task.Task`.
 
     Raises:
         UserError: if the run is not finished or is damaged, or the folder of the
@@ -28,9 +28,9 @@ def open_task(call: Call, command: str) -> Any:
     call.require("run_dir")
     run_dir = pathlib.Path(call.values.run_dir)
     output_dir = find_output_dir(call.values, command, run_dir)
-    from singan_tf.tasks import tasks
+    from singan_tf.tasks import task as task_lib
 
-    return tasks.open_task(run_dir, output_dir)
+    return task_lib.open_task(run_dir, output_dir)
 
 
 def check_start_scale(values: flags.FlagValues, task: Any) -> None:
@@ -98,7 +98,7 @@ def finish_task(
 
     Args:
         call: The command's.
-        task: Its run and folders, a `tasks.Task`.
+        task: Its run and folders, a `task.Task`.
         command: The command's name.
         cells: The pictures of the contact sheet, by their captions.
         results: What was measured, as JSON values.
@@ -123,10 +123,10 @@ def write_results(
         cells: The pictures of the contact sheet, by their captions.
         facts: What else call.json has, as JSON values.
     """
-    from singan_tf.tasks import tasks
+    from singan_tf.tasks import task as task_lib
 
     arguments = {name: call.values[name].value for name in call.values}
     arguments["output_dir"] = str(output_dir)
     record = {"command": command, "arguments": arguments, **facts}
-    sheet = tasks.write_results(output_dir, cells, record)
+    sheet = task_lib.write_results(output_dir, cells, record)
     command_line.say(f"Wrote {output_dir}; see {sheet}")

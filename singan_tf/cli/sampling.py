@@ -86,7 +86,7 @@ def _output_size(
 ) -> tuple[int, int]:
     """The size of a sample: as asked, or with the photograph's aspect ratio."""
     from singan_tf import images
-    from singan_tf.tasks import tasks
+    from singan_tf.tasks import inputs
 
     full_height, full_width = sizes[-1]
     height, width = values.height, values.width
@@ -111,7 +111,7 @@ def _output_size(
         ("height", "scale_v", height, full_height, sizes[0][0]),
         ("width", "scale_h", width, full_width, sizes[0][1]),
     ):
-        least = tasks.least_side(full, coarsest)
+        least = inputs.least_side(full, coarsest)
         if side < least:
             raise UsageError(
                 f"--{name}={side} must be at least {least} for this run (--{multiple} "
@@ -173,19 +173,20 @@ def _super_resolve(call: Call) -> None:
     task = results.open_task(call, "super_resolve")
     import tqdm
 
-    from singan_tf.tasks import manipulation, tasks
+    from singan_tf.measure import quality
+    from singan_tf.tasks import inputs, super_resolution
 
     image = task.photograph
     if values.input:
-        image = tasks.read_input(task, values.input, keep_size=True)
-    sizes = manipulation.super_resolution_sizes(*image.shape[1:3], values.factor)
+        image = inputs.read_input(task, values.input, keep_size=True)
+    sizes = super_resolution.super_resolution_sizes(*image.shape[1:3], values.factor)
     size = sizes[-1]
-    tasks.check_area(size, f"--factor={values.factor:g}")
+    super_resolution.check_area(size, f"--factor={values.factor:g}")
     reference = None
     if values.reference:
-        reference = tasks.read_reference(task, values.reference, size)
+        reference = super_resolution.read_reference(task, values.reference, size)
     results.make_output_dir(task.output_dir)
-    steps = manipulation.super_resolution(
+    steps = super_resolution.super_resolution(
         task.singan,
         image,
         values.factor,
@@ -194,22 +195,22 @@ def _super_resolve(call: Call) -> None:
         values.back_projection,
     )
     *_, result = tqdm.tqdm(steps, total=len(sizes), unit="step", disable=None)
-    bicubic = tasks.enlarge(image, size)
+    bicubic = super_resolution.enlarge(image, size)
     task.write("super_resolved.png", result)
     task.write("bicubic.png", bicubic)
     cells = {
         "input": image,
         "bicubic": bicubic,
         "super-resolved": result,
-        "bicubic, middle": tasks.detail(bicubic),
-        "super-resolved, middle": tasks.detail(result),
+        "bicubic, middle": super_resolution.detail(bicubic),
+        "super-resolved, middle": super_resolution.detail(result),
     }
     if reference is not None:
-        cells["reference, middle"] = tasks.detail(reference)
+        cells["reference, middle"] = super_resolution.detail(reference)
     measured = {}
     for name, made in (("super_resolved", result), ("bicubic", bicubic)):
-        measured[name] = tasks.quality(made, reference)
-        print(f"{name}: {tasks.quality_text(measured[name])}")
+        measured[name] = quality.quality(made, reference)
+        print(f"{name}: {quality.quality_text(measured[name])}")
     print(f"{size[1]}x{size[0]} pixels from {image.shape[2]}x{image.shape[1]}.")
     results.finish_task(call, task, "super_resolve", cells, measured)
 
@@ -261,14 +262,12 @@ def _animate(call: Call) -> None:
     import tqdm
 
     from singan_tf import images
-    from singan_tf.tasks import manipulation
+    from singan_tf.tasks import animation
 
     results.check_start_scale(values, task)
-    walk = manipulation.Walk(
-        *(values[name].value for name in manipulation.Walk._fields)
-    )
+    walk = animation.Walk(*(values[name].value for name in animation.Walk._fields))
     results.make_output_dir(task.output_dir)
-    moving = manipulation.animate(task.singan, walk)
+    moving = animation.animate(task.singan, walk)
     progress = tqdm.tqdm(moving, total=walk.frames, unit="frame", disable=None)
     frames = [images.to_uint8(frame[0]) for frame in progress]
     suffixes = ["webp", "gif"]
@@ -285,7 +284,7 @@ def _animate(call: Call) -> None:
     cells = {"photograph": task.photograph}
     for index in range(0, walk.frames, -(-walk.frames // _SHEET_FRAMES)):
         cells[f"frame {index}"] = frames[index]
-    differences = manipulation.frame_differences(frames, walk.loop)
+    differences = animation.frame_differences(frames, walk.loop)
     mean, median = float(differences.mean()), float(np.median(differences))
     largest = float(differences.max()) / median if median else None
     print(

@@ -20,10 +20,10 @@ from singan_tf.pretrained import DOWNLOAD, download, require_readable
 
 WEIGHTS_NAME = "inception_v3_weights_tf_dim_ordering_tf_kernels_notop.h5"
 NO_WEIGHTS = (
-    f"No SIFID, which needs Inception's weights: pass --inception_weights=FILE with "
+    f"No SIFID, which needs Inception's weights: give inception_weights=FILE with "
     f"Keras' {WEIGHTS_NAME} (keras-applications on storage.googleapis.com has it, "
     f"84 MiB) or a .npz made from it by `python main.py shrink_inception`, or "
-    f"--inception_weights={DOWNLOAD}."
+    f"inception_weights={DOWNLOAD}."
 )
 
 _URL = (
@@ -136,7 +136,7 @@ def read(weights: str, features: int) -> list[Convolution]:
     )
     if not path.is_file():
         raise UserError(
-            f"--inception_weights={weights} is not a file; give the path of Keras' "
+            f"inception_weights={weights} is not a file; give the path of Keras' "
             f"{WEIGHTS_NAME} or of a .npz made from it, or {DOWNLOAD}."
         )
     read_file = _read_npz if path.suffix == ".npz" else _read_keras
@@ -146,15 +146,15 @@ def read(weights: str, features: int) -> list[Convolution]:
     except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile) as error:
         reason = " ".join(str(error).split())[:200]
         raise UserError(
-            f"--inception_weights={path} is neither Keras' {WEIGHTS_NAME} nor a .npz "
+            f"inception_weights={path} is neither Keras' {WEIGHTS_NAME} nor a .npz "
             f"made from it ({reason}); copy or make it again."
         ) from None
     needed = LAYERS[features].convolutions
     if len(found) < needed:
         raise UserError(
-            f"--inception_weights={path} holds {len(found)} convolutions, but "
-            f"--sifid_features={features} needs {needed}; make a file with them: "
-            f"python main.py shrink_inception --sifid_features={features}."
+            f"inception_weights={path} holds {len(found)} convolutions, but "
+            f"sifid_features={features} needs {needed}; make a file with that many by "
+            "`python main.py shrink_inception`."
         )
     return found[:needed]
 

@@ -11,11 +11,12 @@ import numpy as np
 
 from singan_tf import files, images
 from singan_tf.errors import UserError
-from singan_tf.measure import metrics
+from singan_tf.measure import metrics, quality
 from singan_tf.measure.inception import Inception
 from singan_tf.model.singan import SinGAN
 from singan_tf.runs import checkpoint
-from singan_tf.tasks import manipulation, tasks
+from singan_tf.tasks import painting
+from singan_tf.tasks.task import SHEET_NAME, Task
 
 # Of every sample, with what is better.
 COLUMNS = {
@@ -73,7 +74,7 @@ class Evaluation(NamedTuple):
     notes: list[str]
 
 
-def of_run(task: tasks.Task, count: int, seed: int, start_scale: int) -> Subject:
+def of_run(task: Task, count: int, seed: int, start_scale: int) -> Subject:
     """The samples of a finished run, as `sample` writes them: in 8 bits."""
 
     def draw() -> Iterator[tuple[str, np.ndarray]]:
@@ -88,13 +89,13 @@ def of_run(task: tasks.Task, count: int, seed: int, start_scale: int) -> Subject
 
 
 def of_drawing(
-    task: tasks.Task, painter: SinGAN, drawing: np.ndarray, scale: int, count: int
+    task: Task, painter: SinGAN, drawing: np.ndarray, scale: int, count: int
 ) -> Subject:
     """A drawing painted again and again, in 8 bits.
 
     Args:
         task: The run that the painter was made from.
-        painter: See `tasks.sketch_painter`.
+        painter: See `sketching.sketch_painter`.
         drawing: float32 [1, H, W, C] in [-1, 1].
         scale: Where it enters.
         count: How often, each time with other noise.
@@ -102,7 +103,7 @@ def of_drawing(
 
     def paint() -> Iterator[tuple[str, np.ndarray]]:
         for seed in range(count):
-            painted = manipulation.redraw(painter, drawing, scale, seed)
+            painted = painting.redraw(painter, drawing, scale, seed)
             yield f"seed_{seed:06d}", _in_8_bits(painted)
 
     reconstruction = painter.reconstruct().numpy()
@@ -122,15 +123,15 @@ def of_folder(image: str, folder: pathlib.Path) -> Subject:
     original = images.resolve(image)
     photograph = images.read(original)
     if not folder.is_dir():
-        raise UserError(f"--samples={folder} is not a folder; name one with images.")
+        raise UserError(f"samples={folder} is not a folder; name one with images.")
     paths = sorted(
         file
         for file in folder.iterdir()
-        if file.suffix.lower() in _SUFFIXES and file.name != tasks.SHEET_NAME
+        if file.suffix.lower() in _SUFFIXES and file.name != SHEET_NAME
     )
     if not paths:
         raise UserError(
-            f"--samples={folder} holds no image ({', '.join(_SUFFIXES)}); name a "
+            f"samples={folder} holds no image ({', '.join(_SUFFIXES)}); name a "
             "folder that does."
         )
     source = {
@@ -163,7 +164,7 @@ def evaluate(subject: Subject, inception: Optional[Inception]) -> Evaluation:
     if subject.reconstruction is not None:
         reconstruction = {
             "rmse": metrics.rmse(subject.reconstruction, photograph),
-            **tasks.quality(subject.reconstruction, photograph),
+            **quality.quality(subject.reconstruction, photograph),
         }
         del reconstruction["blur"]
     evaluation = Evaluation(rows, diversity, reconstruction, cells, [])
@@ -257,7 +258,7 @@ def _notes(
     if has_inception and any(row["sifid"] is None for row in rows):
         notes.append(
             "SIFID is undefined where the photograph or a sample is too small for "
-            "the layer of --sifid_features."
+            "the layer of sifid_features."
         )
     if evaluation.diversity is None:
         reason = "a photograph of more than one grey value"

@@ -20,7 +20,8 @@ import tensorflow as tf
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
-from singan_tf import images, tasks  # noqa: E402
+from singan_tf import images  # noqa: E402
+from singan_tf.measure import quality  # noqa: E402
 from singan_tf.model.resize import resize  # noqa: E402
 
 FACTOR = 4
@@ -71,7 +72,7 @@ def measure(path: pathlib.Path, extra: list[str], folder: pathlib.Path) -> str:
 
 def blur_of(path: pathlib.Path) -> float:
     """The blur of a picture, as `super_resolve` reports it."""
-    return tasks.quality(images.read(path), None)["blur"]
+    return quality.quality(images.read(path), None)["blur"]
 
 
 def main() -> None:

@@ -17,7 +17,7 @@ from export.c_api import CSession
 from export.replay import SessionError
 from singan_tf import images
 from singan_tf.runs import checkpoint
-from singan_tf.tasks import manipulation
+from singan_tf.tasks import super_resolution
 
 MAX_PIXELS, MAX_BATCH = 2**16, 8  # of the fixture `exported`
 INVALID_ARGUMENT = 3
@@ -167,7 +167,7 @@ def test_super_resolution_is_that_of_the_program(ask, singan, way, factor):
     large = ask(way, "super_resolve", image=image, factor=[factor], seed=[3])
     given = (image.astype(np.float32) / 255) * 2 - 1
     factor = float(np.float32(factor))
-    expected = manipulation.super_resolve(singan, given, factor, 3)
+    expected = super_resolution.super_resolve(singan, given, factor, 3)
     assert large.shape == (1, round(22 * factor), round(31 * factor), 3)
     np.testing.assert_array_equal(large, images.to_uint8(expected))
     file = ask(

@@ -125,7 +125,7 @@ def test_a_command_makes_a_small_file_of_what_a_layer_needs(
         (
             ["--inception_weights={stem}", "--sifid_features=768", "--output={new}"],
             1,
-            "holds 5 convolutions, but --sifid_features=768 needs 70",
+            "holds 5 convolutions, but sifid_features=768 needs 70",
         ),
     ],
 )

@@ -172,7 +172,7 @@ def test_without_weights_all_but_sifid_is_there_and_nothing_is_downloaded(
     lines = [line for line in out.splitlines() if "No SIFID" in line]
     assert len(lines) == 1
     assert inception.WEIGHTS_NAME in lines[0]
-    assert "--inception_weights=" in lines[0]
+    assert "inception_weights=" in lines[0]
 
 
 @pytest.mark.parametrize(

@@ -16,8 +16,17 @@ import singan_tf
 from export.pipeline import Pipeline
 from singan_tf import images
 from singan_tf.cli import interruption
+from singan_tf.measure import quality
 from singan_tf.runs import checkpoint
-from singan_tf.tasks import manipulation, tasks
+from singan_tf.tasks import (
+    animation,
+    inputs,
+    masks,
+    painting,
+    sketching,
+    super_resolution,
+)
+from singan_tf.tasks import task as task_lib
 
 # The smoke run's finest scale; 3 scales.
 HEIGHT, WIDTH = 32, 48
@@ -346,7 +355,7 @@ def test_the_transparent_part_of_a_mask_is_outside(capsys, tmp_path, finished, i
 
 @pytest.fixture(scope="module")
 def opened(finished, tmp_path_factory):
-    return tasks.open_task(finished, tmp_path_factory.mktemp("opened"))
+    return task_lib.open_task(finished, tmp_path_factory.mktemp("opened"))
 
 
 # What is inside, and beside it a second class.
@@ -408,7 +417,7 @@ def test_a_mask_is_taken_as_tools_leave_it(tmp_path, opened, kind):
     if isinstance(image, np.ndarray):
         image = Image.fromarray(image)
     image.save(path, lossless="lossless" in suffix, quality=95)
-    mask = tasks.read_mask(opened, str(path), exact=False)
+    mask = masks.read_mask(opened, str(path), exact=False)
     if suffix in ("jpg", "webp"):
         # What is at the edge is on either side.
         assert (mask != INSIDE).mean() < 0.02
@@ -421,20 +430,20 @@ def test_a_mask_is_upright(tmp_path, opened):
     exif = turned.getexif()
     exif[274] = 6  # turn right to show
     turned.save(tmp_path / "turned.png", exif=exif)
-    mask = tasks.read_mask(opened, str(tmp_path / "turned.png"), exact=False)
+    mask = masks.read_mask(opened, str(tmp_path / "turned.png"), exact=False)
     np.testing.assert_array_equal(mask, INSIDE)
 
 
 def test_an_index_mask_says_what_became_of_its_classes(tmp_path, opened):
     Image.fromarray(INSIDE + SECOND).save(tmp_path / "classes.png")
     opened.notes.clear()
-    tasks.read_mask(opened, str(tmp_path / "classes.png"), exact=False)
+    masks.read_mask(opened, str(tmp_path / "classes.png"), exact=False)
     assert opened.notes == [
         "The mask classes.png holds several classes: all but black (0) is inside."
     ]
     Image.fromarray(INSIDE).save(tmp_path / "one.png")
     opened.notes.clear()
-    tasks.read_mask(opened, str(tmp_path / "one.png"), exact=False)
+    masks.read_mask(opened, str(tmp_path / "one.png"), exact=False)
     assert opened.notes == [
         "The brightest level of the mask one.png, 0.3922% of what its format holds, "
         "counts as 100%."
@@ -675,7 +684,7 @@ def test_super_resolution_as_the_paper_does_it_or_kinder(
     photograph = images.read(finished / "pyramid" / "02.png")
     arguments = [f"--run_dir={finished}", f"--output_dir={tmp_path}", "--factor=2"]
     assert run(capsys, "super_resolve", *arguments, *flags)[0] == 0
-    expected = manipulation.super_resolve(singan, photograph, 2.0, 0, *settings)
+    expected = super_resolution.super_resolve(singan, photograph, 2.0, 0, *settings)
     np.testing.assert_array_equal(
         pixels(tmp_path / "super_resolved.png"), images.to_uint8(expected[0])
     )
@@ -684,7 +693,7 @@ def test_super_resolution_as_the_paper_does_it_or_kinder(
 def test_blur_tells_a_blurred_image_from_a_sharp_one():
     sharp = np.random.default_rng(0).uniform(-1, 1, [1, 40, 50, 3]).astype(np.float32)
     blurred = filters.gaussian(sharp, sigma=(0, 2, 2, 0))
-    blur = tasks.quality(sharp, None)["blur"], tasks.quality(blurred, None)["blur"]
+    blur = quality.quality(sharp, None)["blur"], quality.quality(blurred, None)["blur"]
     assert 0 <= blur[0] < blur[1] <= 1
 
 
@@ -702,7 +711,7 @@ def test_super_resolution_enlarges_another_image_from_its_own_size(
 
 def test_detail_is_the_middle():
     image = np.arange(200 * 90).reshape(1, 200, 90, 1)
-    cut = tasks.detail(image, 100)
+    cut = super_resolution.detail(image, 100)
     assert cut.shape == (1, 100, 90, 1)
     assert cut[0, 0, 0, 0] == image[0, 50, 0, 0]
 
@@ -786,9 +795,9 @@ def test_a_quantized_painting_has_the_main_colours(quantized, finished):
     """The painting enters in 5 colours, each pixel in the one nearest to it."""
     singan, _ = checkpoint.load(finished)
     last = images.read(finished / "pyramid" / "02.png")
-    palette = manipulation.find_palette(manipulation.entering(singan, last, 1), 5)
-    painting = images.read(quantized / "input.png")
-    entered = manipulation.entering(singan, painting, 1)[0]
+    palette = painting.find_palette(painting.entering(singan, last, 1), 5)
+    image = images.read(quantized / "input.png")
+    entered = painting.entering(singan, image, 1)[0]
     expected = np.empty_like(entered)
     for y in range(entered.shape[0]):
         for x in range(entered.shape[1]):
@@ -852,7 +861,7 @@ def sketched(tmp_path_factory, finished):
 
 def test_without_a_drawing_the_mirrored_sketch_is_painted(sketched, finished):
     photograph = images.read(finished / "pyramid" / "02.png")
-    expected = images.to_uint8(manipulation.sketch(photograph)[0])
+    expected = images.to_uint8(sketching.sketch(photograph)[0])
     assert 0 < (expected == 0).mean() < 0.3
     np.testing.assert_array_equal(pixels(sketched / "sketch.png"), expected)
     np.testing.assert_array_equal(pixels(sketched / "input.png"), expected[:, ::-1])
@@ -865,14 +874,14 @@ def test_stages_that_paint_sketches_are_trained_beside_the_run(
     results |= {"input.png", "sketch.png", "scale_01.png"}
     names = {path.name for path in sketched.iterdir()}
     assert names == results | {"contact_sheet.png", "call.json", "sketched"}
-    task = tasks.open_task(finished, sketched)
-    painter = tasks.sketch_painter(
+    task = task_lib.open_task(finished, sketched)
+    painter = sketching.sketch_painter(
         task, copied(sketched / "sketched", tmp_path / "s"), 1
     )
     drawing = images.read(sketched / "input.png")
     for name, found in (
         ("sketch_painted", painter.reconstruct().numpy()),
-        ("scale_01_sketch", manipulation.redraw(painter, drawing, 1, 0)),
+        ("scale_01_sketch", painting.redraw(painter, drawing, 1, 0)),
     ):
         expected = images.to_uint8(found[0])
         np.testing.assert_array_equal(pixels(sketched / f"{name}.png"), expected)
@@ -908,20 +917,20 @@ def test_an_interrupted_painter_goes_on_as_if_it_had_not_stopped(
 
 def test_a_painter_of_another_scale_is_trained_anew(tmp_path, sketched, finished):
     folder = copied(sketched / "sketched", tmp_path / "sketched")
-    task = tasks.open_task(finished, tmp_path)
-    tasks.sketch_painter(task, folder, 2)
+    task = task_lib.open_task(finished, tmp_path)
+    sketching.sketch_painter(task, folder, 2)
     assert [path.name for path in (folder / "scales").iterdir()] == ["02"]
 
 
 def test_a_painter_learns_to_paint(tmp_path, trained):
     """The run's own stages leave a sketch's white; those trained on sketches do not."""
-    task = tasks.open_task(trained, tmp_path)
-    painter = tasks.sketch_painter(task, tmp_path / "sketched", 2)
-    sketch = tasks.photograph_sketch(task)
-    own = manipulation.redraw(task.singan, sketch, 2, 0)
+    task = task_lib.open_task(trained, tmp_path)
+    painter = sketching.sketch_painter(task, tmp_path / "sketched", 2)
+    sketch = sketching.photograph_sketch(task)
+    own = painting.redraw(task.singan, sketch, 2, 0)
     # A drawing that was not trained on, and what it should come to.
     drawing, truth = sketch[:, :, ::-1], task.photograph[:, :, ::-1]
-    painted = manipulation.redraw(painter, drawing, 2, 0)
+    painted = painting.redraw(painter, drawing, 2, 0)
 
     def error(image, truth):
         return np.sqrt(np.mean((image - truth) ** 2))
@@ -933,14 +942,14 @@ def test_a_painter_learns_to_paint(tmp_path, trained):
 
 
 def test_a_drawing_of_bright_lines_is_noted(tmp_path, finished):
-    task = tasks.open_task(finished, tmp_path)
-    sketch = tasks.photograph_sketch(task)
+    task = task_lib.open_task(finished, tmp_path)
+    sketch = sketching.photograph_sketch(task)
     images.write(tmp_path / "dark.png", -sketch)
     images.write(tmp_path / "fine.png", sketch)
-    found = tasks.read_drawing(task, str(tmp_path / "fine.png"), False)
+    found = sketching.read_drawing(task, str(tmp_path / "fine.png"), False)
     np.testing.assert_array_equal(found, sketch)
     assert not any("invert" in note for note in task.notes)
-    tasks.read_drawing(task, str(tmp_path / "dark.png"), False)
+    sketching.read_drawing(task, str(tmp_path / "dark.png"), False)
     assert "dark.png is mostly dark" in task.notes[-1]
 
 
@@ -977,25 +986,25 @@ def test_the_higher_the_injection_scale_the_more_of_an_image_stays(trained):
     coffee = images.read(images.resolve("coffee"))[:, ::8, ::8]
     likeness = []
     for scale in (1, 2, 3):
-        redrawn = manipulation.redraw(singan, coffee, scale, 0)
+        redrawn = painting.redraw(singan, coffee, scale, 0)
         likeness.append(np.corrcoef(redrawn.ravel(), coffee.ravel())[0, 1])
     assert likeness == sorted(likeness)
 
 
 def test_a_trained_animation_moves_without_jumps(trained):
     singan, _ = checkpoint.load(trained)
-    walk = manipulation.Walk(1, 0.1, 0.9, 30, True, 0)
-    frames = [images.to_uint8(f[0]) for f in manipulation.animate(singan, walk)]
-    differences = manipulation.frame_differences(frames, walk.loop)
+    walk = animation.Walk(1, 0.1, 0.9, 30, True, 0)
+    frames = [images.to_uint8(f[0]) for f in animation.animate(singan, walk)]
+    differences = animation.frame_differences(frames, walk.loop)
     assert differences.max() < 3 * np.median(differences)
 
 
 def test_a_run_of_one_scale_takes_no_image(finished):
     singan, config = checkpoint.load(finished)
     singan.sizes = singan.sizes[:1]
-    task = tasks.Task(finished, finished, singan, config, [])
+    task = task_lib.Task(finished, finished, singan, config, [])
     with pytest.raises(singan_tf.errors.UserError, match="one scale"):
-        tasks.injection_scales(task, "all")
+        inputs.injection_scales(task, "all")
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,105 @@
+"""A finished run that a command works on, and the folder for its results.
+
+Every command opens its run here, before anything is computed, and leaves its results,
+a contact sheet and, last, a call.json that says how they were made. What a person
+should know of an input (that it was resized, how much of it a mask has inside) is a
+note: printed, and kept in call.json.
+"""
+
+import pathlib
+from typing import Any, NamedTuple
+
+import numpy as np
+
+import singan_tf
+from singan_tf import images
+from singan_tf.config import Config
+from singan_tf.errors import printable
+from singan_tf.model.singan import SinGAN
+from singan_tf.runs import checkpoint
+
+SHEET_NAME = "contact_sheet.png"
+
+
+class Task(NamedTuple):
+    """A finished run, and the folder for what a command makes with it.
+
+    Attributes:
+        run_dir: The run; only ever read.
+        output_dir: Where results go; made by the first of them.
+        singan: The run's trained pyramid.
+        config: The run's configuration.
+        notes: What a person should know of the inputs, in sentences.
+    """
+
+    run_dir: pathlib.Path
+    output_dir: pathlib.Path
+    singan: SinGAN
+    config: Config
+    notes: list[str]
+
+    @property
+    def last(self) -> int:
+        """The finest scale."""
+        return len(self.singan.sizes) - 1
+
+    @property
+    def photograph(self) -> np.ndarray:
+        """The photograph at the finest scale, float32 [1, H, W, C] in [-1, 1]."""
+        path = self.run_dir / "pyramid" / f"{self.last:02d}.png"
+        return images.read(path, self.singan.channels)
+
+    def note(self, sentence: str) -> None:
+        """Prints a sentence, and keeps it for call.json."""
+        self.notes.append(sentence)
+        print(printable(sentence))
+
+    def write(self, name: str, image: np.ndarray) -> None:
+        """Writes a result: [1, H, W, C], [H, W, C] or a mask [H, W, 1]."""
+        images.write(self.output_dir / name, image)
+
+    def source(self) -> dict[str, Any]:
+        """The run's identity, for call.json."""
+        photograph = checkpoint.read_run(self.run_dir)[1]
+        return {
+            "name": self.run_dir.resolve().name,
+            "image": photograph.name,
+            "image_sha256": photograph.sha256,
+            "config_sha256": images.sha256(self.run_dir / "config.json"),
+        }
+
+
+def write_results(
+    output_dir: pathlib.Path,
+    cells: dict[str, np.ndarray],
+    call: dict[str, Any],
+) -> pathlib.Path:
+    """Writes contact_sheet.png and call.json, the last files of a command.
+
+    Args:
+        output_dir: Where to.
+        cells: Images of the sheet by caption, each [1, H, W, C] or [H, W, C].
+        call: What was done, JSON values by name; the version is added.
+
+    Returns:
+        The sheet's path.
+    """
+    path = output_dir / SHEET_NAME
+    images.write(path, images.contact_sheet(list(cells.values()), list(cells)))
+    call = {"version": singan_tf.__version__, **call}
+    checkpoint.write_json(output_dir / "call.json", call)
+    return path
+
+
+def open_task(run_dir: pathlib.Path, output_dir: pathlib.Path) -> Task:
+    """Loads a finished run.
+
+    Args:
+        run_dir: The run.
+        output_dir: Where results will go.
+
+    Raises:
+        UserError: if there is no run, it is damaged or it is not finished.
+    """
+    singan, config = checkpoint.load(run_dir)
+    return Task(run_dir, output_dir, singan, config, [])
