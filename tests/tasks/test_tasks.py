@@ -158,6 +158,7 @@ def test_a_task_is_a_function_of_its_seed(capsys, tmp_path, finished, inputs, na
     assert results[0] == results[1] != results[2]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", TASKS)
 def test_a_task_works_in_grey(capsys, tmp_path, grey, inputs, name):
     status, _, error = run(capsys, *command(name, grey, inputs, tmp_path / "out"))
@@ -825,6 +826,7 @@ def test_quantizing_again_gives_the_same(capsys, tmp_path, quantized, finished, 
         assert (output / name).read_bytes() == (quantized / name).read_bytes()
 
 
+@pytest.mark.slow
 def test_quantizing_works_in_grey(capsys, tmp_path, grey, inputs):
     arguments = command("paint", grey, inputs, tmp_path)
     arguments += ["--quantize", "--injection_scale=2"]
@@ -879,6 +881,7 @@ def test_stages_that_paint_sketches_are_trained_beside_the_run(
     assert (pixels(sketched / "scale_01_sketch.png") != own).any()
 
 
+@pytest.mark.slow
 def test_an_interrupted_painter_goes_on_as_if_it_had_not_stopped(
     capsys, tmp_path, sketched, finished, monkeypatch
 ):
@@ -905,6 +908,7 @@ def test_an_interrupted_painter_goes_on_as_if_it_had_not_stopped(
     assert len(asked) == 10
 
 
+@pytest.mark.slow
 def test_a_painter_of_another_scale_is_trained_anew(tmp_path, sketched, finished):
     folder = copied(sketched / "sketched", tmp_path / "sketched")
     task = tasks.open_task(finished, tmp_path)
@@ -912,6 +916,7 @@ def test_a_painter_of_another_scale_is_trained_anew(tmp_path, sketched, finished
     assert [path.name for path in (folder / "scales").iterdir()] == ["02"]
 
 
+@pytest.mark.slow
 def test_a_painter_learns_to_paint(tmp_path, trained):
     """The run's own stages leave a sketch's white; those trained on sketches do not."""
     task = tasks.open_task(trained, tmp_path)
@@ -958,6 +963,7 @@ def test_blots_or_lines(capsys, tmp_path, finished):
     assert status == 2 and "choose one" in sentence(error)
 
 
+@pytest.mark.slow
 def test_the_higher_the_start_scale_the_more_the_layout_stays(trained):
     singan, _ = checkpoint.load(trained)
     photograph = images.read(trained / "pyramid" / "03.png").ravel()
@@ -971,6 +977,7 @@ def test_the_higher_the_start_scale_the_more_the_layout_stays(trained):
     assert likeness[0] < 0.9 < likeness[1]
 
 
+@pytest.mark.slow
 def test_the_higher_the_injection_scale_the_more_of_an_image_stays(trained):
     singan, _ = checkpoint.load(trained)
     coffee = images.read(images.resolve("coffee"))[:, ::8, ::8]
@@ -981,6 +988,7 @@ def test_the_higher_the_injection_scale_the_more_of_an_image_stays(trained):
     assert likeness == sorted(likeness)
 
 
+@pytest.mark.slow
 def test_a_trained_animation_moves_without_jumps(trained):
     singan, _ = checkpoint.load(trained)
     walk = manipulation.Walk(1, 0.1, 0.9, 30, True, 0)
@@ -997,6 +1005,7 @@ def test_a_run_of_one_scale_takes_no_image(finished):
         tasks.injection_scales(task, "all")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("preset", "section", "setting"),
     [

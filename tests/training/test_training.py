@@ -73,6 +73,7 @@ def test_learning_rate_follows_its_schedule_over_updates(schedule, rates):
         np.testing.assert_allclose(rate_at(update), rate, rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_training_learns_to_reconstruct_the_photograph(photograph, tmp_path):
     singan = train(
         photograph, tmp_path, steps=150, width=16, reconstruction_noise="fixed"
@@ -82,6 +83,7 @@ def test_training_learns_to_reconstruct_the_photograph(photograph, tmp_path):
     assert np.sqrt(np.mean(error**2)) < 0.3 * np.std(photograph)
 
 
+@pytest.mark.slow
 def test_scales_of_the_same_width_start_from_the_scale_below(photograph, tmp_path):
     rates = {"generator_learning_rate": 0.0, "critic_learning_rate": 0.0}
     still = {**rates, "generator_normalization": "none", "steps": 1}
@@ -93,6 +95,7 @@ def test_scales_of_the_same_width_start_from_the_scale_below(photograph, tmp_pat
     np.testing.assert_array_equal(weights(same, 0)[0], weights(wider, 0)[0])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("variant", "drawn_at"), [("redrawn", 3), ("fixed", 0)])
 def test_reconstruction_noise_is_the_last_draw_or_the_first(
     photograph, tmp_path, variant, drawn_at
@@ -198,35 +201,52 @@ def test_a_step_is_the_recipe_written_out(photograph, tmp_path):
 @pytest.mark.parametrize(
     "settings",
     [
-        {"crop_size": 16, "previous_pool": 3, "channels": 1},
-        {"crop_size": 16, "padding": "reflect", "global_batch_size": 2},
-        {"padding": "noise", "moving_average": 0.5, "learning_rate_schedule": "cosine"},
         {
-            "padding": "circular",
-            "residual": False,
-            "generator_normalization": "instance",
-            "critic_normalization": "instance",
-        },
-        {"critic_constraint": "spectral", "critic_normalization": "none"},
-        {"mixed_precision": "bfloat16"},
-        {"mixed_precision": "float16"},
-        {"mixed_precision": "float16", "moving_average": 0.5},
-        {
-            "adversary": "0:nearest_neighbor,1-:aligned_nearest_neighbor",
-            "patch_count": 50,
             "crop_size": 16,
+            "previous_pool": 3,
+            "channels": 1,
+            "padding": "reflect",
+            "global_batch_size": 2,
             "mixed_precision": "bfloat16",
         },
-        {
-            "adversary": "sliced_wasserstein",
-            "patch_count": 50,
-            "crop_size": 16,
-            "previous_pool": 2,
-            "global_batch_size": 2,
-        },
-        {"adversary": "0:frechet,1-:critic", "moving_average": 0.5},
-        {"patch_scales": 1, "crop_size": 16, "previous_pool": 2},
-        {"patch_scales": 1, "padding": "circular", "channels": 1},
+        *(
+            pytest.param(settings, marks=pytest.mark.slow)
+            for settings in (
+                {
+                    "padding": "noise",
+                    "moving_average": 0.5,
+                    "learning_rate_schedule": "cosine",
+                    "mixed_precision": "float16",
+                },
+                {
+                    "padding": "circular",
+                    "residual": False,
+                    "generator_normalization": "instance",
+                    "critic_normalization": "instance",
+                },
+                {"critic_constraint": "spectral", "critic_normalization": "none"},
+                {
+                    "adversary": "0:nearest_neighbor,1-:aligned_nearest_neighbor",
+                    "patch_count": 50,
+                    "crop_size": 16,
+                    "mixed_precision": "bfloat16",
+                },
+                {
+                    "adversary": "0:sliced_wasserstein,1-:frechet",
+                    "patch_count": 50,
+                    "crop_size": 16,
+                    "previous_pool": 2,
+                    "global_batch_size": 2,
+                },
+                {
+                    "patch_scales": 1,
+                    "crop_size": 16,
+                    "previous_pool": 2,
+                    "padding": "circular",
+                    "moving_average": 0.5,
+                },
+            )
+        ),
     ],
     ids=str,
 )
@@ -247,6 +267,7 @@ def test_every_variant_trains_resumes_exactly_and_loads(photograph, tmp_path, se
     np.testing.assert_array_equal(loaded.reconstruct(), trained.reconstruct())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "adversary",
     [
@@ -291,6 +312,7 @@ def test_two_devices_compute_what_one_does_with_the_same_batch(tmp_path, adversa
     assert process.returncode == 0, process.stderr[-3000:]
 
 
+@pytest.mark.slow
 def test_float16_learns_what_is_too_small_for_it(photograph, tmp_path):
     """Without a scaled loss these gradients, below 6e-8, would be zero."""
     settings = {"num_scales": 1, "min_size": 20, "adversary": "frechet"}
@@ -307,6 +329,7 @@ def test_float16_learns_what_is_too_small_for_it(photograph, tmp_path):
     np.testing.assert_allclose(found[:, 5], expected[:, 5], rtol=0.1)
 
 
+@pytest.mark.slow
 def test_xla_computes_the_same_losses_but_for_its_other_noise(photograph, tmp_path):
     scale = {"num_scales": 1, "min_size": 20, "steps": 1, "width": 2}
     for run, xla in (("plain", False), ("xla", True)):
@@ -341,6 +364,7 @@ def test_a_critic_starts_from_the_nearest_critic_below(photograph, tmp_path):
         np.testing.assert_array_equal(value, above[name], err_msg=name)
 
 
+@pytest.mark.slow
 def test_distances_train_towards_the_photographs_patches(photograph, tmp_path):
     """Without the reconstruction term, the distance of samples must fall."""
     settings = {"num_scales": 1, "min_size": 20, "steps": 60, "width": 8}
@@ -402,6 +426,7 @@ def measured(run_dir, scale=0):
     return (run_dir / f"scales/{scale:02d}/metrics.csv").read_text().split()
 
 
+@pytest.mark.slow
 def test_measuring_samples_leaves_training_as_it_is(photograph, tmp_path):
     train(photograph, tmp_path / "often", metric_steps=1)
     singan = train(photograph, tmp_path / "end", metric_steps=0)
@@ -460,6 +485,7 @@ def test_measurements_go_on_where_the_checkpoint_stands(
     assert measured(tmp_path) == ["step,sifid", *kept, *new]
 
 
+@pytest.mark.slow
 def test_the_first_trained_scale_starts_anew_from_the_photograph(photograph, tmp_path):
     """Patches below give it neither weights nor an error to make good."""
     rates = {"generator_learning_rate": 0.0, "critic_learning_rate": 0.0, "steps": 1}
@@ -477,6 +503,7 @@ def test_the_first_trained_scale_starts_anew_from_the_photograph(photograph, tmp
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("asked", [0.3, 0.6])
 def test_layouts_of_patches_differ_as_much_as_is_asked_for(asked, tmp_path):
     noisy = np.random.default_rng(0).uniform(-1, 1, (1, 12, 14, 3))
@@ -494,6 +521,7 @@ def test_layouts_of_patches_differ_as_much_as_is_asked_for(asked, tmp_path):
     assert amplitude == made.stages[0].noise_amplitude.numpy() > 0
 
 
+@pytest.mark.slow
 def test_layouts_move_as_far_as_either_setting_asks(photograph, tmp_path):
     def shift(least, diversity):
         folder = tmp_path / f"{least}_{diversity}"
@@ -550,6 +578,7 @@ KINDS = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("crops", KINDS, ids=str)
 def test_a_scale_is_trained_again_beside_the_run(photograph, tmp_path, crops):
     run_dir, folder = tmp_path / "run", tmp_path / "again"
@@ -568,6 +597,7 @@ def test_a_scale_is_trained_again_beside_the_run(photograph, tmp_path, crops):
     assert checkpoint.read_state(folder, 1).finished
 
 
+@pytest.mark.slow
 def test_a_scale_trained_again_with_every_colour_is_the_same(photograph, tmp_path):
     """The palette is all that differs, up to the 8 bits of the run's pictures."""
     eight_bits = images.to_uint8(photograph) / 127.5 - 1
@@ -584,6 +614,7 @@ def test_a_scale_trained_again_with_every_colour_is_the_same(photograph, tmp_pat
         np.testing.assert_allclose(ours, theirs, atol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS, ids=str)
 def test_scales_are_trained_again_on_images_beside_the_run(photograph, tmp_path, kind):
     run_dir, folder = tmp_path / "run", tmp_path / "again"
