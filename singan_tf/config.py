@@ -54,13 +54,12 @@ class _Section:
 
 
 def _check(field: dataclasses.Field, value: Any) -> None:
-    expected = (int, float) if field.type is float else field.type
+    kind: Any = field.type
+    expected = (int, float) if kind is float else kind
     if not isinstance(value, expected) or (
-        isinstance(value, bool) and field.type is not bool
+        isinstance(value, bool) and kind is not bool
     ):
-        raise UsageError(
-            f"--{field.name}={value!r} must be of type {field.type.__name__}."
-        )
+        raise UsageError(f"--{field.name}={value!r} must be of type {kind.__name__}.")
     choices = field.metadata["choices"]
     if choices and value not in choices:
         raise UsageError(f"--{field.name}={value} must be one of {', '.join(choices)}.")
@@ -383,7 +382,8 @@ def _read_schedule(text: str) -> list[tuple[int, str]]:
     def wrong(reason):
         return UsageError(f"--adversary={text} {reason}.")
 
-    ranges, expected = [], 0
+    expected: float = 0
+    ranges: list[tuple[int, float, str]] = []
     for entry in text.split(","):
         match = re.fullmatch(r"\s*(?:(\d+)(-?)(\d*):)?(\w+(?:\+\w+)*)\s*", entry)
         if not match or (match[3] and not match[2]):
@@ -551,7 +551,9 @@ def _check_critics(config: Config, sizes: list[tuple[int, int]]) -> None:
     )
 
 
-SECTIONS = {field.name: field.type for field in dataclasses.fields(Config)}
+SECTIONS: dict[str, Any] = {
+    field.name: field.type for field in dataclasses.fields(Config)
+}
 
 
 def settings() -> list[dataclasses.Field]:

@@ -72,7 +72,7 @@ def way_out(error: OSError) -> Optional[str]:
     """
     if isinstance(error, FileNotFoundError) and working_folder_is_gone():
         return "the working folder was removed: change to another"
-    return _WAYS_OUT.get(error.errno)
+    return _WAYS_OUT.get(error.errno or 0)
 
 
 def explained(error: OSError) -> Optional[str]:

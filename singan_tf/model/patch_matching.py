@@ -215,7 +215,7 @@ def _overlay(corners: tf.Tensor, photograph: tf.Tensor, wrap: bool) -> tf.Tensor
     pixels = tf.pad(pixels, [[0, 0], [0, 1]], constant_values=1.0)
     pixels = tf.pad(pixels, [[1, 0], [0, 0]])
     height = tf.shape(corners)[0] - over
-    total = 0.0
+    total: tf.Tensor = 0.0
     for row in range(PATCH_SIZE):
         # Patches that show their row number `row` here began so many rows above.
         begun = corners[tf.newaxis, over - row : over - row + height, :, tf.newaxis]

@@ -111,7 +111,8 @@ def _reference_last_scale(height: int, width: int, config: PyramidConfig) -> int
 
 
 def _shrunk(size: tuple[int, int], factor: float) -> tuple[int, int]:
-    return tuple(math.ceil(side * factor - _ROUNDING) for side in size)
+    height, width = (math.ceil(side * factor - _ROUNDING) for side in size)
+    return height, width
 
 
 def resized_scales(

@@ -5,7 +5,7 @@ result is a pure function of (weights, seeds, arguments).
 """
 
 import functools
-from typing import Callable, Optional, Union
+from typing import Any, Callable, Optional, Union
 
 import tensorflow as tf
 
@@ -35,7 +35,7 @@ class SinGAN(tf.Module):
         super().__init__()
         self.sizes = sizes
         self.channels = channels
-        self.stages = []
+        self.stages: list[Any] = []
         self.reconstruction_noise = None
 
     def coarsest(self, count: int) -> "SinGAN":
@@ -208,7 +208,7 @@ class SinGAN(tf.Module):
         Returns:
             A list of float32 [1, H, W, C] in [-1, 1], each at its scale's size.
         """
-        images = []
+        images: list[tf.Tensor] = []
         for scale in range(count):
             images.append(self._restore(scale, images[-1] if images else None))
         return images

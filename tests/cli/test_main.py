@@ -131,8 +131,8 @@ def test_a_bad_image_is_one_sentence_that_names_it(capsys, tmp_path, name):
     assert not run_dir.exists()
 
 
-@pytest.mark.parametrize("mode", ["L", "1", "P", "RGBA", "LA", "CMYK", "I;16"])
-def test_every_kind_of_image_trains(capsys, tmp_path, mode):
+@pytest.mark.parametrize("mode", ["I;16", pytest.param("CMYK", marks=pytest.mark.slow)])
+def test_images_of_other_kinds_train(capsys, tmp_path, mode):
     path = tmp_path / ("image.tif" if mode == "CMYK" else "image.png")
     grey = np.arange(40 * 40, dtype=np.uint16).reshape(40, 40)
     if mode == "I;16":
@@ -152,6 +152,7 @@ def test_every_kind_of_image_trains(capsys, tmp_path, mode):
     assert "samples.png" in out
 
 
+@pytest.mark.slow
 def test_a_schedule_of_adversaries_trains_and_samples(capsys, tmp_path, photograph):
     run_dir = tmp_path / "run"
     arguments = [f"--image={photograph}", f"--run_dir={run_dir}", SMOKE]
@@ -298,6 +299,7 @@ def test_a_run_killed_before_its_contact_sheet_still_gets_it(
     assert sheet == (finished / "samples.png").read_bytes()
 
 
+@pytest.mark.slow
 def test_overwrite_replaces_a_run(capsys, tmp_path, photograph):
     command = ["train", f"--image={photograph}", f"--run_dir={tmp_path}", SMOKE]
     run(capsys, *command, "--steps=1", "--num_scales=3")
@@ -474,7 +476,9 @@ def start(*arguments, **options):
     )
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize(
+    "number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)]
+)
 def test_a_signal_leaves_a_run_that_the_printed_command_resumes(
     tmp_path, photograph, number
 ):
@@ -504,6 +508,7 @@ def test_a_signal_leaves_a_run_that_the_printed_command_resumes(
     assert "scale 0/1" in error and "step 0 of 400" not in error.split("scale 1/1")[0]
 
 
+@pytest.mark.slow
 def test_a_terminal_gets_a_progress_bar(tmp_path, photograph):
     leader, follower = os.openpty()
     rows_and_columns = struct.pack("HHHH", 24, 250, 0, 0)

@@ -72,12 +72,14 @@ def generated(exported, tmp_path_factory):
     return folder, arguments, beam_sample.main(arguments)
 
 
+@pytest.mark.cluster
 def test_samples_are_those_of_main_to_the_last_bit(generated, sampled):
     folder, _, _ = generated
     for name, expected in zip(("three", "four"), sampled):
         np.testing.assert_array_equal(pixels(folder / "out" / f"{name}.png"), expected)
 
 
+@pytest.mark.cluster
 def test_every_signature_makes_its_image(generated, exported):
     folder, _, _ = generated
     pipeline = Pipeline(exported)
@@ -95,6 +97,7 @@ def test_every_signature_makes_its_image(generated, exported):
         np.testing.assert_array_equal(pixels(folder / "out" / f"{name}.png"), expected)
 
 
+@pytest.mark.cluster
 def test_what_cannot_be_done_stops_nothing_else(generated):
     folder, _, status = generated
     assert status == 1
@@ -114,6 +117,7 @@ def test_what_cannot_be_done_stops_nothing_else(generated):
         assert "\n" not in error and error.endswith(".") and not error.endswith("..")
 
 
+@pytest.mark.cluster
 def test_the_sheet_has_the_lines_in_order(generated):
     folder, _, _ = generated
     names = ["three", "four", "large", "edited", "again"]
@@ -122,6 +126,7 @@ def test_the_sheet_has_the_lines_in_order(generated):
     np.testing.assert_array_equal(sheet, images.contact_sheet(shown, names))
 
 
+@pytest.mark.cluster
 def test_the_same_again_makes_the_same_files(generated, capsys):
     folder, arguments, _ = generated
     before = contents(folder / "out")
@@ -131,6 +136,7 @@ def test_the_same_again_makes_the_same_files(generated, capsys):
     assert contents(folder / "out") == before
 
 
+@pytest.mark.cluster
 def test_all_well_is_status_0_on_the_runner_that_is_named(
     exported, sampled, tmp_path, capsys
 ):
@@ -149,6 +155,7 @@ def test_all_well_is_status_0_on_the_runner_that_is_named(
     assert refusals(tmp_path / "new" / "folder") == {}
 
 
+@pytest.mark.cluster
 def test_the_handler_calls_a_signature_in_run_inference(exported, sampled):
     examples = [{"seed": seed, **SIZE} for seed in (3, 4)]
 

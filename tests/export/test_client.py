@@ -359,6 +359,7 @@ def test_the_deadline_ends_a_call_and_is_not_tried_again():
     assert len(scripted.requests) == 1
 
 
+@pytest.mark.slow
 def test_a_server_that_starts_late_is_waited_for():
     with serving(Scripted()) as target:
         port = target.split(":")[1]

@@ -70,6 +70,7 @@ ask(side, side, [0, 1])
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux counts so")
 def test_the_largest_requests_of_every_shape_stay_within_the_stated_memory(
     exported, finished

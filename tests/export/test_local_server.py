@@ -953,7 +953,7 @@ SPOILERS = {
 }
 
 
-@settings(max_examples=1500, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck))
 @given(data=st.data())
 def test_spoiled_requests_meet_the_right_code(client, data):
     message = predict_pb2.PredictRequest()
@@ -998,7 +998,7 @@ def any_request(draw):
     return message
 
 
-@settings(max_examples=1500, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck))
 @given(message=any_request())
 def test_no_request_confuses_the_server(client, message):
     try:
@@ -1134,7 +1134,7 @@ INPUTS = {
 }
 
 
-@settings(max_examples=1000, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck))
 @given(data=st.data())
 def test_no_values_confuse_the_model(served_export, exported, data):
     described = json.loads((exported / "signatures.json").read_text())["signatures"]

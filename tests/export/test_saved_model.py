@@ -121,6 +121,7 @@ def test_no_object_of_keras_is_inside(exported):
     assert names == {"_generic_user_object", "signature_map", "trackable_list_wrapper"}
 
 
+@pytest.mark.slow
 def test_grey_pyramids_of_one_scale_have_no_edit(make_stage, tmp_path):
     singan = SinGAN([(12, 15)], 1)
     singan.stages.append(make_stage(0, 1.0, channels=1))

@@ -160,6 +160,7 @@ def test_each_row_of_a_sample_has_its_own_start_scale_and_noise(ask, singan, way
         np.testing.assert_array_equal(sample, images.to_uint8(drawn[0]))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("factor", [1, 1.25, 2.3, 4])
 def test_super_resolution_is_that_of_the_program(ask, singan, way, factor):

@@ -32,6 +32,7 @@ def change_golden(folder, change):
     np.savez_compressed(folder / "golden.npz", **arrays)
 
 
+@pytest.mark.slow
 def test_an_export_passes_every_check(capfd, exported):
     before = contents(exported)
     run_dir = exported.parent.parent

@@ -58,6 +58,7 @@ def command(photographs, runs_dir, *flags):
     return [*main, *arguments, "--workers=2", *flags]
 
 
+@pytest.mark.cluster
 @needs_beam
 def test_each_photograph_has_a_run_and_the_torn_one_is_told(trained, photographs):
     done, runs_dir = trained
@@ -74,6 +75,7 @@ def test_each_photograph_has_a_run_and_the_torn_one_is_told(trained, photographs
         assert facts.sha256 == images.sha256(photographs / name)
 
 
+@pytest.mark.cluster
 @needs_beam
 def test_the_same_again_trains_nothing_again(trained, photographs, capsys):
     _, runs_dir = trained
@@ -85,6 +87,7 @@ def test_the_same_again_trains_nothing_again(trained, photographs, capsys):
     assert [contents(folder) for folder in folders] == before
 
 
+@pytest.mark.cluster
 @needs_beam
 def test_one_that_is_put_right_is_all_that_is_left(trained, photographs, capsys):
     _, runs_dir = trained
@@ -127,6 +130,7 @@ def test_a_file_whose_name_looks_like_a_pattern_is_that_file(photographs, tmp_pa
     assert fleet._folders(plan) == {folder / "a[1].png": tmp_path / "runs" / "a[1].png"}
 
 
+@pytest.mark.cluster
 @needs_beam
 def test_other_settings_and_other_photographs_are_not_taken_for_finished(
     trained, photographs, capsys
@@ -144,6 +148,7 @@ def test_other_settings_and_other_photographs_are_not_taken_for_finished(
     assert "another photograph that is named" in out
 
 
+@pytest.mark.cluster
 @needs_beam
 def test_a_stopped_fleet_stops_its_runs_and_goes_on(photographs, tmp_path, capsys):
     """With few enough steps to end once it goes on."""

@@ -46,6 +46,7 @@ def mask(tmp_path_factory, photograph):
     return path
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["patched"])
 def test_such_a_run_exports_and_answers_alike(kind, request, tmp_path):
     run_dir = tmp_path / "run"
@@ -139,6 +140,7 @@ def test_patches_are_not_trained_again(
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("flag", ["quantize", "sketch"])
 def test_the_scale_above_is_trained_again(flag, capsys, tmp_path, patched, photograph):
     arguments = [f"--run_dir={patched}", f"--output_dir={tmp_path / 'out'}"]

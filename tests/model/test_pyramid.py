@@ -13,7 +13,7 @@ from singan_tf.config import PyramidConfig
 from singan_tf.errors import UserError
 from singan_tf.model.pyramid import image_pyramid, plan_scales, resized_scales
 
-MANY = settings(max_examples=2000, derandomize=True, database=None, deadline=None)
+MANY = settings(max_examples=500, derandomize=True, database=None, deadline=None)
 SIDES = st.integers(8, 60) | st.integers(8, 1500)
 CONFIGS = st.builds(
     PyramidConfig,

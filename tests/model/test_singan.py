@@ -201,6 +201,7 @@ def test_samples_drawn_scale_by_scale_are_those_of_each_pyramid(model):
         assert_close(below, model.coarsest(scale + 1).sample(SEEDS))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("start", [0, 1, 2])
 @pytest.mark.parametrize("size", [(16, 20), (27, 12)])
 def test_the_sampler_gives_one_sample(model, start, size):
@@ -340,6 +341,7 @@ def test_patches_restore_the_photograph(patched):
     assert not np.any(model.reconstruction_noise)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [(16, 20), (25, 13)])
 @pytest.mark.parametrize("start", [0, 1, 2])
 def test_patches_are_sampled_like_other_stages(patched, start, size):

@@ -266,6 +266,7 @@ def test_results_never_go_among_the_samples(capsys, folder):
     assert not output.exists()
 
 
+@pytest.mark.slow
 def test_training_measures_sifid_with_weights(capsys, tmp_path, photograph, weights):
     command = ["train", f"--image={photograph}", SMOKE, "--num_scales=2", "--steps=2"]
     status, _, error = run(

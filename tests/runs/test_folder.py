@@ -80,6 +80,7 @@ def train_and_die(kind, count, run_dir):
     return process.returncode, process.stderr
 
 
+@pytest.mark.slow
 def test_a_run_killed_again_and_again_ends_as_an_uninterrupted_one(tmp_path):
     whole, cut = tmp_path / "whole", tmp_path / "cut"
     status, error = train_and_die("never", 0, whole)

@@ -17,6 +17,7 @@ from export.pipeline import Pipeline
 ODD = "[1] back\\slash"
 
 
+@pytest.mark.slow
 def test_a_photograph_of_any_name_trains_and_goes_through_every_command(
     capsys, tmp_path, monkeypatch, photograph
 ):
@@ -46,6 +47,7 @@ def test_a_photograph_of_any_name_trains_and_goes_through_every_command(
     assert status == 0, error
 
 
+@pytest.mark.slow
 def test_an_export_of_any_name_is_verified_served_and_embedded(
     capsys, tmp_path, finished, sampled
 ):
@@ -91,6 +93,7 @@ def test_a_fleet_trains_photographs_of_any_name(capsys, tmp_path, photograph):
     assert pixels(output / "seed_000000.png").any()
 
 
+@pytest.mark.slow
 def test_bytes_that_are_no_text_in_a_locale_without_letters(tmp_path, photograph):
     plain = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
     run_dir = tmp_path / os.fsdecode(b"caf\xc3\xa9 \xff")

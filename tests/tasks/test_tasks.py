@@ -20,13 +20,13 @@ from singan_tf.measure import quality
 from singan_tf.runs import checkpoint
 from singan_tf.tasks import (
     animation,
-    inputs,
     masks,
     painting,
     sketching,
     super_resolution,
 )
 from singan_tf.tasks import task as task_lib
+from singan_tf.tasks.inputs import injection_scales
 
 # The smoke run's finest scale; 3 scales.
 HEIGHT, WIDTH = 32, 48
@@ -168,6 +168,7 @@ def test_a_task_is_a_function_of_its_seed(capsys, tmp_path, finished, inputs, na
     assert results[0] == results[1] != results[2]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", TASKS)
 def test_a_task_works_in_grey(capsys, tmp_path, grey, inputs, name):
     status, _, error = run(capsys, *command(name, grey, inputs, tmp_path / "out"))
@@ -609,7 +610,7 @@ def test_a_command_cut_short_leaves_no_call_of_an_earlier_one(
     def stop(*args):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(manipulation, "redraw", stop)
+    monkeypatch.setattr(painting, "redraw", stop)
     assert run(capsys, *arguments, "--overwrite")[0] == 130
     assert not (tmp_path / "call.json").exists()
 
@@ -835,6 +836,7 @@ def test_quantizing_again_gives_the_same(capsys, tmp_path, quantized, finished, 
         assert (output / name).read_bytes() == (quantized / name).read_bytes()
 
 
+@pytest.mark.slow
 def test_quantizing_works_in_grey(capsys, tmp_path, grey, inputs):
     arguments = command("paint", grey, inputs, tmp_path)
     arguments += ["--quantize", "--injection_scale=2"]
@@ -889,6 +891,7 @@ def test_stages_that_paint_sketches_are_trained_beside_the_run(
     assert (pixels(sketched / "scale_01_sketch.png") != own).any()
 
 
+@pytest.mark.slow
 def test_an_interrupted_painter_goes_on_as_if_it_had_not_stopped(
     capsys, tmp_path, sketched, finished, monkeypatch
 ):
@@ -915,6 +918,7 @@ def test_an_interrupted_painter_goes_on_as_if_it_had_not_stopped(
     assert len(asked) == 10
 
 
+@pytest.mark.slow
 def test_a_painter_of_another_scale_is_trained_anew(tmp_path, sketched, finished):
     folder = copied(sketched / "sketched", tmp_path / "sketched")
     task = task_lib.open_task(finished, tmp_path)
@@ -922,6 +926,7 @@ def test_a_painter_of_another_scale_is_trained_anew(tmp_path, sketched, finished
     assert [path.name for path in (folder / "scales").iterdir()] == ["02"]
 
 
+@pytest.mark.slow
 def test_a_painter_learns_to_paint(tmp_path, trained):
     """The run's own stages leave a sketch's white; those trained on sketches do not."""
     task = task_lib.open_task(trained, tmp_path)
@@ -968,6 +973,7 @@ def test_blots_or_lines(capsys, tmp_path, finished):
     assert status == 2 and "choose one" in sentence(error)
 
 
+@pytest.mark.slow
 def test_the_higher_the_start_scale_the_more_the_layout_stays(trained):
     singan, _ = checkpoint.load(trained)
     photograph = images.read(trained / "pyramid" / "03.png").ravel()
@@ -981,6 +987,7 @@ def test_the_higher_the_start_scale_the_more_the_layout_stays(trained):
     assert likeness[0] < 0.9 < likeness[1]
 
 
+@pytest.mark.slow
 def test_the_higher_the_injection_scale_the_more_of_an_image_stays(trained):
     singan, _ = checkpoint.load(trained)
     coffee = images.read(images.resolve("coffee"))[:, ::8, ::8]
@@ -991,6 +998,7 @@ def test_the_higher_the_injection_scale_the_more_of_an_image_stays(trained):
     assert likeness == sorted(likeness)
 
 
+@pytest.mark.slow
 def test_a_trained_animation_moves_without_jumps(trained):
     singan, _ = checkpoint.load(trained)
     walk = animation.Walk(1, 0.1, 0.9, 30, True, 0)
@@ -1004,9 +1012,10 @@ def test_a_run_of_one_scale_takes_no_image(finished):
     singan.sizes = singan.sizes[:1]
     task = task_lib.Task(finished, finished, singan, config, [])
     with pytest.raises(singan_tf.errors.UserError, match="one scale"):
-        inputs.injection_scales(task, "all")
+        injection_scales(task, "all")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("preset", "section", "setting"),
     [

@@ -136,11 +136,13 @@ def one_device(tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
 def test_two_devices_train_what_one_does_with_batch_norm(one_device, tmp_path):
     replicas(tmp_path / "two", strategy="mirrored")
     assert_same_weights(one_device, tmp_path / "two")
 
 
+@pytest.mark.slow
 def test_two_devices_train_above_a_scale_of_patches_as_one_does(tmp_path):
     """With a moving average of the weights."""
     settings = {"patch_scales": 1, "patch_iterations": 2, "moving_average": 0.5}
@@ -186,6 +188,7 @@ def workers(command, folder):
             process.wait()
 
 
+@pytest.mark.cluster
 def test_two_workers_train_what_one_device_does_with_batch_norm(one_device, tmp_path):
     settings = json.dumps({"strategy": "multi_worker"})
     with workers([*REPLICAS, tmp_path / "two", settings], tmp_path) as start:
@@ -235,6 +238,7 @@ def uninterrupted(photograph, tmp_path_factory):
     return folder
 
 
+@pytest.mark.cluster
 def test_only_the_chief_writes_and_shows_progress(uninterrupted):
     made = {path.name for path in uninterrupted.iterdir()}
     assert made == {"run", "0.log", "1.log"}
@@ -245,6 +249,7 @@ def test_only_the_chief_writes_and_shows_progress(uninterrupted):
     assert "step" not in other and other.splitlines()[-1].startswith("Helped to write")
 
 
+@pytest.mark.cluster
 def test_a_finished_run_waits_for_no_other_worker(uninterrupted, photograph):
     before = contents(uninterrupted / "run")
     command = train_command(photograph, uninterrupted / "run")
@@ -254,12 +259,10 @@ def test_a_finished_run_waits_for_no_other_worker(uninterrupted, photograph):
     assert contents(uninterrupted / "run") == before
 
 
+@pytest.mark.cluster
 @pytest.mark.parametrize(
     "kills",
-    [
-        ((0, is_open), (1, is_within_a_scale)),
-        ((1, is_between_scales), (0, is_within_a_scale)),
-    ],
+    [((0, is_open), (1, is_between_scales), (0, is_within_a_scale))],
 )
 def test_killed_workers_end_in_a_resumed_and_finished_run(
     uninterrupted, photograph, tmp_path, kills
@@ -294,6 +297,7 @@ def test_killed_workers_end_in_a_resumed_and_finished_run(
     assert_same_run(uninterrupted / "run", run_dir)
 
 
+@pytest.mark.cluster
 def test_a_worker_that_is_told_to_stop_stops_the_others(photograph, tmp_path):
     run_dir = tmp_path / "run"
     command = train_command(photograph, run_dir) + ["--steps=4000"]
@@ -308,6 +312,7 @@ def test_a_worker_that_is_told_to_stop_stops_the_others(photograph, tmp_path):
         assert "all is saved; go on with" in (tmp_path / f"{index}.log").read_text()
 
 
+@pytest.mark.cluster
 def test_workers_with_different_settings_are_refused(photograph, tmp_path):
     command = train_command(photograph, tmp_path / "run")
     with workers(command, tmp_path) as start:

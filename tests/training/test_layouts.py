@@ -10,6 +10,7 @@ from singan_tf.training.loop import Interrupted
 pytestmark = pytest.mark.usefixtures("deterministic")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("asked", [0.3, 0.6])
 def test_layouts_of_patches_differ_as_much_as_is_asked_for(asked, tmp_path):
     noisy = np.random.default_rng(0).uniform(-1, 1, (1, 12, 14, 3))
@@ -27,6 +28,7 @@ def test_layouts_of_patches_differ_as_much_as_is_asked_for(asked, tmp_path):
     assert amplitude == made.stages[0].noise_amplitude.numpy() > 0
 
 
+@pytest.mark.slow
 def test_layouts_move_as_far_as_either_setting_asks(coffee, tmp_path):
     def shift(least, diversity):
         folder = tmp_path / f"{least}_{diversity}"

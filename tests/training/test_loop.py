@@ -20,6 +20,7 @@ from singan_tf.training.loop import Interrupted
 pytestmark = pytest.mark.usefixtures("deterministic")
 
 
+@pytest.mark.slow
 def test_training_learns_to_reconstruct_the_photograph(coffee, tmp_path):
     singan = train(coffee, tmp_path, steps=150, width=16, reconstruction_noise="fixed")
     error = singan.reconstruct() - pyramid.image_pyramid(coffee, singan.sizes)[-1]
@@ -27,6 +28,7 @@ def test_training_learns_to_reconstruct_the_photograph(coffee, tmp_path):
     assert np.sqrt(np.mean(error**2)) < 0.3 * np.std(coffee)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("variant", "drawn_at"), [("redrawn", 3), ("fixed", 0)])
 def test_reconstruction_noise_is_the_last_draw_or_the_first(
     coffee, tmp_path, variant, drawn_at
@@ -39,44 +41,57 @@ def test_reconstruction_noise_is_the_last_draw_or_the_first(
     assert (kept.reconstruction_noise != other.reconstruction_noise).numpy().any()
 
 
+VARIANTS = [
+    {
+        "padding": "noise",
+        "moving_average": 0.5,
+        "learning_rate_schedule": "cosine",
+        "mixed_precision": "float16",
+    },
+    {
+        "padding": "circular",
+        "residual": False,
+        "generator_normalization": "instance",
+        "critic_normalization": "instance",
+    },
+    {"critic_constraint": "spectral", "critic_normalization": "none"},
+    {
+        "adversary": "0:nearest_neighbor,1-:aligned_nearest_neighbor",
+        "patch_count": 50,
+        "crop_size": 16,
+        "mixed_precision": "bfloat16",
+    },
+    {
+        "adversary": "0:critic+sliced_wasserstein,1-:sliced_wasserstein+frechet",
+        "patch_count": 50,
+        "crop_size": 16,
+        "critic_updates": 2,
+        "previous_pool": 2,
+        "global_batch_size": 2,
+    },
+    {
+        "adversary": "0:frechet,1-:critic",
+        "patch_scales": 1,
+        "crop_size": 16,
+        "previous_pool": 2,
+        "padding": "circular",
+        "moving_average": 0.5,
+    },
+]
+QUICK_VARIANT = {
+    "crop_size": 16,
+    "previous_pool": 3,
+    "channels": 1,
+    "padding": "reflect",
+    "mixed_precision": "bfloat16",
+}
+
+
 @pytest.mark.parametrize(
     "settings",
     [
-        {"crop_size": 16, "previous_pool": 3, "channels": 1},
-        {"crop_size": 16, "padding": "reflect", "global_batch_size": 2},
-        {"padding": "noise", "moving_average": 0.5, "learning_rate_schedule": "cosine"},
-        {
-            "padding": "circular",
-            "residual": False,
-            "generator_normalization": "instance",
-            "critic_normalization": "instance",
-        },
-        {"critic_constraint": "spectral", "critic_normalization": "none"},
-        {"mixed_precision": "bfloat16"},
-        {"mixed_precision": "float16"},
-        {"mixed_precision": "float16", "moving_average": 0.5},
-        {
-            "adversary": "0:nearest_neighbor,1-:aligned_nearest_neighbor",
-            "patch_count": 50,
-            "crop_size": 16,
-            "mixed_precision": "bfloat16",
-        },
-        {
-            "adversary": "sliced_wasserstein",
-            "patch_count": 50,
-            "crop_size": 16,
-            "previous_pool": 2,
-            "global_batch_size": 2,
-        },
-        {"adversary": "0:frechet,1-:critic", "moving_average": 0.5},
-        {
-            "adversary": "0:critic+sliced_wasserstein,1-:sliced_wasserstein+frechet",
-            "patch_count": 50,
-            "crop_size": 16,
-            "critic_updates": 2,
-        },
-        {"patch_scales": 1, "crop_size": 16, "previous_pool": 2},
-        {"patch_scales": 1, "padding": "circular", "channels": 1},
+        QUICK_VARIANT,
+        *(pytest.param(each, marks=pytest.mark.slow) for each in VARIANTS),
     ],
     ids=str,
 )
@@ -97,6 +112,7 @@ def test_every_variant_trains_resumes_exactly_and_loads(coffee, tmp_path, settin
     np.testing.assert_array_equal(loaded.reconstruct(), trained.reconstruct())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "adversary",
     [
@@ -178,6 +194,7 @@ def test_tensorboard_has_the_losses_and_images_of_each_scale(coffee, tmp_path):
         assert f"{scale}/patch_frechet" in found
 
 
+@pytest.mark.slow
 def test_measuring_samples_leaves_training_as_it_is(coffee, tmp_path):
     train(coffee, tmp_path / "often", metric_steps=1)
     singan = train(coffee, tmp_path / "end", metric_steps=0)

@@ -48,6 +48,7 @@ def test_the_moving_average_is_that_of_the_weights_after_each_step(coffee, tmp_p
         np.testing.assert_allclose(variable, expected, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_float16_learns_what_is_too_small_for_it(coffee, tmp_path):
     """Without a scaled loss these gradients, below 6e-8, would be zero."""
     settings = {"num_scales": 1, "min_size": 20, "adversary": "frechet"}

@@ -18,6 +18,7 @@ def test_noise_amplitude_is_weight_times_rmse():
     np.testing.assert_allclose(found, expected, rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_scales_of_the_same_width_start_from_the_scale_below(coffee, tmp_path):
     rates = {"generator_learning_rate": 0.0, "critic_learning_rate": 0.0}
     still = {**rates, "generator_normalization": "none", "steps": 1}
@@ -50,6 +51,7 @@ def test_a_critic_starts_from_the_nearest_critic_below(coffee, tmp_path):
         np.testing.assert_array_equal(value, above[name], err_msg=name)
 
 
+@pytest.mark.slow
 def test_the_first_trained_scale_starts_anew_from_the_photograph(coffee, tmp_path):
     """Patches below give it neither weights nor an error to make good."""
     rates = {"generator_learning_rate": 0.0, "critic_learning_rate": 0.0, "steps": 1}

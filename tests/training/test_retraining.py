@@ -31,6 +31,7 @@ KINDS = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("crops", KINDS, ids=str)
 def test_a_scale_is_trained_again_beside_the_run(coffee, tmp_path, crops):
     run_dir, folder = tmp_path / "run", tmp_path / "again"
@@ -49,6 +50,7 @@ def test_a_scale_is_trained_again_beside_the_run(coffee, tmp_path, crops):
     assert checkpoint.read_state(folder, 1).finished
 
 
+@pytest.mark.slow
 def test_a_scale_trained_again_with_every_colour_is_the_same(coffee, tmp_path):
     """The palette is all that differs, up to the 8 bits of the run's pictures."""
     eight_bits = images.to_uint8(coffee) / 127.5 - 1
@@ -65,6 +67,7 @@ def test_a_scale_trained_again_with_every_colour_is_the_same(coffee, tmp_path):
         np.testing.assert_allclose(ours, theirs, atol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS, ids=str)
 def test_scales_are_trained_again_on_images_beside_the_run(coffee, tmp_path, kind):
     run_dir, folder = tmp_path / "run", tmp_path / "again"

@@ -76,6 +76,7 @@ def test_a_step_is_the_recipe_written_out(coffee, tmp_path):
     )
 
 
+@pytest.mark.slow
 def test_xla_computes_the_same_losses_but_for_its_other_noise(coffee, tmp_path):
     scale = {"num_scales": 1, "min_size": 20, "steps": 1, "width": 2}
     for run, xla in (("plain", False), ("xla", True)):
@@ -89,6 +90,7 @@ def test_xla_computes_the_same_losses_but_for_its_other_noise(coffee, tmp_path):
     np.testing.assert_allclose(found, expected, rtol=0.1, atol=5e-3)
 
 
+@pytest.mark.slow
 def test_distances_train_towards_the_photographs_patches(coffee, tmp_path):
     """Without the reconstruction term, the distance of samples must fall."""
     settings = {"num_scales": 1, "min_size": 20, "steps": 60, "width": 8}

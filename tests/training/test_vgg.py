@@ -73,6 +73,7 @@ def test_texture_is_a_share_of_the_photographs_own_square():
     np.testing.assert_allclose(losses.texture(half, real), [0.25])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("crop", [[], ["--crop_size=16"]])
 def test_the_texture_loss_changes_what_is_trained(
     capsys, tmp_path, photograph_file, vgg_file, crop
