@@ -23,6 +23,8 @@ from singan_tf.errors import Damaged, UserError
 # What TensorFlow takes for a pattern where it reads a path, and not where it writes.
 _PATTERN = frozenset("[]*?\\")
 _COPY = "bring back a copy of it; nothing else has to go"
+# Errors of opening a file that are about no path.
+_SHORTAGES = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
 
 
 @contextlib.contextmanager
@@ -256,6 +258,8 @@ def open_to_read(path: pathlib.Path) -> BinaryIO:
         advice = "check the path and the working folder"
         if isinstance(error, PermissionError):
             advice = "change its permissions (chmod +r) or copy it"
+        elif error.errno in _SHORTAGES:
+            advice = errors.way_out(error)
         raise UserError(
             f"{path} cannot be opened ({error.strerror}); {advice}."
         ) from error

@@ -3,6 +3,7 @@ import functools
 import io
 import os
 import pathlib
+import resource
 import socket
 
 import helpers
@@ -157,6 +158,17 @@ def test_a_pipe_that_takes_a_file_s_place_is_not_waited_for(tmp_path, monkeypatc
     with monkeypatch.context() as patched:
         patched.setattr(os, "stat", lambda path: status)
         refuse(tmp_path / "pipe", "is a pipe")
+
+
+def test_too_many_open_files_are_not_blamed_on_the_path(tmp_path):
+    (tmp_path / "file").touch()
+    limit, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (0, most))
+    try:
+        with pytest.raises(UserError, match=r"let a process open more files"):
+            files.open_to_read(tmp_path / "file")
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (limit, most))
 
 
 def test_names_that_no_file_can_have(tmp_path):
