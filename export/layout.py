@@ -108,7 +108,7 @@ def read_description(folder: pathlib.Path) -> Description:
     told = json.loads((folder / DESCRIPTION).read_text(encoding="utf-8"))
     limits = told.get("limits")
     return Description(
-        told["signatures"], None if limits is None else int(limits["max_batch"])
+        told.get("signatures", {}), None if limits is None else int(limits["max_batch"])
     )
 
 
