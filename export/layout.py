@@ -138,7 +138,7 @@ def read_description(folder: pathlib.Path) -> Description:
     require_format(path, dict(told))
     limits = told.get("limits")
     return Description(
-        told["signatures"], None if limits is None else int(limits["max_batch"])
+        told.get("signatures", {}), None if limits is None else int(limits["max_batch"])
     )
 
 

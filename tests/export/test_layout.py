@@ -47,3 +47,5 @@ def test_models_of_others_are_described_by_nothing(tmp_path, text):
 def test_an_export_from_before_limits_were_told_has_none(tmp_path):
     (tmp_path / "signatures.json").write_text('{"signatures": {"sample": {}}}')
     assert layout.description(tmp_path) == ({"sample": {}}, None)
+    (tmp_path / "signatures.json").write_text('{"limits": {"max_batch": 4}}')
+    assert layout.description(tmp_path) == ({}, 4)
