@@ -7,6 +7,7 @@ import subprocess
 import sys
 
 import numpy as np
+import pytest
 from helpers import ROOT, SMOKE, copied, pixels, run
 from serving_helpers import NAME, Client
 
