@@ -11,12 +11,20 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from helpers import SMOKE, pixels
 from PIL import Image
 from serving_helpers import serving
+from tensorflow.python.framework import config as config_of_ops
 
 import main
 from export import saved_model, signatures
 from singan_tf import config, images
 from singan_tf.model.stages import build_convolutional_stage
 from singan_tf.training import vgg
+
+
+@pytest.fixture(scope="module", autouse=True)
+def as_it_began():
+    """Training in this process switches determinism on for all that follows."""
+    yield
+    config_of_ops.disable_op_determinism()
 
 
 @pytest.fixture(scope="session")
