@@ -6,12 +6,12 @@ is written down here and nowhere else. Standard library only.
 """
 
 import dataclasses
-import math
-import re
-import sys
-from typing import Any, Optional
+from typing import Any
 
 from singan_tf.errors import UsageError, UserError
+from singan_tf.schedule import ADVERSARIES as ADVERSARIES
+from singan_tf.schedule import read_schedule
+from singan_tf.settings import Section, setting
 
 # The noise of a sample, as a multiple of what training saw: for all commands and
 # served models.
@@ -23,79 +23,26 @@ MAX_PIXELS = 100_000_000
 # What a score of a critic sees in each direction, in pixels.
 CRITIC_SIDE = 11
 
-# Of whole numbers that have no other limit: what every kind of integer can hold.
-_MOST = 2**31 - 1
-
-
-def _setting(
-    default: Any,
-    meaning: str,
-    low: Optional[float] = None,
-    high: Optional[float] = None,
-    choices: tuple = (),
-    path: bool = False,
-):
-    metadata = {
-        "help": meaning,
-        "low": low,
-        "high": high,
-        "choices": choices,
-        "path": path,
-    }
-    return dataclasses.field(default=default, metadata=metadata)
-
-
-class _Section:
-    """A group of settings that checks itself against its own metadata."""
-
-    def __post_init__(self):
-        for field in dataclasses.fields(self):
-            _check(field, getattr(self, field.name))
-
-
-def _check(field: dataclasses.Field, value: Any) -> None:
-    kind: Any = field.type
-    expected = (int, float) if kind is float else kind
-    if not isinstance(value, expected) or (
-        isinstance(value, bool) and kind is not bool
-    ):
-        raise UsageError(f"--{field.name}={value!r} must be of type {kind.__name__}.")
-    choices = field.metadata["choices"]
-    if choices and value not in choices:
-        raise UsageError(f"--{field.name}={value} must be one of {', '.join(choices)}.")
-    # Whole numbers may stand for others, also some that no float can hold.
-    if field.type is float and not abs(value) <= sys.float_info.max:
-        raise UsageError(f"--{field.name}={value} must be a finite number.")
-    low, high = field.metadata["low"], field.metadata["high"]
-    if field.type is int and high is None and value > _MOST:
-        high = _MOST
-    if (low is not None and value < low) or (high is not None and value > high):
-        bounds = [f"at least {low}"] if low is not None else []
-        bounds += [f"at most {high}"] if high is not None else []
-        raise UsageError(f"--{field.name}={value} must be {' and '.join(bounds)}.")
-
 
 @dataclasses.dataclass(frozen=True)
-class PyramidConfig(_Section):
+class PyramidConfig(Section):
     """Sizes of the scales (SinGAN, section 2; arithmetic of the reference code)."""
 
-    min_size: int = _setting(
-        25, "The shorter side of the coarsest scale, in pixels.", 8
-    )
-    max_size: int = _setting(
+    min_size: int = setting(25, "The shorter side of the coarsest scale, in pixels.", 8)
+    max_size: int = setting(
         250,
         "The longest side of the finest scale, in pixels; larger photographs are "
         "shrunk to it, smaller ones keep their size.",
         8,
     )
-    scale_factor: float = _setting(
+    scale_factor: float = setting(
         0.75,
         "The ratio of the sizes of adjacent scales, before it is fitted so that the "
         "coarsest shorter side is exactly --min_size.",
         0.1,
         0.95,
     )
-    num_scales: int = _setting(
+    num_scales: int = setting(
         0, "The number of scales; 0 derives it from --scale_factor.", 0, 64
     )
 
@@ -107,10 +54,10 @@ _PATCHED_SIDE = 160
 
 
 @dataclasses.dataclass(frozen=True)
-class LayoutConfig(_Section):
+class LayoutConfig(Section):
     """Coarse scales that patch matching makes, without training (`PatchStage`)."""
 
-    patch_scales: int = _setting(
+    patch_scales: int = setting(
         0,
         "The number of coarsest scales that are not trained, but put together from "
         "patches of the photograph; with as many as there are or more, nothing is "
@@ -118,21 +65,21 @@ class LayoutConfig(_Section):
         AUTO,
         64,
     )
-    patch_iterations: int = _setting(
+    patch_iterations: int = setting(
         5,
         "The number of times that a scale of patches replaces all of them by their "
         "nearest.",
         1,
         100,
     )
-    layout_shift: float = _setting(
+    layout_shift: float = setting(
         0.0,
         "The least shift of the photograph's content at the coarsest scale of patches: "
         "the standard deviation, as a share of the longer side.",
         0,
         1,
     )
-    layout_diversity: float = _setting(
+    layout_diversity: float = setting(
         0.5,
         "The least difference of layouts of patches: the standard deviation of a pixel "
         "over them, as a share of the photograph's own. The shift for it is found; 0 "
@@ -143,37 +90,37 @@ class LayoutConfig(_Section):
 
 
 @dataclasses.dataclass(frozen=True)
-class NetworkConfig(_Section):
+class NetworkConfig(Section):
     """Architecture of generators and critics."""
 
-    channels: int = _setting(
+    channels: int = setting(
         3, "The number of colour channels: 3 in colour, 1 in grey.", 1, 3
     )
-    width: int = _setting(32, "The number of feature channels at scale 0.", 1, 1024)
-    max_width: int = _setting(128, "The most feature channels of any scale.", 1, 1024)
-    width_doubling: int = _setting(
+    width: int = setting(32, "The number of feature channels at scale 0.", 1, 1024)
+    max_width: int = setting(128, "The most feature channels of any scale.", 1, 1024)
+    width_doubling: int = setting(
         4, "The number of scales after which feature channels double; 0 never.", 0
     )
-    padding: str = _setting(
+    padding: str = setting(
         "zeros",
         "The surroundings of the image: zeros; its reflection; itself, wrapped around "
         "(seamless tiles); or noise, with the previous image in zeros (animation).",
         choices=("zeros", "reflect", "circular", "noise"),
     )
-    generator_normalization: str = _setting(
+    generator_normalization: str = setting(
         "batch",
         "The normalisation in the generator.",
         choices=("batch", "instance", "none"),
     )
-    critic_normalization: str = _setting(
+    critic_normalization: str = setting(
         "batch",
         "The normalisation in the critic.",
         choices=("batch", "instance", "none"),
     )
-    residual: bool = _setting(
+    residual: bool = setting(
         True, "Add the previous image to the generator's output (SinGAN, eq. 5)."
     )
-    critic_constraint: str = _setting(
+    critic_constraint: str = setting(
         "gradient_penalty",
         "The constraint that keeps the critic 1-Lipschitz.",
         choices=("gradient_penalty", "spectral"),
@@ -195,98 +142,98 @@ class NetworkConfig(_Section):
 
 
 @dataclasses.dataclass(frozen=True)
-class TrainingConfig(_Section):
+class TrainingConfig(Section):
     """The optimisation of one scale."""
 
-    steps: int = _setting(2000, "The number of training steps at each scale.", 1)
-    critic_updates: int = _setting(
+    steps: int = setting(2000, "The number of training steps at each scale.", 1)
+    critic_updates: int = setting(
         3, "The number of updates of the critic in a step.", 1, 100
     )
-    generator_updates: int = _setting(
+    generator_updates: int = setting(
         3, "The number of updates of the generator in a step.", 1, 100
     )
-    global_batch_size: int = _setting(
+    global_batch_size: int = setting(
         0,
         "The number of samples in an update, split evenly over the devices; 0 is one a "
         "device.",
         0,
     )
-    critic_learning_rate: float = _setting(
+    critic_learning_rate: float = setting(
         5e-4, "The learning rate of Adam for the critic.", 0
     )
-    generator_learning_rate: float = _setting(
+    generator_learning_rate: float = setting(
         5e-4, "The learning rate of Adam for the generator.", 0
     )
-    beta1: float = _setting(
+    beta1: float = setting(
         0.5, "The decay of Adam's mean of gradients, its beta 1.", 0, 0.9999
     )
-    beta2: float = _setting(
+    beta2: float = setting(
         0.999, "The decay of Adam's mean of squares, its beta 2.", 0, 0.999999
     )
-    learning_rate_schedule: str = _setting(
+    learning_rate_schedule: str = setting(
         "step",
         "The course of the learning rate; step: times --decay_factor from --decay_at "
         "on; cosine: down to --decay_factor at the last step; constant.",
         choices=("step", "cosine", "constant"),
     )
-    decay_at: float = _setting(
+    decay_at: float = setting(
         0.8, "The share of the steps after which the step schedule decays.", 0, 1
     )
-    decay_factor: float = _setting(
+    decay_factor: float = setting(
         0.1, "The share of the learning rate that is left after its decay.", 0, 1
     )
-    gradient_penalty_weight: float = _setting(
+    gradient_penalty_weight: float = setting(
         0.1, "The weight of the critic's gradient penalty.", 0
     )
-    reconstruction_weight: float = _setting(
+    reconstruction_weight: float = setting(
         10.0, "The weight of the reconstruction loss (alpha in the paper).", 0
     )
-    texture_weight: float = _setting(
+    texture_weight: float = setting(
         0.0,
         "The weight of a texture loss, which compares activations of VGG16; needs "
         "--vgg_weights.",
         0,
     )
-    noise_amplitude_weight: float = _setting(
+    noise_amplitude_weight: float = setting(
         0.1, "The noise amplitude of a scale per unit of reconstruction RMSE.", 0
     )
-    reconstruction_noise: str = _setting(
+    reconstruction_noise: str = setting(
         "redrawn",
         "The noise z* at scale 0: redrawn at each step, the last draw kept (the "
         "reference code), or fixed from the start (the paper).",
         choices=("redrawn", "fixed"),
     )
-    crop_size: int = _setting(
+    crop_size: int = setting(
         0,
         "The side of random crops to train on, in pixels, so that time and memory "
         "stop growing with the photograph; 0 trains on full frames.",
         0,
     )
-    previous_pool: int = _setting(
+    previous_pool: int = setting(
         0,
         "The number of samples that are drawn once, carried from scale to scale, and "
         "used as previous images throughout; 0 draws a fresh one for every update.",
         0,
         1024,
     )
-    moving_average: float = _setting(
+    moving_average: float = setting(
         0.0,
         "The decay of a moving average of the generator's weights; 0 is none.",
         0,
         1,
     )
-    mixed_precision: str = _setting(
+    mixed_precision: str = setting(
         "none",
         "The arithmetic of convolutions: bfloat16 and float16 are of 16 bits; losses, "
         "the gradient penalty's norm and weights stay in 32.",
         choices=("none", "bfloat16", "float16"),
     )
-    xla: bool = _setting(
+    xla: bool = setting(
         False,
         "Compile the training step with XLA, for one device, which draws other random "
         "numbers; on CPUs it is slower.",
     )
-    seed: int = _setting(0, "The seed of every random number.", 0, 2**31 - 1)
+    seed: int = setting(0, "The seed of every random number.", 0, 2**31 - 1)
 
     def __post_init__(self):
         """Checks the fields.
@@ -304,44 +251,35 @@ class TrainingConfig(_Section):
             )
 
 
-ADVERSARIES = (
-    "critic",
-    "frechet",
-    "nearest_neighbor",
-    "aligned_nearest_neighbor",
-    "sliced_wasserstein",
-)
-
-
 @dataclasses.dataclass(frozen=True)
-class AdversaryConfig(_Section):
+class AdversaryConfig(Section):
     """What a generator is trained against: a critic, distances of patches, or both."""
 
-    adversary: str = _setting(
+    adversary: str = setting(
         "critic",
         f"{' | '.join(ADVERSARIES)}, or several at once such as "
         "critic+sliced_wasserstein, at every scale or by scale, such as "
         "0-3:critic,4-:sliced_wasserstein. At a scale without a critic a step is one "
         "update of the generator.",
     )
-    patch_weight: float = _setting(
+    patch_weight: float = setting(
         1.0, "Weight of a distance, as a multiple of the one that suits it.", 0
     )
-    patch_size: int = _setting(7, "Side of a distance's patches, in pixels.", 1)
-    patch_stride: int = _setting(1, "Pixels from one patch to the next.", 1)
-    patch_count: int = _setting(
+    patch_size: int = setting(7, "Side of a distance's patches, in pixels.", 1)
+    patch_stride: int = setting(1, "Pixels from one patch to the next.", 1)
+    patch_count: int = setting(
         4096,
         "Patches compared in an update, drawn at random; 0 compares all. The Frechet "
         "distance always takes all.",
         0,
     )
-    patch_projections: int = _setting(
+    patch_projections: int = setting(
         64, "Random directions of the sliced Wasserstein distance in an update.", 1
     )
-    patch_memory: int = _setting(
+    patch_memory: int = setting(
         256, "MiB that a search for nearest neighbours may hold.", 1
     )
-    patch_alignment: str = _setting(
+    patch_alignment: str = setting(
         "covariance",
         "What aligned_nearest_neighbor aligns first: the covariance of patches, or "
         "only the variance of each value.",
@@ -355,11 +293,11 @@ class AdversaryConfig(_Section):
             UsageError: if a value is out of its range, or the schedule is not one.
         """
         super().__post_init__()
-        _read_schedule(self.adversary)
+        read_schedule(self.adversary)
 
     def at(self, scale: int) -> str:
         """The adversary at a scale: one of `ADVERSARIES`, or several joined by +."""
-        ranges = _read_schedule(self.adversary)
+        ranges = read_schedule(self.adversary)
         return next(name for first, name in reversed(ranges) if first <= scale)
 
     def names_at(self, scale: int) -> list[str]:
@@ -371,86 +309,41 @@ class AdversaryConfig(_Section):
         return "critic" in self.names_at(scale)
 
 
-def _read_schedule(text: str) -> list[tuple[int, str]]:
-    """The first scale and the name of each adversary, in order.
-
-    Raises:
-        UsageError: if there is a scale without an adversary, or with two, or the
-            text is not understood.
-    """
-
-    def wrong(reason):
-        return UsageError(f"--adversary={text} {reason}.")
-
-    expected: float = 0
-    ranges: list[tuple[int, float, str]] = []
-    for entry in text.split(","):
-        match = re.fullmatch(r"\s*(?:(\d+)(-?)(\d*):)?(\w+(?:\+\w+)*)\s*", entry)
-        if not match or (match[3] and not match[2]):
-            raise wrong(
-                f"has {entry.strip()!r}, which is neither a name nor like "
-                "0-3:critic or 4-:critic"
-            )
-        names = match[4].split("+")
-        for name in names:
-            if name not in ADVERSARIES:
-                known = ", ".join(ADVERSARIES)
-                raise wrong(f"names {name}, which is not one of {known}")
-        if len(set(names)) < len(names):
-            raise wrong(f"has {match[4]}, which names one adversary twice")
-        first = int(match[1] or 0)
-        open_ended = not match[1] or (match[2] and not match[3])
-        last = math.inf if open_ended else int(match[3] or first)
-        if last < first:
-            raise wrong(f"has a range from {first} down to {last}")
-        ranges.append((first, last, match[4]))
-    ranges.sort(key=lambda entry: entry[0])
-    for first, last, _ in ranges:
-        if first < expected:
-            raise wrong(f"gives scale {first} to two adversaries")
-        if first > expected:
-            raise wrong(f"gives scale {expected} to none")
-        expected = last + 1
-    if expected != math.inf:
-        raise wrong(f"gives scale {expected} to none; end it with {expected}-:NAME")
-    return [(first, name) for first, _, name in ranges]
-
-
 @dataclasses.dataclass(frozen=True)
-class RuntimeConfig(_Section):
+class RuntimeConfig(Section):
     """How a run is carried out; it may change between a run and its resumption."""
 
-    strategy: str = _setting(
+    strategy: str = setting(
         "auto",
         "The devices to train on; auto: every GPU when there are several, else one "
         "device; mirrored: every GPU, or logical CPU; multi_worker: those of all "
         "machines in TF_CONFIG.",
         choices=("auto", "one_device", "mirrored", "multi_worker"),
     )
-    checkpoint_seconds: float = _setting(
+    checkpoint_seconds: float = setting(
         60.0,
         "The least time between two checkpoints of a scale, in seconds; 0 saves after "
         "every step.",
         0,
     )
-    log_steps: int = _setting(
+    log_steps: int = setting(
         10,
         "The number of steps between TensorBoard points and between plain log lines.",
         1,
     )
-    metric_steps: int = _setting(
+    metric_steps: int = setting(
         100,
         "The number of steps between measurements of a sample: its SIFID, or without "
         "weights the Frechet distance of patches; 0 measures at the end of each scale "
         "only.",
         0,
     )
-    inception_weights: str = _setting(
+    inception_weights: str = setting(
         "",
         "The weights for SIFID, see `evaluate`; the empty default does without.",
         path=True,
     )
-    vgg_weights: str = _setting(
+    vgg_weights: str = setting(
         "",
         "The weights for --texture_weight: a path of Keras' VGG16 without top in .h5, "
         "or download.",

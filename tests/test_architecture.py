@@ -182,45 +182,17 @@ FILES = sorted(
 ) + ["main.py"]
 MAX_LINES, MAX_FUNCTION_LINES = 500, 60
 # What is still to be divided; an entry that no longer needs to be here fails.
-TOO_LONG = {
-    "export/client.py",
-    "export/signatures.py",
-    "export/verify.py",
-    "export/versions.py",
-    "singan_tf/config.py",
-    "singan_tf/model/stages.py",
-    "singan_tf/reports/studies.py",
-    "singan_tf/runs/checkpoint.py",
-    "singan_tf/tasks/manipulation.py",
-    "singan_tf/tasks/tasks.py",
-    "singan_tf/training/loop.py",
-    "main.py",
-}
+TOO_LONG = set()
 FUNCTIONS_TOO_LONG = {
-    "export/beam_sample.py::build",
-    "export/client.py::__init__",
-    "export/serving.py::write_files",
-    "export/signatures.py::_edit",
-    "export/signatures.py::_sample",
-    "export/signatures.py::inputs",
-    "singan_tf/tasks/tasks.py::read_mask",
-    "singan_tf/training/loop.py::_make_step",
-    "singan_tf/training/loop.py::train_scale",
+    "export/inputs.py::inputs",
 }
+SETTINGS = {f"singan_tf/{name}.py" for name in ("config", "settings", "schedule")}
 SPEAKS_OF_FLAGS = {
     "singan_tf/fleet/fleet.py",
     "singan_tf/fleet/processes.py",
-    "singan_tf/measure/inception.py",
     "singan_tf/model/pyramid.py",
-    "singan_tf/reports/evaluation.py",
     "singan_tf/reports/page.py",
-    "singan_tf/reports/studies.py",
-    "singan_tf/runs/checkpoint.py",
-    "singan_tf/tasks/tasks.py",
-    "singan_tf/training/distribution.py",
-    "singan_tf/training/loop.py",
-    "singan_tf/training/patch_losses.py",
-    "singan_tf/training/vgg.py",
+    "singan_tf/reports/study_runs.py",
 }
 
 
@@ -253,7 +225,7 @@ def test_only_the_command_line_and_the_settings_name_flags():
         if not path.startswith("singan_tf/") or path.startswith("singan_tf/cli/"):
             continue
         text = (ROOT / path).read_text(encoding="utf-8")
-        if path != "singan_tf/config.py" and re.search(r"(?<![\w-])--[a-z]", text):
+        if path not in SETTINGS and re.search(r"(?<![\w-])--[a-z]", text):
             found.add(path)
     assert found == SPEAKS_OF_FLAGS
 

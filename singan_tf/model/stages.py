@@ -12,6 +12,7 @@ import tensorflow as tf
 
 from singan_tf.config import Config
 from singan_tf.model import networks, noise, patch_matching
+from singan_tf.model.displacement import displace
 from singan_tf.model.networks import MARGIN
 from singan_tf.model.resize import resize
 
@@ -453,39 +454,6 @@ def build_patch_stage(config: Config, scale: int, size: tuple[int, int]) -> Patc
         coarsest=scale == 0,
         wrap=config.network.padding == "circular",
     )
-
-
-def displace(images: tf.Tensor, shifts: tf.Tensor, wrap: bool) -> tf.Tensor:
-    """Moves the content of images about, by whole pixels.
-
-    Args:
-        images: [B, H, W, C].
-        shifts: From where each pixel is taken: float32 [B, h, w, 2], how far below and
-            to the right of it, as a share of the longer side; cubic between these
-            points.
-        wrap: Whether what is beyond a border is at the opposite one; else it is the
-            mirrored image.
-
-    Returns:
-        [B, H, W, C].
-    """
-    height, width = tf.shape(images)[1], tf.shape(images)[2]
-    longer = tf.cast(tf.maximum(height, width), shifts.dtype)
-    moves = tf.cast(tf.round(resize(shifts, height, width) * longer), tf.int32)
-    rows = tf.range(height)[:, tf.newaxis] + moves[..., 0]
-    columns = tf.range(width) + moves[..., 1]
-    inside = _wrapped if wrap else _mirrored
-    places = tf.stack([inside(rows, height), inside(columns, width)], axis=-1)
-    return tf.gather_nd(images, places, batch_dims=1)
-
-
-def _wrapped(position: tf.Tensor, side: tf.Tensor) -> tf.Tensor:
-    return tf.math.floormod(position, side)
-
-
-def _mirrored(position: tf.Tensor, side: tf.Tensor) -> tf.Tensor:
-    position = tf.math.floormod(position, 2 * side)
-    return tf.minimum(position, 2 * side - 1 - position)
 
 
 def nearest_colours(images: tf.Tensor, palette: tf.Tensor) -> tf.Tensor:

@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 
 from singan_tf import config
-from singan_tf.model import noise, patch_matching, stages
+from singan_tf.model import displacement, noise, patch_matching, stages
 from singan_tf.model.resize import resize
 from singan_tf.model.singan import SinGAN
 from singan_tf.model.stages import crop, nearest_colours
@@ -392,7 +392,7 @@ def test_content_is_moved_pixel_by_pixel(wrap, inside):
     image = rng.uniform(-1, 1, (2, 6, 9, 3)).astype(np.float32)
     # A shift for each pixel, so that nothing is interpolated; some beyond a border.
     moves = rng.integers(-20, 21, (2, 6, 9, 2))
-    moved = stages.displace(image, tf.constant(moves / 9, tf.float32), wrap)
+    moved = displacement.displace(image, tf.constant(moves / 9, tf.float32), wrap)
     for sample, row, column in np.ndindex(2, 6, 9):
         down, across = moves[sample, row, column]
         source = inside(row + down, 6), inside(column + across, 9)
@@ -403,7 +403,7 @@ def test_content_is_moved_pixel_by_pixel(wrap, inside):
 
 def test_a_displacement_is_a_share_of_the_longer_side():
     image = np.arange(20 * 30, dtype=np.float32).reshape(1, 20, 30, 1)
-    moved = stages.displace(image, tf.fill([1, 3, 3, 2], 0.1), wrap=True)
+    moved = displacement.displace(image, tf.fill([1, 3, 3, 2], 0.1), wrap=True)
     np.testing.assert_array_equal(moved, np.roll(image, (-3, -3), axis=(1, 2)))
 
 
@@ -413,7 +413,7 @@ def test_the_coarsest_patches_are_those_of_the_photograph_moved_about(size):
     noise_map = stage.noise(SEEDS, 0, *size)
     np.testing.assert_array_equal(noise_map, noise.normal(SEEDS, 0, [4, 4, 2]))
     image = tf.repeat(tf.clip_by_value(resize(real, *size), -1, 1), 3, axis=0)
-    query = stages.displace(image, 0.2 * noise_map, wrap=False)
+    query = displacement.displace(image, 0.2 * noise_map, wrap=False)
     expected = patch_matching.rearrange(query, real, real, 3)
     made = stage(noise_map, PREVIOUS[:, : size[0], :1] * tf.ones([1, 1, size[1], 1]))
     np.testing.assert_array_equal(made, expected)
