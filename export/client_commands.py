@@ -465,5 +465,9 @@ def main(argv: Sequence[str]) -> int:
 
 def start() -> int:
     """Runs the command of this process, as `main` does."""
+    # A Ctrl-C while a stream of Python's writes is lost, and on standard error the
+    # command says that it waits: the moment to press it.
+    stderr = sys.stderr
     command_line.set_up_streams()
+    sys.stderr = stderr
     return main(sys.argv)
