@@ -108,6 +108,7 @@ def test_reconstruction_noise_is_the_last_draw_or_the_first(
     assert (kept.reconstruction_noise != other.reconstruction_noise).numpy().any()
 
 
+@pytest.mark.slow
 def test_the_moving_average_is_that_of_the_weights_after_each_step(
     photograph, tmp_path
 ):
@@ -354,6 +355,7 @@ def critic_weights(run_dir, scale):
     }
 
 
+@pytest.mark.slow
 def test_a_critic_starts_from_the_nearest_critic_below(photograph, tmp_path):
     still = {"generator_learning_rate": 0.0, "critic_learning_rate": 0.0}
     still.update(THREE_SCALES, steps=1, critic_normalization="none")
