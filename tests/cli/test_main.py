@@ -242,6 +242,7 @@ def test_another_photograph_of_the_same_name_is_told_as_one(
     assert "->" not in error
 
 
+@pytest.mark.slow
 def test_a_scale_too_small_for_a_critic_is_refused_with_what_helps(
     capsys, tmp_path, photograph
 ):

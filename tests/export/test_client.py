@@ -706,6 +706,7 @@ def test_a_host_that_does_not_exist_is_told_soon(capsys, monkeypatch):
     assert time.monotonic() - start < 20
 
 
+@pytest.mark.slow
 def test_ctrl_c_ends_the_waiting_at_once():
     process = subprocess.Popen(
         [sys.executable, "-m", "export.client", "status", "--target=127.0.0.1:1"],

@@ -88,6 +88,7 @@ def test_the_largest_requests_of_every_shape_stay_within_the_stated_memory(
     assert len(process.stdout.splitlines()) == 4 * 9
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "signature, inputs, row_bytes",
     [

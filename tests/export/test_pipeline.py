@@ -109,6 +109,7 @@ def test_a_model_is_loaded_once_in_a_process(pipeline, exported):
     assert pickle.loads(pickle.dumps(other)).signature == "edit"
 
 
+@pytest.mark.slow
 def test_a_pipeline_travels_to_another_process(pipeline, sampled, tmp_path):
     (tmp_path / "pipeline").write_bytes(pickle.dumps(pipeline))
     script = (

@@ -104,7 +104,9 @@ def test_the_report_tells_what_was_not_trained(patched, untrained):
     ],
     ids=lambda command: command[0],
 )
-@pytest.mark.parametrize("kind", ["patched", "untrained"])
+@pytest.mark.parametrize(
+    "kind", ["patched", pytest.param("untrained", marks=pytest.mark.slow)]
+)
 def test_every_task_works(kind, command, request, capsys, tmp_path, photograph, mask):
     run_dir = request.getfixturevalue(kind)
     before = contents(run_dir)

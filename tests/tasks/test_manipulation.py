@@ -311,6 +311,7 @@ def test_an_animation_is_the_walk_of_the_paper(model, start_scale):
     assert np.abs(frames[5] - frames[0]).mean() > 0.01
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("start_scale", [0, 2])
 def test_a_loop_is_the_walk_that_returns_to_itself(model, start_scale):
     walk = WALK._replace(start_scale=start_scale, loop=True)

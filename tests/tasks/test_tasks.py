@@ -156,6 +156,7 @@ def test_a_task_leaves_results_sheet_and_call_and_the_run_as_it_was(
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", TASKS)
 def test_a_task_is_a_function_of_its_seed(capsys, tmp_path, finished, inputs, name):
     for folder, seed in (("a", 3), ("b", 3), ("c", 4)):
