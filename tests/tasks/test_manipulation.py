@@ -10,8 +10,15 @@ from PIL import Image
 from singan_tf.model import noise
 from singan_tf.model.resize import resize
 from singan_tf.model.singan import SinGAN
-from singan_tf.tasks import manipulation
-from singan_tf.tasks.manipulation import Walk
+from singan_tf.tasks import (
+    animation,
+    inpainting,
+    masks,
+    painting,
+    sketching,
+    super_resolution,
+)
+from singan_tf.tasks.animation import Walk
 
 SIZES = [(8, 10), (11, 14), (16, 20)]
 WALK = Walk(start_scale=0, alpha=0.1, beta=0.9, frames=6, loop=False, seed=4)

@@ -15,8 +15,17 @@ import main
 import singan_tf
 from export.pipeline import Pipeline
 from singan_tf import images
+from singan_tf.measure import quality
 from singan_tf.runs import checkpoint
-from singan_tf.tasks import manipulation, tasks
+from singan_tf.tasks import (
+    animation,
+    masks,
+    painting,
+    sketching,
+    super_resolution,
+)
+from singan_tf.tasks.inputs import injection_scales
+from singan_tf.tasks.task import Task, open_task
 
 # The smoke run's finest scale; 3 scales.
 HEIGHT, WIDTH = 32, 48
@@ -345,7 +354,7 @@ def test_the_transparent_part_of_a_mask_is_outside(capsys, tmp_path, finished, i
 
 @pytest.fixture(scope="module")
 def opened(finished, tmp_path_factory):
-    return task_lib.open_task(finished, tmp_path_factory.mktemp("opened"))
+    return open_task(finished, tmp_path_factory.mktemp("opened"))
 
 
 # What is inside, and beside it a second class.
@@ -599,7 +608,7 @@ def test_a_command_cut_short_leaves_no_call_of_an_earlier_one(
     def stop(*args):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(manipulation, "redraw", stop)
+    monkeypatch.setattr(painting, "redraw", stop)
     assert run(capsys, *arguments, "--overwrite")[0] == 130
     assert not (tmp_path / "call.json").exists()
 
@@ -864,7 +873,7 @@ def test_stages_that_paint_sketches_are_trained_beside_the_run(
     results |= {"input.png", "sketch.png", "scale_01.png"}
     names = {path.name for path in sketched.iterdir()}
     assert names == results | {"contact_sheet.png", "call.json", "sketched"}
-    task = task_lib.open_task(finished, sketched)
+    task = open_task(finished, sketched)
     painter = sketching.sketch_painter(
         task, copied(sketched / "sketched", tmp_path / "s"), 1
     )
@@ -907,14 +916,14 @@ def test_an_interrupted_painter_goes_on_as_if_it_had_not_stopped(
 
 def test_a_painter_of_another_scale_is_trained_anew(tmp_path, sketched, finished):
     folder = copied(sketched / "sketched", tmp_path / "sketched")
-    task = task_lib.open_task(finished, tmp_path)
+    task = open_task(finished, tmp_path)
     sketching.sketch_painter(task, folder, 2)
     assert [path.name for path in (folder / "scales").iterdir()] == ["02"]
 
 
 def test_a_painter_learns_to_paint(tmp_path, trained):
     """The run's own stages leave a sketch's white; those trained on sketches do not."""
-    task = task_lib.open_task(trained, tmp_path)
+    task = open_task(trained, tmp_path)
     painter = sketching.sketch_painter(task, tmp_path / "sketched", 2)
     sketch = sketching.photograph_sketch(task)
     own = painting.redraw(task.singan, sketch, 2, 0)
@@ -932,7 +941,7 @@ def test_a_painter_learns_to_paint(tmp_path, trained):
 
 
 def test_a_drawing_of_bright_lines_is_noted(tmp_path, finished):
-    task = task_lib.open_task(finished, tmp_path)
+    task = open_task(finished, tmp_path)
     sketch = sketching.photograph_sketch(task)
     images.write(tmp_path / "dark.png", -sketch)
     images.write(tmp_path / "fine.png", sketch)
@@ -992,9 +1001,9 @@ def test_a_trained_animation_moves_without_jumps(trained):
 def test_a_run_of_one_scale_takes_no_image(finished):
     singan, config = checkpoint.load(finished)
     singan.sizes = singan.sizes[:1]
-    task = task_lib.Task(finished, finished, singan, config, [])
+    task = Task(finished, finished, singan, config, [])
     with pytest.raises(singan_tf.errors.UserError, match="one scale"):
-        inputs.injection_scales(task, "all")
+        injection_scales(task, "all")
 
 
 @pytest.mark.parametrize(
