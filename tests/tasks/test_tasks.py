@@ -795,8 +795,8 @@ def test_a_quantized_painting_has_the_main_colours(quantized, finished):
     singan, _ = checkpoint.load(finished)
     last = images.read(finished / "pyramid" / "02.png")
     palette = painting.find_palette(painting.entering(singan, last, 1), 5)
-    painting = images.read(quantized / "input.png")
-    entered = painting.entering(singan, painting, 1)[0]
+    image = images.read(quantized / "input.png")
+    entered = painting.entering(singan, image, 1)[0]
     expected = np.empty_like(entered)
     for y in range(entered.shape[0]):
         for x in range(entered.shape[1]):
