@@ -524,7 +524,7 @@ def test_a_soft_mask_is_taken_exactly_as_it_is(
     [
         ("paint", "--injection_scale=3", 1, "from 1 to 2"),
         ("edit", "--injection_scale=0", 1, "from 1 to 2"),
-        ("inpaint", "--injection_scale=first", 1, "--injection_scale=first"),
+        ("inpaint", "--injection_scale=first", 1, "injection_scale=first"),
         ("paint", "--input={inputs}/notes.txt", 1, "notes.txt"),
         ("harmonize", "--input={inputs}/missing.png", 1, "missing.png"),
         ("harmonize", "--mask={inputs}/notes.txt", 1, "notes.txt"),
