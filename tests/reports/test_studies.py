@@ -22,7 +22,7 @@ from singan_tf import config, images
 from singan_tf.cli import many
 from singan_tf.errors import UserError
 from singan_tf.fleet import processes
-from singan_tf.reports import studies
+from singan_tf.reports import studies, study_runs
 from singan_tf.runs import checkpoint, monitor
 
 FLAGS = ["--budget=smoke", "--max_size=40", "--steps=1", "--num_samples=2"]
@@ -354,8 +354,8 @@ def test_every_row_of_every_budget_is_a_valid_configuration(name, budget):
     settings = many.budget_settings(values, many.BUDGETS[budget])
     names = set()
     for row in studies.STUDIES[name].rows:
-        resolved = studies._resolve(row, settings)
-        names.add((studies._run_name(resolved, settings), row.start_scale))
+        resolved = study_runs.resolve(row, settings)
+        names.add((study_runs.run_name(resolved, settings), row.start_scale))
     # At more than a few steps, no two rows are the same run sampled the same way.
     assert budget == "smoke" or len(names) == len(studies.STUDIES[name].rows)
     assert all(re.fullmatch(r"[\w.,=+-]{1,120}", each) for each, _ in names)
@@ -371,7 +371,7 @@ def test_a_row_that_cannot_be_is_named():
     settings = {field.name: field.default for field in config.settings()}
     row = studies.Row("too wide", {"width": 999})
     with pytest.raises(UserError, match="«too wide»"):
-        studies._resolve(row, settings)
+        study_runs.resolve(row, settings)
 
 
 def test_the_documentation_lists_every_study():

@@ -15,7 +15,6 @@ import main
 import singan_tf
 from export.pipeline import Pipeline
 from singan_tf import images
-from singan_tf.cli import interruption
 from singan_tf.measure import quality
 from singan_tf.runs import checkpoint
 from singan_tf.tasks import (
@@ -25,8 +24,8 @@ from singan_tf.tasks import (
     sketching,
     super_resolution,
 )
-from singan_tf.tasks import task as task_lib
 from singan_tf.tasks.inputs import injection_scales
+from singan_tf.tasks.task import Task, open_task
 
 # The smoke run's finest scale; 3 scales.
 HEIGHT, WIDTH = 32, 48
@@ -357,7 +356,7 @@ def test_the_transparent_part_of_a_mask_is_outside(capsys, tmp_path, finished, i
 
 @pytest.fixture(scope="module")
 def opened(finished, tmp_path_factory):
-    return task_lib.open_task(finished, tmp_path_factory.mktemp("opened"))
+    return open_task(finished, tmp_path_factory.mktemp("opened"))
 
 
 # What is inside, and beside it a second class.
@@ -527,7 +526,7 @@ def test_a_soft_mask_is_taken_exactly_as_it_is(
     [
         ("paint", "--injection_scale=3", 1, "from 1 to 2"),
         ("edit", "--injection_scale=0", 1, "from 1 to 2"),
-        ("inpaint", "--injection_scale=first", 1, "--injection_scale=first"),
+        ("inpaint", "--injection_scale=first", 1, "injection_scale=first"),
         ("paint", "--input={inputs}/notes.txt", 1, "notes.txt"),
         ("harmonize", "--input={inputs}/missing.png", 1, "missing.png"),
         ("harmonize", "--mask={inputs}/notes.txt", 1, "notes.txt"),
@@ -877,7 +876,7 @@ def test_stages_that_paint_sketches_are_trained_beside_the_run(
     results |= {"input.png", "sketch.png", "scale_01.png"}
     names = {path.name for path in sketched.iterdir()}
     assert names == results | {"contact_sheet.png", "call.json", "sketched"}
-    task = task_lib.open_task(finished, sketched)
+    task = open_task(finished, sketched)
     painter = sketching.sketch_painter(
         task, copied(sketched / "sketched", tmp_path / "s"), 1
     )
@@ -904,7 +903,7 @@ def test_an_interrupted_painter_goes_on_as_if_it_had_not_stopped(
         yield lambda: asked.append(1) or len(asked) == 8
 
     output = tmp_path / "out"
-    monkeypatch.setattr(interruption, "asked_about", signals)
+    monkeypatch.setattr(main, "_signals_asked_about", signals)
     status, _, error = run(capsys, *sketch_command(finished, output))
     assert status == 130 and error.rstrip().endswith("--overwrite")
     assert checkpoint.read_state(output / "sketched", 1).finished
@@ -922,7 +921,7 @@ def test_an_interrupted_painter_goes_on_as_if_it_had_not_stopped(
 @pytest.mark.slow
 def test_a_painter_of_another_scale_is_trained_anew(tmp_path, sketched, finished):
     folder = copied(sketched / "sketched", tmp_path / "sketched")
-    task = task_lib.open_task(finished, tmp_path)
+    task = open_task(finished, tmp_path)
     sketching.sketch_painter(task, folder, 2)
     assert [path.name for path in (folder / "scales").iterdir()] == ["02"]
 
@@ -930,7 +929,7 @@ def test_a_painter_of_another_scale_is_trained_anew(tmp_path, sketched, finished
 @pytest.mark.slow
 def test_a_painter_learns_to_paint(tmp_path, trained):
     """The run's own stages leave a sketch's white; those trained on sketches do not."""
-    task = task_lib.open_task(trained, tmp_path)
+    task = open_task(trained, tmp_path)
     painter = sketching.sketch_painter(task, tmp_path / "sketched", 2)
     sketch = sketching.photograph_sketch(task)
     own = painting.redraw(task.singan, sketch, 2, 0)
@@ -948,7 +947,7 @@ def test_a_painter_learns_to_paint(tmp_path, trained):
 
 
 def test_a_drawing_of_bright_lines_is_noted(tmp_path, finished):
-    task = task_lib.open_task(finished, tmp_path)
+    task = open_task(finished, tmp_path)
     sketch = sketching.photograph_sketch(task)
     images.write(tmp_path / "dark.png", -sketch)
     images.write(tmp_path / "fine.png", sketch)
@@ -1011,7 +1010,7 @@ def test_a_trained_animation_moves_without_jumps(trained):
 def test_a_run_of_one_scale_takes_no_image(finished):
     singan, config = checkpoint.load(finished)
     singan.sizes = singan.sizes[:1]
-    task = task_lib.Task(finished, finished, singan, config, [])
+    task = Task(finished, finished, singan, config, [])
     with pytest.raises(singan_tf.errors.UserError, match="one scale"):
         injection_scales(task, "all")
 
