@@ -1,3 +1,40 @@
-"""SinGAN in TensorFlow: a generative model from one photograph (ICCV 2019)."""
+"""SinGAN in TensorFlow: a generative model from one photograph (ICCV 2019).
+
+    import singan_tf
+
+    model = singan_tf.load("runs/coffee")
+    images = model.sample([1, 2])  # float32 [2, H, W, C] in [-1, 1]
+
+TensorFlow is imported when one of the names is first used.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from singan_tf.api import Model, load, train
+    from singan_tf.config import Config
+    from singan_tf.model.singan import SinGAN
 
 __version__ = "0.1.0"
+
+__all__ = ["Config", "Model", "SinGAN", "__version__", "load", "train"]
+
+_MODULES = {
+    "Config": "singan_tf.config",
+    "Model": "singan_tf.api",
+    "SinGAN": "singan_tf.model.singan",
+    "load": "singan_tf.api",
+    "train": "singan_tf.api",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Imports what is asked for by name."""
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(_MODULES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,188 @@
+"""SinGAN for Python programs: what `import singan_tf` offers by name.
+
+    import singan_tf
+
+    model = singan_tf.train("photo.jpg", "runs/photo", {"steps": 500})
+    model = singan_tf.load("runs/photo")
+    images = model.sample([1, 2], height=96, width=128)
+
+Runs are those of the command line: what one has begun, the other goes on with.
+"""
+
+import os
+import pathlib
+import tempfile
+from collections.abc import Mapping, Sequence
+from typing import Any, Optional, Union
+
+import numpy as np
+from PIL import Image
+
+from singan_tf import config as config_lib
+from singan_tf import images
+from singan_tf.config import Config
+from singan_tf.errors import UsageError
+from singan_tf.measure import inception
+from singan_tf.model.singan import SinGAN
+from singan_tf.reports import report
+from singan_tf.runs import loading
+from singan_tf.runs.display import Monitor
+from singan_tf.runs.folder import Photograph, RunFolder, run_scales
+from singan_tf.training import circumstances, distribution, loop
+
+_RECIPE = Config()
+
+
+class Model:
+    """A trained pyramid that draws what the commands and the servers draw.
+
+    Attributes:
+        singan: The pyramid itself, for graphs of one's own: its methods can be traced.
+            Called outside a graph, they round otherwise than this class.
+    """
+
+    def __init__(self, singan: SinGAN):
+        """Takes a trained pyramid."""
+        self.singan = singan
+        # Made once: it is traced at the first sample.
+        self._draw = singan.sampler()
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width of the photograph at the finest scale, in pixels."""
+        return self.singan.sizes[-1]
+
+    def sample(
+        self,
+        seeds: Sequence[int],
+        start_scale: int = 0,
+        height: Optional[int] = None,
+        width: Optional[int] = None,
+        noise_scale: float = 1.0,
+    ) -> np.ndarray:
+        """Random samples, equal to the command's to the last bit.
+
+        Each is a pure function of the weights, its seed and the other arguments: the
+        same alone as in a batch.
+
+        Args:
+            seeds: One 64-bit number for each sample.
+            start_scale: Scales below it reproduce the photograph, so its layout stays.
+            height: Of the samples, in pixels; by default the photograph's.
+            width: Likewise.
+            noise_scale: Multiplies the noise of every scale; from 0 to
+                config.MAX_NOISE_SCALE.
+
+        Returns:
+            float32 [len(seeds), height, width, C] in [-1, 1].
+
+        Raises:
+            ValueError: if an argument is out of its range.
+        """
+        last = len(self.singan.stages) - 1
+        if not 0 <= start_scale <= last:
+            raise ValueError(f"start_scale {start_scale} is not from 0 to {last}")
+        if not 0 <= noise_scale <= config_lib.MAX_NOISE_SCALE:
+            raise ValueError(
+                f"noise_scale {noise_scale} is not from 0 to "
+                f"{config_lib.MAX_NOISE_SCALE}"
+            )
+        height = self.size[0] if height is None else height
+        width = self.size[1] if width is None else width
+        if not (height > 0 and width > 0 and height * width <= config_lib.MAX_PIXELS):
+            raise ValueError(
+                f"a sample of {width}x{height} pixels is not one of 1 to "
+                f"{config_lib.MAX_PIXELS}"
+            )
+        rows = [
+            self._draw([seed], start_scale, height, width, noise_scale).numpy()
+            for seed in seeds
+        ]
+        empty = np.zeros([0, height, width, self.singan.channels], np.float32)
+        return np.concatenate([empty, *rows])
+
+
+def load(run_dir: Union[str, os.PathLike[str]]) -> Model:
+    """Loads the model of a finished run.
+
+    Args:
+        run_dir: The run's folder.
+
+    Raises:
+        UserError: if there is no run, it is not finished, it is damaged, or a newer
+            version of the program made it.
+    """
+    return Model(loading.load(RunFolder(pathlib.Path(run_dir)))[0])
+
+
+def train(
+    image: Union[str, os.PathLike[str], np.ndarray],
+    run_dir: Union[str, os.PathLike[str]],
+    config: Union[Config, Mapping[str, Any]] = _RECIPE,
+    overwrite: bool = False,
+) -> Model:
+    """Trains a run on one photograph, or goes on with it, as the command does.
+
+    Interrupted, it goes on from the last checkpoint when it is called again. Call
+    tf.config.experimental.enable_op_determinism() before it, as the command does, if
+    the same call is to end with the same weights.
+
+    Args:
+        image: A path, the name of a photograph in scikit-image, or uint8 [H, W] or
+            [H, W, 3].
+        run_dir: The run's folder; made if missing.
+        config: A configuration, or settings by name, the command's flags: what is
+            missing keeps the reference recipe's value.
+        overwrite: Deletes an existing run first.
+
+    Returns:
+        The trained model.
+
+    Raises:
+        UsageError: if a setting is unknown or out of its range, or names a cluster.
+        UserError: if the photograph cannot be read or does not fit the settings, the
+            folder holds another run, is damaged or cannot be written, or training
+            diverges.
+        ValueError: if an array is no picture.
+    """
+    if not isinstance(config, Config):
+        config = config_lib.from_settings(dict(config))
+    run = RunFolder(pathlib.Path(run_dir))
+    if not isinstance(image, np.ndarray):
+        return _train(images.resolve(os.fspath(image)), run, config, overwrite)
+    if image.dtype != np.uint8 or image.shape[2:] not in ((), (3,)) or image.ndim < 2:
+        raise ValueError(
+            f"{image.dtype} {image.shape} is not uint8 [H, W] or [H, W, 3]"
+        )
+    with tempfile.TemporaryDirectory() as place:
+        path = pathlib.Path(place, "array.png")
+        # Not packed: the same bytes, by which a run knows its photograph, everywhere.
+        Image.fromarray(image).save(path, compress_level=0)
+        return _train(path, run, config, overwrite)
+
+
+def _train(
+    path: pathlib.Path, run: RunFolder, config: Config, overwrite: bool
+) -> Model:
+    if config.runtime.strategy == "multi_worker":
+        raise UsageError("strategy multi_worker is the train command's only.")
+    photograph = images.read(path, config.network.channels)
+    images.check_photograph(path, photograph)
+    facts = Photograph(path.name, *photograph.shape[1:3], images.sha256(path))
+    sizes = run_scales(config, facts).sizes
+    config = config_lib.settle(config, sizes)
+    strategy = distribution.make_strategy(config.runtime.strategy)
+    around = circumstances.find(config, strategy)
+    with run.open(config, facts, overwrite, around):
+        if not run.is_finished(len(sizes)):
+            weights = config.runtime.inception_weights
+            network = inception.load(weights) if weights else None
+            monitor = Monitor(config, sizes, run, network)
+            try:
+                loop.train(photograph, config, run.path, monitor, strategy=strategy)
+            finally:
+                monitor.close()
+        # Also after a kill between the samples, which end a run, and its report.
+        if not run.report.exists():
+            report.write(run.path)
+    return load(run.path)

@@ -1,0 +1,95 @@
+"""The public face: what Python programs get by `import singan_tf`."""
+
+import pathlib
+
+import numpy as np
+import pytest
+from helpers import ROOT, contents, pixels
+
+import singan_tf
+from singan_tf import images
+from singan_tf.errors import UsageError, UserError
+from singan_tf.runs.folder import RunFolder
+
+TINY = {"min_size": 16, "max_size": 32, "num_scales": 2, "steps": 2, "width": 4}
+
+
+@pytest.fixture(scope="module")
+def model(finished):
+    return singan_tf.load(str(finished))
+
+
+def test_every_public_name_is_there_and_no_other():
+    for name in singan_tf.__all__:
+        assert getattr(singan_tf, name) is not None
+        assert name in dir(singan_tf)
+    with pytest.raises(AttributeError, match="has no attribute 'spam'"):
+        singan_tf.spam  # noqa: B018
+
+
+def test_samples_equal_the_commands_to_the_last_level(model, sampled):
+    found = model.sample([3, 4], height=44, width=66)
+    assert found.dtype == np.float32 and found.shape == (2, 44, 66, 3)
+    for image, expected in zip(found, sampled):
+        np.testing.assert_array_equal(images.to_uint8(image), expected)
+
+
+def test_a_sample_is_the_same_alone_as_in_a_batch(model):
+    together = model.sample([5, -3, 2**40], start_scale=1, noise_scale=0.5)
+    assert together.shape == (3, *model.size, 3)
+    for index, seed in enumerate([5, -3, 2**40]):
+        alone = model.sample([seed], start_scale=1, noise_scale=0.5)
+        np.testing.assert_array_equal(alone[0], together[index])
+    assert model.sample([]).shape == (0, *model.size, 3)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"start_scale": -1},
+        {"start_scale": 3},
+        {"height": 0},
+        {"height": 20_000, "width": 20_000},
+        {"noise_scale": -0.5},
+        {"noise_scale": float("nan")},
+    ],
+)
+def test_arguments_out_of_range_are_refused(model, wrong):
+    with pytest.raises(ValueError, match="is not"):
+        model.sample([1], **wrong)
+
+
+def test_training_in_python_makes_the_commands_run(
+    tmp_path, photograph, finished, model
+):
+    lines = (ROOT / "configs" / "smoke.flags").read_text().splitlines()
+    flags = [line[2:].split("=") for line in lines if line.startswith("--")]
+    settings = {name: int(value) for name, value in flags}
+    trained = singan_tf.train(str(photograph), str(tmp_path / "run"), settings)
+    np.testing.assert_array_equal(trained.sample([1]), model.sample([1]))
+    for name in ("config.json", "samples.png", "scales/02/losses.csv"):
+        assert (tmp_path / "run" / name).read_bytes() == (finished / name).read_bytes()
+    assert RunFolder(tmp_path / "run").report.exists()
+
+
+def test_an_array_trains_and_is_known_again(tmp_path, photograph):
+    array = pixels(photograph)
+    singan_tf.train(array, tmp_path / "run", TINY)
+    before = contents(tmp_path / "run")
+    singan_tf.train(array.copy(), tmp_path / "run", TINY)
+    assert contents(tmp_path / "run") == before
+    with pytest.raises(UserError, match="photograph: another one"):
+        singan_tf.train(array[:, ::-1], tmp_path / "run", TINY)
+
+
+def test_what_cannot_be_trained_is_refused(tmp_path, photograph):
+    for array in (np.zeros([4, 4]), np.zeros([1, 4, 4, 3], np.uint8)):
+        with pytest.raises(ValueError, match="is not uint8"):
+            singan_tf.train(array, tmp_path / "run")
+    with pytest.raises(UsageError, match="no setting named spam"):
+        singan_tf.train(photograph, tmp_path / "run", {"spam": 1})
+    with pytest.raises(UsageError, match="train command"):
+        singan_tf.train(photograph, tmp_path / "run", {"strategy": "multi_worker"})
+    with pytest.raises(UserError, match="no run in"):
+        singan_tf.load(tmp_path / "none")
+    assert list(pathlib.Path(tmp_path).iterdir()) == []
