@@ -12,6 +12,8 @@ from singan_tf.errors import UsageError, UserError
 from singan_tf.schedule import ADVERSARIES as ADVERSARIES
 from singan_tf.schedule import read_schedule
 from singan_tf.settings import Section, setting
+from singan_tf.training_settings import CRITIC_SIDE as CRITIC_SIDE
+from singan_tf.training_settings import TrainingConfig as TrainingConfig
 
 # The noise of a sample, as a multiple of what training saw: for all commands and
 # served models.
@@ -19,9 +21,6 @@ MAX_NOISE_SCALE = 10
 
 # Of an image that is read, or made in one piece.
 MAX_PIXELS = 100_000_000
-
-# What a score of a critic sees in each direction, in pixels.
-CRITIC_SIDE = 11
 
 
 @dataclasses.dataclass(frozen=True)
@@ -138,116 +137,6 @@ class NetworkConfig(Section):
         if self.width > self.max_width:
             raise UsageError(
                 f"--width={self.width} must be at most --max_width={self.max_width}."
-            )
-
-
-@dataclasses.dataclass(frozen=True)
-class TrainingConfig(Section):
-    """The optimisation of one scale."""
-
-    steps: int = setting(2000, "The number of training steps at each scale.", 1)
-    critic_updates: int = setting(
-        3, "The number of updates of the critic in a step.", 1, 100
-    )
-    generator_updates: int = setting(
-        3, "The number of updates of the generator in a step.", 1, 100
-    )
-    global_batch_size: int = setting(
-        0,
-        "The number of samples in an update, split evenly over the devices; 0 is one a "
-        "device.",
-        0,
-    )
-    critic_learning_rate: float = setting(
-        5e-4, "The learning rate of Adam for the critic.", 0
-    )
-    generator_learning_rate: float = setting(
-        5e-4, "The learning rate of Adam for the generator.", 0
-    )
-    beta1: float = setting(
-        0.5, "The decay of Adam's mean of gradients, its beta 1.", 0, 0.9999
-    )
-    beta2: float = setting(
-        0.999, "The decay of Adam's mean of squares, its beta 2.", 0, 0.999999
-    )
-    learning_rate_schedule: str = setting(
-        "step",
-        "The course of the learning rate; step: times --decay_factor from --decay_at "
-        "on; cosine: down to --decay_factor at the last step; constant.",
-        choices=("step", "cosine", "constant"),
-    )
-    decay_at: float = setting(
-        0.8, "The share of the steps after which the step schedule decays.", 0, 1
-    )
-    decay_factor: float = setting(
-        0.1, "The share of the learning rate that is left after its decay.", 0, 1
-    )
-    gradient_penalty_weight: float = setting(
-        0.1, "The weight of the critic's gradient penalty.", 0
-    )
-    reconstruction_weight: float = setting(
-        10.0, "The weight of the reconstruction loss (alpha in the paper).", 0
-    )
-    texture_weight: float = setting(
-        0.0,
-        "The weight of a texture loss, which compares activations of VGG16; needs "
-        "--vgg_weights.",
-        0,
-    )
-    noise_amplitude_weight: float = setting(
-        0.1, "The noise amplitude of a scale per unit of reconstruction RMSE.", 0
-    )
-    reconstruction_noise: str = setting(
-        "redrawn",
-        "The noise z* at scale 0: redrawn at each step, the last draw kept (the "
-        "reference code), or fixed from the start (the paper).",
-        choices=("redrawn", "fixed"),
-    )
-    crop_size: int = setting(
-        0,
-        "The side of random crops to train on, in pixels, so that time and memory "
-        "stop growing with the photograph; 0 trains on full frames.",
-        0,
-    )
-    previous_pool: int = setting(
-        0,
-        "The number of samples that are drawn once, carried from scale to scale, and "
-        "used as previous images throughout; 0 draws a fresh one for every update.",
-        0,
-        1024,
-    )
-    moving_average: float = setting(
-        0.0,
-        "The decay of a moving average of the generator's weights; 0 is none.",
-        0,
-        1,
-    )
-    mixed_precision: str = setting(
-        "none",
-        "The arithmetic of convolutions: bfloat16 and float16 are of 16 bits; losses, "
-        "the gradient penalty's norm and weights stay in 32.",
-        choices=("none", "bfloat16", "float16"),
-    )
-    xla: bool = setting(
-        False,
-        "Compile the training step with XLA, for one device, which draws other random "
-        "numbers; on CPUs it is slower.",
-    )
-    seed: int = setting(0, "The seed of every random number.", 0, 2**31 - 1)
-
-    def __post_init__(self):
-        """Checks the fields.
-
-        Raises:
-            UsageError: if a value is out of its range.
-        """
-        super().__post_init__()
-        if self.moving_average == 1:
-            raise UsageError("--moving_average=1 never learns; choose a value below 1.")
-        if 0 < self.crop_size < 16:
-            raise UsageError(
-                f"--crop_size={self.crop_size} must be 0 (full frames) or at least 16: "
-                f"a score of the critic sees {CRITIC_SIDE} pixels."
             )
 
 

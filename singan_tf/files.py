@@ -259,7 +259,7 @@ def open_to_read(path: pathlib.Path) -> BinaryIO:
         if isinstance(error, PermissionError):
             advice = "change its permissions (chmod +r) or copy it"
         elif error.errno in _SHORTAGES:
-            advice = errors.way_out(error)
+            advice = errors.way_out(error) or advice
         raise UserError(
             f"{path} cannot be opened ({error.strerror}); {advice}."
         ) from error
