@@ -238,7 +238,7 @@ def test_another_photograph_of_the_same_name_is_told_as_one(
     arguments = [f"--image={other}", f"--run_dir={finished}", SMOKE]
     status, _, error = run(capsys, "train", *arguments)
     assert status == 1
-    assert f"another photograph that is named {photograph.name}" in sentence(error)
+    assert f"another one that is named {photograph.name}, too" in sentence(error)
     assert "->" not in error
 
 

@@ -192,11 +192,12 @@ def test_studies_share_the_runs_of_equal_settings(
 def test_samples_of_twice_the_size(
     capsys, photograph, study_dir, in_this_process, few_rows
 ):
-    assert carry_out(capsys, "padding", photograph, study_dir)[0] == 0
-    run_dir = study_dir / "runs" / "baseline"
+    assert carry_out(capsys, "pyramid_limits", photograph, study_dir)[0] == 0
+    path = next(study_dir.glob("measured/*/twice_0.png"))
+    run_dir = study_dir / "runs" / path.parent.name.rpartition("-from-")[0]
     stored, photograph = checkpoint.read_run(run_dir)
     height, width = checkpoint.run_scales(stored, photograph).sizes[-1]
-    twice = images.read(study_dir / "measured" / "baseline-from-0" / "twice_0.png")
+    twice = images.read(path)
     assert twice.shape == (1, 2 * height, 2 * width, 3)
 
 

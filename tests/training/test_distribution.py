@@ -78,7 +78,7 @@ def test_an_uneven_batch_is_refused_with_what_would_work(replicas, global_batch_
     with pytest.raises(UsageError) as caught:
         local_batch_size(Replicas(replicas), global_batch_size)
     message = str(caught.value)
-    assert f"--global_batch_size={global_batch_size}" in message
+    assert f"batch size of {global_batch_size}" in message
     assert f"multiple of {replicas}" in message
     assert "\n" not in message
 
