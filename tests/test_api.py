@@ -72,6 +72,7 @@ def test_training_in_python_makes_the_commands_run(
     assert RunFolder(tmp_path / "run").report.exists()
 
 
+@pytest.mark.slow
 def test_an_array_trains_and_is_known_again(tmp_path, photograph):
     array = pixels(photograph)
     singan_tf.train(array, tmp_path / "run", TINY)

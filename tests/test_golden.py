@@ -39,6 +39,7 @@ def test_a_run_draws_the_samples_that_it_drew(capsys, tmp_path, name, size):
         assert_same_levels(pixels(tmp_path / picture), expected)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["trained", "patches"])
 def test_a_run_is_reported_evaluated_and_exported(capsys, tmp_path, name):
     run_dir = copied(GOLDEN / name, tmp_path / name)

@@ -40,6 +40,7 @@ def test_a_newer_or_damaged_format_is_refused(exported, tmp_path, read, number, 
     assert words in str(error.value) and "signatures.json" in str(error.value)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("read", READERS)
 def test_an_export_without_a_format_is_read(exported, tmp_path, read):
     read(with_format(exported, tmp_path / "1", None))

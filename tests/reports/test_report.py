@@ -72,6 +72,7 @@ def test_the_report_can_be_made_again_and_changes_nothing_else(capsys, ours):
     assert contents(ours) == before
 
 
+@pytest.mark.slow
 def test_a_report_that_is_missing_is_made_by_the_same_command(capsys, ours, photograph):
     path = ours / "report" / "index.html"
     expected = path.read_bytes()

@@ -74,6 +74,7 @@ def test_an_export_of_any_name_is_verified_served_and_embedded(
     assert status == 0
 
 
+@pytest.mark.slow
 def test_a_fleet_trains_photographs_of_any_name(capsys, tmp_path, photograph):
     shutil.copy(photograph, tmp_path / f"{ODD}.png")
     status, out, error = run(

@@ -121,6 +121,7 @@ def test_two_distances_add_up_with_their_weights(coffee, tmp_path):
     assert row["critic_real"] == row["critic_fake"] == row["gradient_penalty"] == 0
 
 
+@pytest.mark.slow
 def test_the_order_of_adversaries_at_once_does_not_matter(coffee, tmp_path):
     names = ["critic", "sliced_wasserstein", "frechet"]
     for folder, order in (("there", names), ("back", names[::-1])):
@@ -129,6 +130,7 @@ def test_the_order_of_adversaries_at_once_does_not_matter(coffee, tmp_path):
     assert_same_run(tmp_path / "there", tmp_path / "back")
 
 
+@pytest.mark.slow
 def test_a_critic_updates_as_often_beside_a_distance_as_alone(coffee, tmp_path):
     """A distance of no weight changes nothing of it, with whole images or crops."""
     settings = {**ONE_SCALE, "critic_updates": 2, "generator_updates": 2}

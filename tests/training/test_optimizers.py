@@ -24,6 +24,7 @@ def test_learning_rate_follows_its_schedule_over_updates(schedule, rates):
         np.testing.assert_allclose(rate_at(update), rate, rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_the_moving_average_is_that_of_the_weights_after_each_step(coffee, tmp_path):
     decay = 0.7
     one_scale = {"num_scales": 1, "min_size": 20, "learning_rate_schedule": "constant"}

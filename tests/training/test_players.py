@@ -41,6 +41,7 @@ def critic_weights(run_dir, scale):
     }
 
 
+@pytest.mark.slow
 def test_a_critic_starts_from_the_nearest_critic_below(coffee, tmp_path):
     still = {"generator_learning_rate": 0.0, "critic_learning_rate": 0.0}
     still.update(THREE_SCALES, steps=1, critic_normalization="none")
