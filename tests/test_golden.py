@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from helpers import SMOKE, copied, pixels, run
 
-from export import verify
+from export import layout
 from export.pipeline import Pipeline
 
 GOLDEN = pathlib.Path(__file__).parent / "data" / "golden"
@@ -95,7 +95,7 @@ def test_a_finished_run_is_known_as_one(capsys, tmp_path):
 def test_an_export_answers_as_it_did():
     folder = GOLDEN / "exported" / "saved_model" / "1"
     pipeline = Pipeline(str(folder), "sample")
-    requests = verify.read_golden(folder)
+    requests = layout.read_golden(folder)
     assert {name for name, _, _ in requests} == set(pipeline.signatures)
     for name, inputs, outputs in requests:
         answer = pipeline(inputs, name)

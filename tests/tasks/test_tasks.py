@@ -15,6 +15,7 @@ import main
 import singan_tf
 from export.pipeline import Pipeline
 from singan_tf import images
+from singan_tf.cli import interruption
 from singan_tf.measure import quality
 from singan_tf.runs import checkpoint
 from singan_tf.tasks import (
@@ -903,7 +904,7 @@ def test_an_interrupted_painter_goes_on_as_if_it_had_not_stopped(
         yield lambda: asked.append(1) or len(asked) == 8
 
     output = tmp_path / "out"
-    monkeypatch.setattr(main, "_signals_asked_about", signals)
+    monkeypatch.setattr(interruption, "asked_about", signals)
     status, _, error = run(capsys, *sketch_command(finished, output))
     assert status == 130 and error.rstrip().endswith("--overwrite")
     assert checkpoint.read_state(output / "sketched", 1).finished
