@@ -138,14 +138,14 @@ def test_other_settings_and_other_photographs_are_not_taken_for_finished(
     _, runs_dir = trained
     status, out, error = call(capsys, photographs, runs_dir, "--seed=9")
     assert status == 1 and "4 of 4" in sentence(error)
-    assert out.count("--seed: 0 -> 9") >= 3
+    assert out.count("seed: 0 -> 9") >= 3
     exchanged = photographs.parent / "exchanged"
     shutil.copytree(photographs, exchanged)
     shutil.copy(exchanged / "a.jpg", exchanged / "a.png")
     status, out, error = call(capsys, exchanged, runs_dir)
     assert status == 1 and "2 of 4" in sentence(error)
     # The exchanged ones have the names of those that were trained on.
-    assert "another photograph that is named" in out
+    assert "another one that is named" in out
 
 
 @pytest.mark.cluster
