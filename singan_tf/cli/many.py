@@ -69,12 +69,6 @@ def _define_study(values: flags.FlagValues) -> None:
     shared.define_settings(values)
 
 
-def _check_study(call: Call) -> None:
-    call.require("name", "image")
-    _refuse_cluster(call)
-    shared.apply_presets(call.values)
-
-
 def _study(call: Call) -> None:
     values = call.values
     budget = BUDGETS[values.budget]
@@ -142,12 +136,6 @@ def _define_fleet(values: flags.FlagValues) -> None:
     shared.define_settings(values)
 
 
-def _check_fleet(call: Call) -> None:
-    call.require("images", "runs_dir")
-    _refuse_cluster(call)
-    shared.apply_presets(call.values)
-
-
 def _fleet(call: Call) -> None:
     values = call.values
     from singan_tf.fleet import fleet, processes
@@ -175,12 +163,15 @@ def _fleet(call: Call) -> None:
         )
 
 
-def _refuse_cluster(call: Call) -> None:
+def _check(call: Call, *needed: str) -> None:
+    """Checks what all commands of many runs have in common; reads the presets."""
+    call.require(*needed)
     if call.values.strategy == "multi_worker":
         raise UsageError(
             "--strategy=multi_worker is for one run on several machines; --beam_flags "
             "brings many runs to them."
         )
+    shared.apply_presets(call.values)
 
 
 STUDY = Command(
@@ -188,12 +179,12 @@ STUDY = Command(
     "Carry out one of the seed reports' experiments, or go on with it.",
     _define_study,
     _study,
-    _check_study,
+    lambda call: _check(call, "name", "image"),
 )
 FLEET = Command(
     "fleet",
     "Train on many photographs, a run each, by Apache Beam; or go on with them.",
     _define_fleet,
     _fleet,
-    _check_fleet,
+    lambda call: _check(call, "images", "runs_dir"),
 )
