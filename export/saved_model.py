@@ -20,16 +20,17 @@ from export import layout, signatures
 from singan_tf import errors, files
 from singan_tf.errors import UserError
 from singan_tf.model.singan import SinGAN
-from singan_tf.runs import checkpoint
+from singan_tf.runs import loading
+from singan_tf.runs.folder import RunFolder
 
 
 def export(
-    run_dir: pathlib.Path, version: Optional[int], limits: signatures.Limits
+    run: RunFolder, version: Optional[int], limits: signatures.Limits
 ) -> pathlib.Path:
     """Writes a version of a run's SavedModel, whole or not at all.
 
     Args:
-        run_dir: The run.
+        run: The run.
         version: Its number, at least 1; None for one more than the highest there.
         limits: Of a request.
 
@@ -40,26 +41,28 @@ def export(
         UserError: if the run is not finished, the version exists, the limits leave
             no room for the photograph's own size, or the folder cannot be written.
     """
-    singan, _ = checkpoint.load(run_dir)
+    singan, _ = loading.load(run)
     height, width = singan.sizes[-1]
     if height * width > limits.max_pixels:
         raise UserError(
             f"max_pixels={limits.max_pixels} must be at least {height * width}, the "
             "photograph's own pixels."
         )
-    base = run_dir / "saved_model"
+    base = run.exports
     try:
         files.make_folder(base)
         with open(base / ".lock", "w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
-            return _export_locked(base, singan, run_dir.resolve().name, version, limits)
+            return _export_locked(
+                base, singan, run.path.resolve().name, version, limits
+            )
     except (OSError, tf.errors.OpError) as error:
         way_out = "mend that and export again"
         if isinstance(error, OSError):
             way_out = errors.way_out(error)
         if way_out is None:
             raise
-        reason = checkpoint.reason_of(error)
+        reason = errors.reason_of(error)
         raise UserError(f"{base} cannot be written ({reason}); {way_out}.") from None
 
 
@@ -107,7 +110,7 @@ def _write(
     ]
     _write_warmup(folder / layout.WARMUP, name, requests)
     layout.write_golden(folder, requests)
-    checkpoint.write_json(
+    files.write_json(
         folder / layout.DESCRIPTION,
         {
             "format": layout.FORMAT,

@@ -179,10 +179,10 @@ def _train(
             network = inception.load(weights) if weights else None
             monitor = Monitor(config, sizes, run, network)
             try:
-                loop.train(photograph, config, run.path, monitor, strategy=strategy)
+                loop.train(photograph, config, run, monitor, strategy=strategy)
             finally:
                 monitor.close()
         # Also after a kill between the samples, which end a run, and its report.
         if not run.report.exists():
-            report.write(run.path)
+            report.write(run)
     return load(run.path)

@@ -17,6 +17,7 @@ import main
 from export import saved_model, signatures
 from singan_tf import config, images
 from singan_tf.model.stages import build_convolutional_stage
+from singan_tf.runs.folder import RunFolder
 from singan_tf.training import vgg
 
 
@@ -87,7 +88,7 @@ def exported(finished, tmp_path_factory):
     run_dir = tmp_path_factory.mktemp("exported") / "rocket"
     shutil.copytree(finished, run_dir)
     limits = signatures.Limits(max_pixels=2**16, max_batch=8)
-    return saved_model.export(run_dir, None, limits)
+    return saved_model.export(RunFolder(run_dir), None, limits)
 
 
 @pytest.fixture(scope="session")

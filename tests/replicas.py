@@ -12,8 +12,8 @@ import sys
 import tensorflow as tf
 
 from singan_tf import config, images
-from singan_tf.runs import checkpoint
-from singan_tf.runs.monitor import Monitor, Silent
+from singan_tf.runs.display import Monitor, Silent
+from singan_tf.runs.folder import Photograph, RunFolder, run_scales
 from singan_tf.training import distribution, optimizers
 from singan_tf.training import loop as training
 
@@ -53,15 +53,15 @@ def main(folder: str, text: str) -> None:
     make_smooth()
     strategy = distribution.make_strategy(settings.runtime.strategy)
     photograph = images.read(images.resolve("coffee"))[:, 100:124, 200:230]
-    facts = checkpoint.Photograph("coffee.png", *photograph.shape[1:3], "0" * 64)
-    run_dir = pathlib.Path(folder)
+    facts = Photograph("coffee.png", *photograph.shape[1:3], "0" * 64)
+    run = RunFolder(pathlib.Path(folder))
     opened, watch = contextlib.nullcontext(), Silent()
     if distribution.is_chief(strategy):
-        opened = checkpoint.open_run(run_dir, settings, facts, overwrite=False)
-        sizes = checkpoint.run_scales(settings, facts).sizes
-        watch = Monitor(settings, sizes, run_dir)
+        opened = run.open(settings, facts, overwrite=False)
+        sizes = run_scales(settings, facts).sizes
+        watch = Monitor(settings, sizes, run)
     with opened:
-        training.train(photograph, settings, run_dir, watch, strategy=strategy)
+        training.train(photograph, settings, run, watch, strategy=strategy)
     watch.close()
 
 

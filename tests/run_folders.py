@@ -4,8 +4,8 @@ import numpy as np
 import tensorflow as tf
 
 from singan_tf import config
-from singan_tf.runs import checkpoint, monitor
-from singan_tf.runs.folder import RunFolder
+from singan_tf.runs.display import Monitor
+from singan_tf.runs.folder import Photograph, RunFolder, run_scales
 from singan_tf.training import loop
 
 TINY = {
@@ -24,12 +24,14 @@ TINY = {
 def train(photograph, run_dir, should_stop=lambda: False, **settings):
     """Trains `TINY` with some settings changed, without the command line."""
     settings = config.from_settings({**TINY, **settings})
-    facts = checkpoint.Photograph("coffee.png", *photograph.shape[1:3], "0" * 64)
-    sizes = checkpoint.run_scales(settings, facts).sizes
-    with checkpoint.open_run(run_dir, settings, facts, overwrite=False):
-        watch = monitor.Monitor(settings, sizes, run_dir)
+    facts = Photograph("coffee.png", *photograph.shape[1:3], "0" * 64)
+    sizes = run_scales(settings, facts).sizes
+    with RunFolder(run_dir).open(settings, facts, overwrite=False):
+        watch = Monitor(settings, sizes, RunFolder(run_dir))
         try:
-            return loop.train(photograph, settings, run_dir, watch, should_stop)
+            return loop.train(
+                photograph, settings, RunFolder(run_dir), watch, should_stop
+            )
         finally:
             watch.close()
 

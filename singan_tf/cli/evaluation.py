@@ -153,8 +153,10 @@ def _define_report(values: flags.FlagValues) -> None:
 
 def _report(call: Call) -> None:
     from singan_tf.reports import report
+    from singan_tf.runs.folder import RunFolder
 
-    command_line.say(f"Wrote {report.write(pathlib.Path(call.values.run_dir))}")
+    run = RunFolder(pathlib.Path(call.values.run_dir))
+    command_line.say(f"Wrote {report.write(run)}")
 
 
 EVALUATE = Command(

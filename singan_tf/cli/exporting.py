@@ -39,19 +39,22 @@ def _define_version(values: flags.FlagValues, meaning: str) -> None:
 
 def _export(call: Call) -> None:
     from export import saved_model, signatures
+    from singan_tf.runs.folder import RunFolder
 
     values = call.values
     limits = signatures.Limits(values.max_pixels, values.max_batch)
-    folder = saved_model.export(pathlib.Path(values.run_dir), values.version, limits)
+    run = RunFolder(pathlib.Path(values.run_dir))
+    folder = saved_model.export(run, values.version, limits)
     command_line.say(f"Wrote {folder}")
 
 
 def _verify(call: Call) -> None:
     from export import layout
     from export import verify as verification
+    from singan_tf.runs.folder import RunFolder
 
     version = call.values.version
-    base = pathlib.Path(call.values.run_dir) / "saved_model"
+    base = RunFolder(pathlib.Path(call.values.run_dir)).exports
     there = layout.versions(base)
     if not there or version not in (None, *there):
         what = f"version {version}" if version else "export"

@@ -2,6 +2,8 @@
 
 import pathlib
 import sys
+from collections.abc import Iterable
+from typing import Union
 
 _PACKAGE = pathlib.Path(__file__).resolve().parent.parent
 _CHECKOUT = _PACKAGE.parent
@@ -30,3 +32,32 @@ def command() -> list[str]:
     if not (_CHECKOUT / "pyproject.toml").is_file() or not script.is_file():
         script = _PACKAGE / "cli" / "__main__.py"
     return [sys.executable, str(script)]
+
+
+def train(
+    image: Union[str, pathlib.Path], run_dir: pathlib.Path, settings: Iterable[str]
+) -> list[str]:
+    """The command line that trains an image in a run folder, with settings as flags."""
+    return [
+        *command(),
+        "train",
+        f"--image={image}",
+        f"--run_dir={run_dir}",
+        *settings,
+    ]
+
+
+def paint_sketch(
+    run_dir: pathlib.Path, scale: int, output_dir: pathlib.Path
+) -> list[str]:
+    """The command line that paints a drawing by stages that are trained on sketches."""
+    return [
+        *command(),
+        "paint",
+        "--sketch",
+        f"--run_dir={run_dir}",
+        f"--injection_scale={scale}",
+        f"--output_dir={output_dir}",
+        # What an interrupted one left, it goes on with.
+        "--overwrite",
+    ]

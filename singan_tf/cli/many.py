@@ -88,7 +88,7 @@ def _study(call: Call) -> None:
         settings,
         values.num_samples or budget.num_samples,
         folder,
-        launch.command(),
+        studies.Commands(_train_row, launch.paint_sketch),
         values.workers,
         values.beam_flags,
         _repeatable(call),
@@ -103,6 +103,12 @@ def _study(call: Call) -> None:
             f"{len(failed)} of {len(results)} rows could not be trained "
             f"({', '.join(failed)}); {page} says why, and the same command tries again."
         )
+
+
+def _train_row(
+    image: str, run_dir: pathlib.Path, config: config_lib.Config
+) -> list[str]:
+    return launch.train(image, run_dir, shared.settings_as_flags(config))
 
 
 def _repeatable(call: Call) -> str:
@@ -140,11 +146,16 @@ def _fleet(call: Call) -> None:
     values = call.values
     from singan_tf.fleet import fleet, processes
 
+    settings = shared.given_settings(values)
+
+    def train(photograph: pathlib.Path, run_dir: pathlib.Path) -> list[str]:
+        return launch.train(photograph, run_dir, settings)
+
     plan = fleet.Plan(
         values.images,
         pathlib.Path(values.runs_dir),
         shared.read_config(values),
-        [*launch.command(), "train", *shared.given_settings(values)],
+        train,
         values.workers,
         values.beam_flags,
     )

@@ -28,9 +28,10 @@ def open_task(call: Call, command: str) -> Any:
     call.require("run_dir")
     run_dir = pathlib.Path(call.values.run_dir)
     output_dir = find_output_dir(call.values, command, run_dir)
+    from singan_tf.runs.folder import RunFolder
     from singan_tf.tasks import task as task_lib
 
-    return task_lib.open_task(run_dir, output_dir)
+    return task_lib.open_task(RunFolder(run_dir), output_dir)
 
 
 def check_start_scale(values: flags.FlagValues, task: Any) -> None:
@@ -38,7 +39,7 @@ def check_start_scale(values: flags.FlagValues, task: Any) -> None:
     if values.start_scale > task.last:
         raise UsageError(
             f"--start_scale={values.start_scale} must be from 0 to {task.last}, the "
-            f"scales of the run in {task.run_dir}."
+            f"scales of the run in {task.run.path}."
         )
 
 

@@ -24,16 +24,16 @@ class _Job(NamedTuple):
 
     Attributes:
         call: The command's.
-        run_dir: The run folder.
+        run: Where the run is kept.
         config: Of the run, settled.
         photograph: float32 [1, height, width, channels], from -1 to 1.
-        facts: What a run folder keeps of it, a `checkpoint.Photograph`.
+        facts: What a run folder keeps of it, a `Photograph`.
         sizes: (height, width) of the scales, coarse to fine.
         overwrite: Whether a run that is there is deleted first.
     """
 
     call: Call
-    run_dir: pathlib.Path
+    run: Any
     config: config_lib.Config
     photograph: np.ndarray
     facts: Any
@@ -92,37 +92,35 @@ def _prepare(
 ) -> _Job:
     """Reads the photograph and settles the configuration; writes nothing."""
     from singan_tf import images
-    from singan_tf.runs import checkpoint
+    from singan_tf.runs.folder import Photograph, RunFolder, run_scales
 
     path = images.resolve(image)
     photograph = images.read(path, config.network.channels)
     images.check_photograph(path, photograph)
-    facts = checkpoint.Photograph(
-        path.name, *photograph.shape[1:3], images.sha256(path)
-    )
+    facts = Photograph(path.name, *photograph.shape[1:3], images.sha256(path))
     try:
-        sizes = checkpoint.run_scales(config, facts).sizes
+        sizes = run_scales(config, facts).sizes
         config = config_lib.settle(config, sizes)
     except UserError as error:
         raise type(error)(f"{path}: {error}") from None
-    folder = pathlib.Path(run_dir)
+    run = RunFolder(pathlib.Path(run_dir))
     if config.runtime.strategy == "multi_worker" and overwrite:
         raise UsageError(
             "--overwrite does not go with --strategy=multi_worker: a worker that is "
-            f"started again would delete what was saved; delete {folder} yourself."
+            f"started again would delete what was saved; delete {run.path} yourself."
         )
-    return _Job(call, folder, config, photograph, facts, sizes, overwrite)
+    return _Job(call, run, config, photograph, facts, sizes, overwrite)
 
 
 def _carry_out(job: _Job) -> None:
-    from singan_tf.runs import checkpoint, monitor
+    from singan_tf.runs.display import Silent
     from singan_tf.training import distribution
 
     if job.call.values.dry_run:
         _show(job)
         return
     cluster = job.config.runtime.strategy == "multi_worker"
-    finished = not job.overwrite and checkpoint.is_finished(job.run_dir, len(job.sizes))
+    finished = not job.overwrite and job.run.is_finished(len(job.sizes))
     strategy = None
     # After the end, a worker that is started again would wait for others in vain.
     if not (cluster and finished):
@@ -130,38 +128,38 @@ def _carry_out(job: _Job) -> None:
     if not cluster or distribution.leads_cluster():
         _lead(job, finished, strategy)
     elif finished:
-        command_line.say(f"The run in {job.run_dir} is finished.")
+        command_line.say(f"The run in {job.run.path} is finished.")
     else:
-        _train_opened(job, monitor.Silent(), strategy)
-        command_line.say(f"Helped to write {job.run_dir}")
+        _train_opened(job, Silent(), strategy)
+        command_line.say(f"Helped to write {job.run.path}")
 
 
 def _lead(job: _Job, finished: bool, strategy: Any) -> None:
     """Trains as the one process that writes, and says what it wrote."""
     from singan_tf.measure import inception
     from singan_tf.reports import report
-    from singan_tf.runs import checkpoint, monitor
+    from singan_tf.runs.display import Monitor
     from singan_tf.training import circumstances
 
-    run_dir = job.run_dir
+    run = job.run
     weights = job.config.runtime.inception_weights
     network = inception.load(weights) if weights else None
     around = circumstances.find(job.config, strategy)
-    with checkpoint.open_run(run_dir, job.config, job.facts, job.overwrite, around):
+    with run.open(job.config, job.facts, job.overwrite, around):
         if finished:
-            command_line.say(f"The run in {run_dir} is finished.")
+            command_line.say(f"The run in {run.path} is finished.")
         else:
             if job.config.runtime.strategy != "multi_worker":
                 _foretell(job)
-            shown = monitor.Monitor(job.config, job.sizes, run_dir, network)
+            shown = Monitor(job.config, job.sizes, run, network)
             _train_opened(job, shown, strategy)
-            command_line.say(f"Wrote {run_dir}")
+            command_line.say(f"Wrote {run.path}")
         # Also after a kill between the samples, which end a run, and its report.
-        if not (run_dir / checkpoint.REPORT_NAME).exists():
-            report.write(run_dir)
-    command_line.say(f"Report: {run_dir / checkpoint.REPORT_NAME}")
-    command_line.say(f"Samples: {run_dir / checkpoint.SAMPLES_NAME}")
-    named = shlex.quote(str(run_dir))
+        if not run.report.exists():
+            report.write(run)
+    command_line.say(f"Report: {run.report}")
+    command_line.say(f"Samples: {run.samples}")
+    named = shlex.quote(str(run.path))
     command_line.say(f"More samples: {job.call.program} sample --run_dir={named}")
 
 
@@ -169,11 +167,11 @@ def _foretell(job: _Job) -> None:
     """Says at once that a run will take hours, and what would not."""
     import tensorflow as tf
 
-    from singan_tf.runs import monitor
+    from singan_tf.runs import pace
 
     if tf.config.list_physical_devices("GPU"):
         return
-    hours = monitor.hours_left(job.config, job.sizes, job.run_dir)
+    hours = pace.hours_left(job.config, job.sizes, job.run)
     if hours < _LONG:
         return
     text = f"Without a GPU, this will take about {_duration(hours)} on this machine"
@@ -191,18 +189,18 @@ def _duration(hours: float) -> str:
 
 def _show(job: _Job) -> None:
     """Prints what would be trained; all of it together is a file of flags."""
-    from singan_tf.runs import checkpoint, monitor
+    from singan_tf.runs import pace
 
     for flag in shared.settings_as_flags(job.config):
         command_line.say(flag)
     print()
     for scale, (height, width) in enumerate(job.sizes):
         print(f"# scale {scale}: {width}x{height}, {_how(job.config, scale)}")
-    if not job.overwrite and checkpoint.is_finished(job.run_dir, len(job.sizes)):
-        command_line.say(f"# The run in {job.run_dir} is finished.")
+    if not job.overwrite and job.run.is_finished(len(job.sizes)):
+        command_line.say(f"# The run in {job.run.path} is finished.")
         return
-    started = None if job.overwrite else job.run_dir
-    hours = monitor.hours_left(job.config, job.sizes, started)
+    started = None if job.overwrite else job.run
+    hours = pace.hours_left(job.config, job.sizes, started)
     print(f"# About {_duration(hours)} on the processors of this machine.")
 
 
@@ -218,7 +216,7 @@ def _how(config: config_lib.Config, scale: int) -> str:
 
 
 def _train_opened(job: _Job, shown: Any, strategy: Any) -> None:
-    """Trains what `_carry_out` prepared, and closes `shown`, a `monitor.Monitor`."""
+    """Trains what `_carry_out` prepared, and closes `shown`, a `display.Monitor`."""
     import tensorflow as tf
 
     from singan_tf.training import loop as training
@@ -230,7 +228,7 @@ def _train_opened(job: _Job, shown: Any, strategy: Any) -> None:
     try:
         with interruption.resumable(training.Interrupted, command) as should_stop:
             training.train(
-                job.photograph, job.config, job.run_dir, shown, should_stop, strategy
+                job.photograph, job.config, job.run, shown, should_stop, strategy
             )
     finally:
         shown.close()

@@ -4,7 +4,7 @@ A run is known by its photograph's path below the part of the pattern without
 wildcards, so that two photographs of one name do not meet, and more photographs
 change nothing about those before:
 
-    photos/a/cat.jpg, photos/b/cat.jpg  --images="photos/**/*.jpg"
+    photos/a/cat.jpg, photos/b/cat.jpg  images="photos/**/*.jpg"
     RUNS_DIR/a/cat.jpg/, cat.jpg.log    the run folder, and what its training said
     RUNS_DIR/a/cat.jpg.error            why it failed, if it did
 """
@@ -15,7 +15,6 @@ import os
 import pathlib
 import shlex
 import time
-from collections.abc import Sequence
 from typing import Callable, NamedTuple
 
 from singan_tf import config, images
@@ -38,7 +37,7 @@ class Plan(NamedTuple):
         images: Pattern of the photographs' paths; ** is any folders.
         runs_dir: Where the runs go.
         config: Of every run.
-        command: The command line that trains, but for --image and --run_dir.
+        train: The command line that trains a photograph in a folder.
         workers: Runs that are trained at a time.
         beam_flags: See `processes.carry_out`.
     """
@@ -46,7 +45,7 @@ class Plan(NamedTuple):
     images: str
     runs_dir: pathlib.Path
     config: Config
-    command: Sequence[str]
+    train: Callable[[pathlib.Path, pathlib.Path], list[str]]
     workers: int
     beam_flags: str
 
@@ -78,7 +77,7 @@ def run(plan: Plan, should_stop: Callable[[], bool] = lambda: False) -> Outcome:
             missing or fails.
     """
     if plan.runs_dir.exists() and not plan.runs_dir.is_dir():
-        raise UserError(f"--runs_dir={plan.runs_dir} is a file; name a folder.")
+        raise UserError(f"{plan.runs_dir} is a file; name a folder for the runs.")
     folders = _folders(plan)
     waiting = {
         folder: photograph
@@ -90,8 +89,7 @@ def run(plan: Plan, should_stop: Callable[[], bool] = lambda: False) -> Outcome:
     if not waiting:
         return Outcome(finished, 0, {})
     commands = {
-        folder: [*plan.command, f"--image={photograph}", f"--run_dir={folder}"]
-        for folder, photograph in waiting.items()
+        folder: plan.train(photograph, folder) for folder, photograph in waiting.items()
     }
     errors = processes.carry_out(
         commands, plan.workers, should_stop, plan.beam_flags, _Progress(list(waiting))
@@ -108,7 +106,7 @@ def _folders(plan: Plan) -> dict[pathlib.Path, pathlib.Path]:
         return {given: plan.runs_dir / given.name}
     photographs = _found(plan.images)
     if not photographs:
-        raise UserError(f"--images={plan.images} finds no file; {_hint(plan.images)}.")
+        raise UserError(f"images={plan.images} finds no file; {_hint(plan.images)}.")
     root = given.parent
     while glob.has_magic(str(root)):
         root = root.parent
@@ -124,12 +122,12 @@ def _hint(pattern: str) -> str:
     """What to give in place of a pattern that finds nothing."""
     if os.path.isdir(pattern):
         inside = os.path.join(glob.escape(pattern), "*")
-        return f"it is a folder: --images={shlex.quote(inside)} takes all files in it"
+        return f"it is a folder: images={shlex.quote(inside)} takes all files in it"
     literal = pattern.replace("[", "[[]")
     if literal != pattern and _found(literal):
         return (
             "brackets stand for one of the letters in them, and [[] for a bracket: "
-            f"--images={shlex.quote(literal)}"
+            f"images={shlex.quote(literal)}"
         )
     return (
         "give a quoted pattern such as 'photos/*.jpg', or 'photos/**/*.jpg' for those "

@@ -109,7 +109,7 @@ def carry_out(
         commands: By the folder that each makes.
         workers: How many at a time; on a cluster, in a process of a Beam worker.
         should_stop: Asked now and then.
-        beam_flags: Of Beam's pipeline; those without --runner= are for this machine.
+        beam_flags: Of Beam's pipeline; those that name no runner are for this machine.
             None runs the commands without Beam.
         watch: Called now and then.
 
@@ -168,8 +168,10 @@ def _run_on_beam(pool: Pool, commands: dict[str, list[str]], flags: str) -> None
         shares = max(1, min(len(commands), _SHARES * pool.workers))
         # Beam's own default would first try to download another one.
         options = PipelineOptions(
-            ["--runner=FnApiRunner", "--direct_running_mode=multi_threading"]
-            + [f"--direct_num_workers={shares}", *given]
+            given,
+            runner="FnApiRunner",
+            direct_running_mode="multi_threading",
+            direct_num_workers=shares,
         )
     # In this process, Beam's workers find this pool.
     handle = Shared()
@@ -186,7 +188,7 @@ def _run_on_beam(pool: Pool, commands: dict[str, list[str]], flags: str) -> None
         pipeline.run().wait_until_finish()
     except Exception as error:
         reason = str(error).strip().split("\n")[-1].rstrip(".")
-        raise UserError(f"Beam cannot go on: {reason}; see --beam_flags.") from error
+        raise UserError(f"Beam cannot go on: {reason}; see its flags.") from error
 
 
 def _run_in_pool(each: tuple[str, list[str]], handle, workers: int) -> None:

@@ -65,14 +65,14 @@ def plan_scales(height: int, width: int, config: PyramidConfig) -> Scales:
             return Scales(sizes, factor)
         if config.num_scales:
             raise UsageError(
-                f"--num_scales={config.num_scales} is too many between "
-                f"--min_size={config.min_size} and a finest scale of "
+                f"num_scales={config.num_scales} is too many between "
+                f"min_size={config.min_size} and a finest scale of "
                 f"{finest[1]}x{finest[0]} pixels: neighbouring scales would be equal."
             )
         last -= 1
     if min(finest) != config.min_size:
         raise UsageError(
-            "--num_scales=1 needs --min_size to be the finest scale's shorter side, "
+            "num_scales=1 needs min_size to be the finest scale's shorter side, "
             f"{min(finest)}."
         )
     return Scales([finest], 1.0)
@@ -85,16 +85,16 @@ def _too_small(
     (height, width), least, became = size, config.min_size, ""
     ways = ["a larger photograph" if min(size) < least else "a less narrow photograph"]
     if finest != size:
-        became = f", {finest[1]}x{finest[0]} after --max_size={config.max_size}"
+        became = f", {finest[1]}x{finest[0]} after max_size={config.max_size}"
         if min(size) >= least:
             enough = math.ceil(least * max(size) / min(size))
-            ways.append(f"--max_size={enough} or more")
+            ways.append(f"max_size={enough} or more")
     # At a smaller scale no critic could be trained.
     if min(finest) >= CRITIC_SIDE:
-        ways.append(f"--min_size={min(finest)} or less")
+        ways.append(f"min_size={min(finest)} or less")
     return UserError(
         f"The photograph is {width}x{height} pixels{became}, but its shorter side must "
-        f"have at least --min_size={least}; use {', or '.join(ways)}."
+        f"have at least min_size={least}; use {', or '.join(ways)}."
     )
 
 

@@ -14,7 +14,6 @@ from singan_tf.errors import UserError
 from singan_tf.measure import metrics, quality
 from singan_tf.measure.inception import Inception
 from singan_tf.model.singan import SinGAN
-from singan_tf.runs import checkpoint
 from singan_tf.tasks import painting
 from singan_tf.tasks.task import SHEET_NAME, Task
 
@@ -242,7 +241,7 @@ def write(
         values = (row[column] for column in COLUMNS)
         writer.writerow([name, *("" if v is None else f"{v:.9g}" for v in values)])
     files.write_text(output_dir / "metrics.csv", text.getvalue())
-    checkpoint.write_json(output_dir / "metrics.json", found)
+    files.write_json(output_dir / "metrics.json", found)
 
 
 def _in_8_bits(image: np.ndarray) -> np.ndarray:

@@ -17,7 +17,9 @@ from singan_tf.config import Config
 from singan_tf.measure import metrics
 from singan_tf.model.singan import SinGAN
 from singan_tf.reports import page
-from singan_tf.runs import checkpoint, monitor
+from singan_tf.runs import loading
+from singan_tf.runs.folder import RunFolder
+from singan_tf.runs.tables import LOSS_COLUMNS
 from singan_tf.training import patch_losses
 
 _FAKES = 3
@@ -56,11 +58,11 @@ class Pace(NamedTuple):
     peak_mib: float
 
 
-def write(run_dir: pathlib.Path) -> pathlib.Path:
+def write(run: RunFolder) -> pathlib.Path:
     """Writes the report of a finished run.
 
     Args:
-        run_dir: The run.
+        run: The run.
 
     Returns:
         The report's path.
@@ -69,12 +71,12 @@ def write(run_dir: pathlib.Path) -> pathlib.Path:
         UserError: if there is no run, it is damaged or not finished, or the folder
             cannot be written.
     """
-    singan, config = checkpoint.load(run_dir)
-    photograph = checkpoint.read_run(run_dir)[1]
+    singan, config = loading.load(run)
+    photograph = run.read()[1]
     last = len(singan.sizes) - 1
-    real = images.read(run_dir / "pyramid" / f"{last:02d}.png", singan.channels)
+    real = images.read(run.real(last), singan.channels)
     samples = _draw(singan, config.training.seed)
-    paces = [pace(run_dir, scale) for scale in range(last + 1)]
+    paces = [pace(run, scale) for scale in range(last + 1)]
     title = f"{photograph.name}: a run of singan_tf"
     body = [
         _summary(photograph, singan, paces),
@@ -82,23 +84,22 @@ def write(run_dir: pathlib.Path) -> pathlib.Path:
         _samples(real, samples),
         "<h2>Scales</h2>",
         _scale_table(singan, config, paces),
-        *_pictures(run_dir, singan, config),
+        *_pictures(run, singan, config),
         "<h2>Where samples differ</h2>",
         _variance(real, list(samples.values())),
         "<h2>Losses</h2>",
-        losses(run_dir, config, last + 1),
-        *_metric(run_dir, last + 1),
+        losses(run, config, last + 1),
+        *_metric(run, last + 1),
         "<h2>Settings</h2>",
         _settings(config),
     ]
-    path = run_dir / checkpoint.REPORT_NAME
-    files.write_text(path, page.document(title, body))
-    return path
+    files.write_text(run.report, page.document(title, body))
+    return run.report
 
 
-def pace(run_dir: pathlib.Path, scale: int) -> Optional[Pace]:
+def pace(run: RunFolder, scale: int) -> Optional[Pace]:
     """How long the steps of a scale took; None if that was not kept."""
-    timings = monitor.read_timings(run_dir, scale)
+    timings = run.timings(scale)
     if not timings:
         return None
     return Pace(
@@ -108,10 +109,10 @@ def pace(run_dir: pathlib.Path, scale: int) -> Optional[Pace]:
     )
 
 
-def losses(run_dir: pathlib.Path, config: Config, num_scales: int) -> str:
+def losses(run: RunFolder, config: Config, num_scales: int) -> str:
     """The loss curves of each scale, HTML with one legend."""
     columns = {
-        scale: _loss_curves(run_dir, config, scale)
+        scale: _loss_curves(run, config, scale)
         for scale in range(num_scales)
         if config.steps_at(scale)
     }
@@ -233,16 +234,15 @@ def _scale_table(singan: SinGAN, config: Config, paces) -> str:
     )
 
 
-def _pictures(run_dir: pathlib.Path, singan: SinGAN, config: Config) -> list[str]:
+def _pictures(run: RunFolder, singan: SinGAN, config: Config) -> list[str]:
     """Real, reconstruction and fakes of each scale (report B, figure 2)."""
     parts = []
     for scale, (height, width) in enumerate(singan.sizes):
         place = f"at scale {scale}, {width}x{height} pixels"
-        folder = checkpoint.scale_dir(run_dir, scale)
         named = {
-            "real": ("The photograph", run_dir / "pyramid" / f"{scale:02d}.png"),
-            "reconstruction": ("The reconstruction", folder / "reconstruction.png"),
-            "fake": ("A random sample", folder / "fake.png"),
+            "real": ("The photograph", run.real(scale)),
+            "reconstruction": ("The reconstruction", run.reconstruction(scale)),
+            "fake": ("A random sample", run.fake(scale)),
         }
         pictures = [
             page.picture(images.read(path, singan.channels), f"{what} {place}", name)
@@ -273,13 +273,11 @@ def _variance(real: np.ndarray, samples: list[np.ndarray]) -> str:
     return f'<p class="soft">{VARIANCE}</p>' + page.strip(pictures, large=True)
 
 
-def _loss_curves(
-    run_dir: pathlib.Path, config: Config, scale: int
-) -> dict[str, np.ndarray]:
+def _loss_curves(run: RunFolder, config: Config, scale: int) -> dict[str, np.ndarray]:
     """What training minimised at each step, and its parts, by name."""
-    state = checkpoint.read_state(run_dir, scale)
-    table = checkpoint.read_losses(run_dir, scale, state)
-    column = dict(zip(checkpoint.LOSS_COLUMNS, table.T))
+    state = run.state(scale)
+    table = run.losses(scale, state)
+    column = dict(zip(LOSS_COLUMNS, table.T))
     training = config.training
     reconstruction = training.reconstruction_weight * column["reconstruction"]
     if not config.adversary.has_critic(scale):
@@ -316,9 +314,9 @@ def _thinned(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return np.array(steps), np.array([values[group].mean() for group in groups])
 
 
-def _metric(run_dir: pathlib.Path, num_scales: int) -> list[str]:
+def _metric(run: RunFolder, num_scales: int) -> list[str]:
     """How far a sample is from the photograph over steps (report B, figure 3)."""
-    found = {scale: monitor.read_metric(run_dir, scale) for scale in range(num_scales)}
+    found = {scale: run.metric(scale) for scale in range(num_scales)}
     found = {scale: values for scale, values in found.items() if values}
     if not found:
         return []

@@ -5,7 +5,7 @@ A row is an ordinary run: settings that differ from the budget's.
 
 import pathlib
 from collections.abc import Sequence
-from typing import Any, NamedTuple, Optional
+from typing import Any, Callable, NamedTuple, Optional
 
 from singan_tf import config as config_lib
 from singan_tf.config import Config
@@ -57,6 +57,19 @@ class Study(NamedTuple):
     show: tuple[str, ...] = ()
 
 
+class Commands(NamedTuple):
+    """The command lines of a study, each run in a process of its own.
+
+    Attributes:
+        train: Trains an image in a run folder with a configuration.
+        paint: Paints a drawing with a run, from a scale on, into a folder, by stages
+            that are trained on sketches.
+    """
+
+    train: Callable[[str, pathlib.Path, Config], list[str]]
+    paint: Callable[[pathlib.Path, int, pathlib.Path], list[str]]
+
+
 class Plan(NamedTuple):
     """What a study is carried out on.
 
@@ -65,7 +78,7 @@ class Plan(NamedTuple):
         settings: Of the budget, every one by name.
         num_samples: Measured of each row.
         folder: STUDY_DIR.
-        program: The command line that runs main.py.
+        commands: That train and paint.
         workers: The number of rows that are trained at a time.
         beam_flags: See `processes.carry_out`.
         command: What a person calls to carry out the study.
@@ -75,7 +88,7 @@ class Plan(NamedTuple):
     settings: dict[str, Any]
     num_samples: int
     folder: pathlib.Path
-    program: Sequence[str]
+    commands: Commands
     workers: int
     beam_flags: Optional[str]
     command: str

@@ -13,7 +13,8 @@ from singan_tf.config import Config
 from singan_tf.measure import inception
 from singan_tf.reports import evaluation, page, report
 from singan_tf.reports.studies import Plan, Result, Study
-from singan_tf.runs import checkpoint
+from singan_tf.runs import loading
+from singan_tf.runs.folder import RunFolder
 
 # Samples of a row on the page and on the contact sheet.
 SHOWN = 4
@@ -145,7 +146,7 @@ def _draw_twice(result: Result) -> list[pathlib.Path]:
     paths = [result.folder / f"twice_{index}.png" for index in range(_TWICE)]
     if all(path.exists() for path in paths):
         return paths
-    singan, _ = checkpoint.load(result.run_dir)
+    singan, _ = loading.load(RunFolder(result.run_dir))
     height, width = (2 * side for side in singan.sizes[-1])
     for seed, path in enumerate(paths):
         start = result.row.start_scale
@@ -245,5 +246,5 @@ def _section(result: Result, show: tuple[str, ...]) -> list[str]:
         )
     if "losses" in show:
         scales = result.values["scales"]
-        parts.append(report.losses(result.run_dir, result.config, scales))
+        parts.append(report.losses(RunFolder(result.run_dir), result.config, scales))
     return parts

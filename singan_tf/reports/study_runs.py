@@ -23,14 +23,14 @@ from typing import Any, Callable, Optional
 import numpy as np
 
 from singan_tf import config as config_lib
-from singan_tf import images
+from singan_tf import files, images
 from singan_tf.config import Config
-from singan_tf.errors import UsageError, UserError, printable
+from singan_tf.errors import Damaged, UsageError, UserError, printable
 from singan_tf.fleet import processes
 from singan_tf.measure import inception
 from singan_tf.reports import evaluation, report, study_pages
 from singan_tf.reports.studies import STUDIES, Plan, Result, Row, Times
-from singan_tf.runs import checkpoint
+from singan_tf.runs.folder import Photograph, RunFolder, run_scales
 from singan_tf.tasks import sketching
 from singan_tf.tasks.task import Task, open_task
 
@@ -134,9 +134,9 @@ def _possible(
             photograph = images.read(path, channels)
             images.check_photograph(path, photograph)
             sizes_read[channels] = photograph.shape[1:3]
-        facts = checkpoint.Photograph(path.name, *sizes_read[channels], "")
+        facts = Photograph(path.name, *sizes_read[channels], "")
         try:
-            sizes = checkpoint.run_scales(config, facts).sizes
+            sizes = run_scales(config, facts).sizes
             config_lib.settle(config, sizes)
         except UserError as error:
             raise type(error)(f"{path}, row «{row.caption}»: {error}") from None
@@ -164,7 +164,7 @@ def _claim(plan: Plan, path: pathlib.Path) -> None:
     mine = {"image_sha256": images.sha256(path), "settings": settings}
     file = plan.folder / "study.json"
     if file.exists():
-        if checkpoint.read_json(file) != mine:
+        if files.read_json(file) != mine:
             raise UserError(
                 f"{plan.folder} holds studies of another photograph or "
                 "with other settings; name another folder."
@@ -174,7 +174,7 @@ def _claim(plan: Plan, path: pathlib.Path) -> None:
         raise UserError(
             f"{plan.folder} exists and holds no study; name a new or an empty folder."
         )
-    checkpoint.write_json(file, mine)
+    files.write_json(file, mine)
 
 
 def _train(
@@ -182,9 +182,9 @@ def _train(
 ) -> dict[pathlib.Path, str]:
     """Trains the rows' runs; the error of each that failed, by its folder."""
     commands = {
-        each.run_dir: _train_command(each, plan)
+        each.run_dir: plan.commands.train(plan.image, each.run_dir, each.config)
         for each in results
-        if not _is_trained(each.run_dir)
+        if not _is_trained(RunFolder(each.run_dir))
     }
     return processes.carry_out(commands, plan.workers, should_stop, plan.beam_flags)
 
@@ -194,7 +194,9 @@ def _paint(
 ) -> dict[pathlib.Path, str]:
     """Paints a drawing for the rows that ask for it; errors as in `_train`."""
     commands = {
-        each.painted: _paint_command(each, plan)
+        each.painted: plan.commands.paint(
+            each.run_dir, each.row.start_scale, each.painted
+        )
         for each in results
         if each.row.sketch
         and not each.error
@@ -204,34 +206,12 @@ def _paint(
     return processes.carry_out(commands, plan.workers, should_stop, plan.beam_flags)
 
 
-def _is_trained(run_dir: pathlib.Path) -> bool:
-    if not (run_dir / "config.json").exists():
+def _is_trained(run: RunFolder) -> bool:
+    if not run.config.exists():
         return False
-    config, photograph = checkpoint.read_run(run_dir)
-    count = len(checkpoint.run_scales(config, photograph).sizes)
-    return checkpoint.is_finished(run_dir, count)
-
-
-def _train_command(result: Result, plan: Plan) -> list[str]:
-    command = [*plan.program, "train", f"--image={plan.image}"]
-    command.append(f"--run_dir={result.run_dir}")
-    for section in config_lib.to_json(result.config).values():
-        # Absl reads --flag=true and --flag=false, in either case.
-        command += [f"--{key}={value}" for key, value in section.items()]
-    return command
-
-
-def _paint_command(result: Result, plan: Plan) -> list[str]:
-    return [
-        *plan.program,
-        "paint",
-        "--sketch",
-        f"--run_dir={result.run_dir}",
-        f"--injection_scale={result.row.start_scale}",
-        f"--output_dir={result.painted}",
-        # What an interrupted one left, it goes on with.
-        "--overwrite",
-    ]
+    config, photograph = run.read()
+    count = len(run_scales(config, photograph).sizes)
+    return run.is_finished(count)
 
 
 def _measured(
@@ -243,14 +223,14 @@ def _measured(
     weights = plan.settings["inception_weights"]
     asked = {"samples": plan.num_samples, "inception_weights": weights}
     try:
-        found = checkpoint.read_json(path)
-    except checkpoint.Damaged:
+        found = files.read_json(path)
+    except Damaged:
         found = None  # It is measured again.
     if found and found.get("asked") == asked and "values" in found:
         return found["values"]
     print(printable(f"Measuring {folder.name}."), flush=True)
     shutil.rmtree(folder, ignore_errors=True)
-    task = open_task(result.run_dir, folder)
+    task = open_task(RunFolder(result.run_dir), folder)
     subject = _subject(result, task, plan.num_samples)
     samples = []
 
@@ -269,12 +249,12 @@ def _measured(
     trained = (
         result.painted / sketching.SKETCHED if result.row.sketch else result.run_dir
     )
-    values = _values(trained, len(task.singan.sizes), summary)
+    values = _values(RunFolder(trained), len(task.singan.sizes), summary)
     variation = report.variance(samples, task.photograph)
     if variation is not None:
         heat, values["variance"] = variation
         task.write("variance.png", heat)
-    checkpoint.write_json(path, {"asked": asked, "values": values})
+    files.write_json(path, {"asked": asked, "values": values})
     return values
 
 
@@ -290,11 +270,9 @@ def _subject(result: Result, task: Task, count: int) -> evaluation.Subject:
     return evaluation.of_drawing(task, painter, drawing, start, count)
 
 
-def _values(
-    run_dir: pathlib.Path, num_scales: int, summary: dict[str, Any]
-) -> dict[str, Any]:
+def _values(run: RunFolder, num_scales: int, summary: dict[str, Any]) -> dict[str, Any]:
     """The columns of a row, JSON values by name."""
-    paces = [report.pace(run_dir, scale) for scale in range(num_scales)]
+    paces = [report.pace(run, scale) for scale in range(num_scales)]
     known = [each for each in paces if each]
     peak = max((each.peak_mib for each in known), default=math.nan)
     reconstruction = summary["reconstruction"]

@@ -109,12 +109,12 @@ def injection_scales(task: Task, text: str) -> list[int]:
         return [int(text)]
     if not scales:
         raise UserError(
-            f"The run in {task.run_dir} has one scale and takes no image; "
+            f"The run in {task.run.path} has one scale and takes no image; "
             "train one with more."
         )
     raise UserError(
         f"injection_scale={text} must be all, or a scale of the run in "
-        f"{task.run_dir}: a whole number from 1 to {task.last}."
+        f"{task.run.path}: a whole number from 1 to {task.last}."
     )
 
 
@@ -137,7 +137,7 @@ def check_trained(task: Task, scale: int, what: str) -> None:
         way_out = f"use injection_scale={first} or above, or {way_out}"
     raise UserError(
         f"{what} trains a scale again, but scale {scale} of the run in "
-        f"{task.run_dir} is made of patches, without training; {way_out}."
+        f"{task.run.path} is made of patches, without training; {way_out}."
     )
 
 

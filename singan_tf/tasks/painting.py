@@ -13,7 +13,8 @@ from scipy.cluster import vq
 from singan_tf.config import Config
 from singan_tf.model import pyramid, stages
 from singan_tf.model.singan import SinGAN, bring_up
-from singan_tf.runs.monitor import Monitor
+from singan_tf.runs.display import Monitor
+from singan_tf.runs.folder import RunFolder
 from singan_tf.tasks.task import Task
 from singan_tf.training import distribution
 from singan_tf.training import retraining as training
@@ -123,7 +124,7 @@ def paint_quantized(
     # Left by an earlier call, perhaps with another run.
     shutil.rmtree(folder, ignore_errors=True)
     with retraining(task, folder, scale + 1) as run:
-        singan = training.retrain_scale(run, task.singan, task.run_dir, scale, palette)
+        singan = training.retrain_scale(run, task.singan, task.run, scale, palette)
     blots = entering(task.singan, painting, scale)
     blots = stages.nearest_colours(tf.constant(blots), palette).numpy()
     result = redraw(singan, painting, scale, seed)
@@ -151,10 +152,11 @@ def retraining(
         A run in that folder, which the same command fills with the same stages.
     """
     tf.config.experimental.enable_op_determinism()
-    monitor = Monitor(task.config, task.singan.sizes[:num_scales], folder)
+    beside = RunFolder(folder)
+    monitor = Monitor(task.config, task.singan.sizes[:num_scales], beside)
     strategy = _strategy(task.config)
     try:
-        yield Run(task.config, strategy, folder, monitor, should_stop)
+        yield Run(task.config, strategy, beside, monitor, should_stop)
     finally:
         monitor.close()
 

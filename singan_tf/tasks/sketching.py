@@ -7,10 +7,9 @@ from typing import Callable, Optional
 import numpy as np
 from skimage import feature, filters
 
-from singan_tf import images
+from singan_tf import files, images
 from singan_tf.errors import UserError
 from singan_tf.model.singan import SinGAN
-from singan_tf.runs import checkpoint
 from singan_tf.tasks import inputs, painting
 from singan_tf.tasks.task import Task
 from singan_tf.training import retraining as training
@@ -56,7 +55,7 @@ def photograph_sketch(task: Task) -> np.ndarray:
     outlines = sketch(task.photograph)
     if outlines.min() == outlines.max():
         raise UserError(
-            f"The photograph of the run in {task.run_dir} has no outlines, so there "
+            f"The photograph of the run in {task.run.path} has no outlines, so there "
             "is no sketch to train on; paint blots of colour instead, with quantize."
         )
     return outlines
@@ -123,13 +122,13 @@ def sketch_painter(
         sample = draw([seed], 0, *task.singan.sizes[-1], 1.0).numpy()
         sketches.append(sketch(sample))
     mine = {**task.source(), "scale": scale}
-    if checkpoint.read_json(folder / "sketched.json") != mine:
+    if files.read_json(folder / "sketched.json") != mine:
         # Left by an earlier call, with another run or at another scale.
         shutil.rmtree(folder, ignore_errors=True)
-        checkpoint.write_json(folder / "sketched.json", mine)
+        files.write_json(folder / "sketched.json", mine)
     with painting.retraining(task, folder, len(task.singan.sizes), should_stop) as run:
         return training.retrain_on_images(
-            run, task.singan, task.run_dir, scale, np.concatenate(sketches)
+            run, task.singan, task.run, scale, np.concatenate(sketches)
         )
 
 

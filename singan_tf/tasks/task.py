@@ -12,11 +12,12 @@ from typing import Any, NamedTuple
 import numpy as np
 
 import singan_tf
-from singan_tf import images
+from singan_tf import files, images
 from singan_tf.config import Config
 from singan_tf.errors import printable
 from singan_tf.model.singan import SinGAN
-from singan_tf.runs import checkpoint
+from singan_tf.runs import loading
+from singan_tf.runs.folder import RunFolder
 
 SHEET_NAME = "contact_sheet.png"
 
@@ -25,14 +26,14 @@ class Task(NamedTuple):
     """A finished run, and the folder for what a command makes with it.
 
     Attributes:
-        run_dir: The run; only ever read.
+        run: The run; only ever read.
         output_dir: Where results go; made by the first of them.
         singan: The run's trained pyramid.
         config: The run's configuration.
         notes: What a person should know of the inputs, in sentences.
     """
 
-    run_dir: pathlib.Path
+    run: RunFolder
     output_dir: pathlib.Path
     singan: SinGAN
     config: Config
@@ -46,8 +47,7 @@ class Task(NamedTuple):
     @property
     def photograph(self) -> np.ndarray:
         """The photograph at the finest scale, float32 [1, H, W, C] in [-1, 1]."""
-        path = self.run_dir / "pyramid" / f"{self.last:02d}.png"
-        return images.read(path, self.singan.channels)
+        return images.read(self.run.real(self.last), self.singan.channels)
 
     def note(self, sentence: str) -> None:
         """Prints a sentence, and keeps it for call.json."""
@@ -60,12 +60,12 @@ class Task(NamedTuple):
 
     def source(self) -> dict[str, Any]:
         """The run's identity, for call.json."""
-        photograph = checkpoint.read_run(self.run_dir)[1]
+        photograph = self.run.read()[1]
         return {
-            "name": self.run_dir.resolve().name,
+            "name": self.run.path.resolve().name,
             "image": photograph.name,
             "image_sha256": photograph.sha256,
-            "config_sha256": images.sha256(self.run_dir / "config.json"),
+            "config_sha256": images.sha256(self.run.config),
         }
 
 
@@ -87,19 +87,19 @@ def write_results(
     path = output_dir / SHEET_NAME
     images.write(path, images.contact_sheet(list(cells.values()), list(cells)))
     call = {"version": singan_tf.__version__, **call}
-    checkpoint.write_json(output_dir / "call.json", call)
+    files.write_json(output_dir / "call.json", call)
     return path
 
 
-def open_task(run_dir: pathlib.Path, output_dir: pathlib.Path) -> Task:
+def open_task(run: RunFolder, output_dir: pathlib.Path) -> Task:
     """Loads a finished run.
 
     Args:
-        run_dir: The run.
+        run: The run.
         output_dir: Where results will go.
 
     Raises:
         UserError: if there is no run, it is damaged or it is not finished.
     """
-    singan, config = checkpoint.load(run_dir)
-    return Task(run_dir, output_dir, singan, config, [])
+    singan, config = loading.load(run)
+    return Task(run, output_dir, singan, config, [])

@@ -11,7 +11,8 @@ from singan_tf.config import Config
 from singan_tf.measure import metrics
 from singan_tf.model import stages
 from singan_tf.model.singan import SinGAN
-from singan_tf.runs import checkpoint
+from singan_tf.runs.folder import model_objects
+from singan_tf.runs.tables import LOSS_COLUMNS
 from singan_tf.training import distribution, draws, previous_images
 from singan_tf.training.pictures import write_pictures
 from singan_tf.training.session import Interrupted, Run, agreed_state
@@ -46,7 +47,7 @@ def make_patch_scale(run: Run, singan: SinGAN, scale: int, real: tf.Tensor) -> N
             grown.set_reconstruction_noise(None)
 
     # The chief makes the scale, unless an earlier process has.
-    saved = checkpoint.model_objects(grown, scale)
+    saved = model_objects(grown, scale)
     state = agreed_state(run, scale)
     if state is None:
         run.monitor.start_scale(scale, 0)
@@ -56,14 +57,14 @@ def make_patch_scale(run: Run, singan: SinGAN, scale: int, real: tf.Tensor) -> N
             seed = run.config.training.seed
             pictures = write_pictures(grown, scale, seed, run.folder)
             run.monitor.finish_scale(scale, real, *pictures)
-            no_losses = np.zeros([0, len(checkpoint.LOSS_COLUMNS)])
-            checkpoint.save(run.folder, scale, saved, no_losses, finished=True)
+            no_losses = np.zeros([0, len(LOSS_COLUMNS)])
+            run.folder.save(scale, saved, no_losses, finished=True)
         if distribution.any_worker(run.strategy, run.should_stop()):
             raise Interrupted()
         state = agreed_state(run, scale)
 
     # What the chief found, in all workers: another machine may round otherwise.
-    checkpoint.restore(run.folder, scale, state, saved)
+    run.folder.restore(scale, state, saved)
     singan.append(stage, grown.reconstruction_noise)
 
 

@@ -8,7 +8,6 @@ step (`step.ScaleStep`, the recipe of the paper) and appends the finished stage 
 pyramid. Scales of patches need no training (`layouts`).
 """
 
-import pathlib
 from typing import Callable, Optional
 
 import numpy as np
@@ -18,8 +17,8 @@ from singan_tf.config import Config
 from singan_tf.errors import UsageError, UserError
 from singan_tf.model import networks, pyramid
 from singan_tf.model.singan import SinGAN
-from singan_tf.runs import checkpoint
-from singan_tf.runs.monitor import Monitor
+from singan_tf.runs.display import Monitor
+from singan_tf.runs.folder import RunFolder, model_objects
 from singan_tf.training import distribution, draws, previous_images, session
 from singan_tf.training.layouts import make_patch_scale
 from singan_tf.training.pictures import write_pictures, write_samples
@@ -32,7 +31,7 @@ from singan_tf.training.step import ScaleStep
 def train(
     photograph: np.ndarray,
     config: Config,
-    run_dir: pathlib.Path,
+    folder: RunFolder,
     monitor: Monitor,
     should_stop: Callable[[], bool] = lambda: False,
     strategy: Optional[tf.distribute.Strategy] = None,
@@ -42,7 +41,7 @@ def train(
     Args:
         photograph: float32 [1, H, W, C] in [-1, 1].
         config: Of the run.
-        run_dir: A run folder that the chief has opened (`checkpoint.open_run`).
+        folder: Where the run is kept; the chief has opened it (`RunFolder.open`).
         monitor: Shows the progress.
         should_stop: Asked after every step.
         strategy: On which devices; by default as the configuration says.
@@ -57,7 +56,7 @@ def train(
             worker of the cluster is lost.
     """
     strategy = strategy or distribution.make_strategy(config.runtime.strategy)
-    run = Run(config, strategy, run_dir, monitor, should_stop)
+    run = Run(config, strategy, folder, monitor, should_stop)
     try:
         return _train(run, photograph)
     except tf.errors.ResourceExhaustedError:
@@ -86,7 +85,7 @@ def _train(run: Run, photograph: np.ndarray) -> SinGAN:
     reals = pyramid.image_pyramid(tf.constant(photograph), sizes)
     session.require_same_task(run, photograph)
     if run.chief:
-        checkpoint.write_pyramid(run.folder, reals)
+        run.folder.write_pyramid(reals)
 
     # A stage for each, coarse to fine. What goes from scale to scale is the pyramid,
     # the critic that the next one starts from, and the pool of samples to train on.
@@ -152,7 +151,7 @@ def train_scale(
         grown = _with_first_values(config, singan, players, real, previous)
 
     # If an earlier process was at this scale, they go on from its last checkpoint.
-    objects = {**players.objects(), **checkpoint.model_objects(grown, scale)}
+    objects = {**players.objects(), **model_objects(grown, scale)}
     progress = Progress(run, scale, objects)
 
     # The steps that are left, and then the stage stays as it is.

@@ -7,7 +7,6 @@ import numpy as np
 import tensorflow as tf
 
 from singan_tf.errors import UserError
-from singan_tf.runs import checkpoint
 from singan_tf.training.session import Run, agreed_state
 
 
@@ -36,10 +35,10 @@ class Progress:
         self.finished = False
         state = agreed_state(run, scale)
         if state is not None:
-            checkpoint.restore(run.folder, scale, state, objects)
+            run.folder.restore(scale, state, objects)
             self.finished = state.finished
             if not state.finished:
-                rows = checkpoint.read_losses(run.folder, scale, state)
+                rows = run.folder.losses(scale, state)
                 self._saved_rows.extend(rows)
         self._last_saved = time.monotonic()
 
@@ -59,7 +58,7 @@ class Progress:
         return time.monotonic() - self._last_saved
 
     def add(self, losses: tf.Tensor) -> None:
-        """Counts a step, with its losses, float32 [len(checkpoint.LOSS_COLUMNS)]."""
+        """Counts a step, with its losses, float32 [len(LOSS_COLUMNS)]."""
         self._fresh_rows.append(losses)
 
     def save(self, finished: bool) -> None:
@@ -75,9 +74,7 @@ class Progress:
         self._fresh_rows.clear()
         if self._run.chief:
             losses = np.stack(self._saved_rows)
-            checkpoint.save(
-                self._run.folder, self._scale, self._objects, losses, finished
-            )
+            self._run.folder.save(self._scale, self._objects, losses, finished)
         self._last_saved = time.monotonic()
 
 

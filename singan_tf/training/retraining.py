@@ -1,7 +1,6 @@
 """Training scales of a finished run again, for a task, beside the run."""
 
 import dataclasses
-import pathlib
 from typing import Optional
 
 import numpy as np
@@ -11,7 +10,7 @@ from singan_tf import images
 from singan_tf.config import Config
 from singan_tf.model import networks, stages
 from singan_tf.model.singan import SinGAN
-from singan_tf.runs import checkpoint
+from singan_tf.runs.folder import RunFolder
 from singan_tf.training import previous_images
 from singan_tf.training.loop import train_scale
 from singan_tf.training.session import Run
@@ -20,7 +19,7 @@ from singan_tf.training.session import Run
 def retrain_scale(
     run: Run,
     singan: SinGAN,
-    run_dir: pathlib.Path,
+    trained: RunFolder,
     scale: int,
     palette: Optional[np.ndarray],
 ) -> SinGAN:
@@ -29,7 +28,7 @@ def retrain_scale(
     Args:
         run: Its folder is where the new stage goes.
         singan: The run's pyramid, which stays as it is.
-        run_dir: The finished run, which stays as it is.
+        trained: The finished run, which stays as it is.
         scale: At least 1, and one that is trained.
         palette: The colours, float32 [K, C]; None for all, which repeats the run.
 
@@ -41,9 +40,9 @@ def retrain_scale(
     """
     critic_below = None
     for below in range(run.config.layout.patch_scales, scale):
-        critic_below = _trained_critic(run.config, run_dir, below) or critic_below
+        critic_below = _trained_critic(run.config, trained, below) or critic_below
     pool = previous_images.draw_pool_of(singan.coarsest(scale), run.config.training)
-    real = images.read(run_dir / "pyramid" / f"{scale:02d}.png", singan.channels)
+    real = images.read(trained.real(scale), singan.channels)
     retrained = singan.coarsest(scale)
     train_scale(run, retrained, scale, tf.constant(real), critic_below, pool, palette)
     retrained.stages = [*retrained.stages, *singan.stages[scale + 1 :]]
@@ -53,7 +52,7 @@ def retrain_scale(
 def retrain_on_images(
     run: Run,
     singan: SinGAN,
-    run_dir: pathlib.Path,
+    trained: RunFolder,
     scale: int,
     entering: np.ndarray,
 ) -> SinGAN:
@@ -65,7 +64,7 @@ def retrain_on_images(
     Args:
         run: Its folder is where the new stages go, and is gone on with.
         singan: The run's pyramid, which stays as it is.
-        run_dir: The finished run, which stays as it is.
+        trained: The finished run, which stays as it is.
         scale: At least 1.
         entering: What enters there, float32 [N, H, W, C] in [-1, 1]; the first one is
             trained to become the photograph itself.
@@ -86,13 +85,13 @@ def retrain_on_images(
     )
     for each in range(scale, len(singan.sizes)):
         pool = previous_images.draw_pool(retrained, pool, run.config.training)
-        real = images.read(run_dir / "pyramid" / f"{each:02d}.png", singan.channels)
+        real = images.read(trained.real(each), singan.channels)
         train_scale(
             first if each == scale else run,
             retrained,
             each,
             tf.constant(real),
-            _trained_critic(run.config, run_dir, each),
+            _trained_critic(run.config, trained, each),
             pool,
             generator=singan.stages[each].generator,
         )
@@ -100,12 +99,12 @@ def retrain_on_images(
 
 
 def _trained_critic(
-    config: Config, run_dir: pathlib.Path, scale: int
+    config: Config, trained: RunFolder, scale: int
 ) -> Optional[networks.Critic]:
     """The critic of a scale of a finished run; None where it has none."""
     if not config.adversary.has_critic(scale):
         return None
     critic = networks.build_critic(config, scale)
-    state = checkpoint.read_state(run_dir, scale)
-    checkpoint.restore(run_dir, scale, state, {"critic": critic})
+    state = trained.state(scale)
+    trained.restore(scale, state, {"critic": critic})
     return critic

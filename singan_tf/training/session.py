@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import pathlib
 from typing import Callable, NamedTuple, Optional
 
 import numpy as np
@@ -11,8 +10,9 @@ import tensorflow as tf
 from singan_tf import config as config_lib
 from singan_tf.config import Config
 from singan_tf.errors import UserError
-from singan_tf.runs import checkpoint
-from singan_tf.runs.monitor import Monitor
+from singan_tf.runs.checkpoints import ScaleState
+from singan_tf.runs.display import Monitor
+from singan_tf.runs.folder import RunFolder
 from singan_tf.training import distribution
 
 
@@ -26,14 +26,14 @@ class Run(NamedTuple):
     Attributes:
         config: Every setting.
         strategy: Where variables live and steps run.
-        folder: The run folder.
+        folder: Where the run is kept.
         monitor: Shows the progress.
         should_stop: Asked after every step.
     """
 
     config: Config
     strategy: tf.distribute.Strategy
-    folder: pathlib.Path
+    folder: RunFolder
     monitor: Monitor
     should_stop: Callable[[], bool]
 
@@ -61,12 +61,12 @@ def require_same_task(run: Run, photograph: np.ndarray) -> None:
         )
 
 
-def agreed_state(run: Run, scale: int) -> Optional[checkpoint.ScaleState]:
+def agreed_state(run: Run, scale: int) -> Optional[ScaleState]:
     """How far a scale has come, as the chief reads it; None before its start."""
-    state = checkpoint.sound_state(run.folder, scale) if run.chief else None
+    state = run.folder.sound_state(scale) if run.chief else None
     numbers = (-1, 0) if state is None else (state.step, int(state.finished))
     step, finished = distribution.from_chief(run.strategy, numbers)
-    return None if step < 0 else checkpoint.ScaleState.at(step, bool(finished))
+    return None if step < 0 else ScaleState.at(step, bool(finished))
 
 
 def should_stop(run: Run, step: int) -> bool:

@@ -150,7 +150,7 @@ class ScaleStep:
 
         Returns:
             A function of the step's number, a scalar int64, that updates the players
-            and returns the losses, float32 [len(checkpoint.LOSS_COLUMNS)].
+            and returns the losses, float32 [len(LOSS_COLUMNS)].
         """
         draw = self._on_replicas(self.draw)
         update_critic = self._on_replicas(self.update_critic)

@@ -13,7 +13,8 @@ import tensorflow as tf
 from helpers import ROOT
 
 from export import rows, signatures
-from singan_tf.runs import checkpoint
+from singan_tf.runs import loading
+from singan_tf.runs.folder import RunFolder
 
 # docs/serving.md states both; half of its fixed part is for larger strips than here.
 BYTES_PER_PIXEL, FIXED_BYTES = 600, 2**28
@@ -75,7 +76,7 @@ ask(side, side, [0, 1])
 def test_the_largest_requests_of_every_shape_stay_within_the_stated_memory(
     exported, finished
 ):
-    least = signatures.least_sides(checkpoint.load(finished)[0])
+    least = signatures.least_sides(loading.load(RunFolder(finished))[0])
     allowed = FIXED_BYTES + BYTES_PER_PIXEL * MAX_PIXELS
     arguments = [exported.parent, MAX_PIXELS, *least, allowed]
     process = subprocess.run(
@@ -101,7 +102,7 @@ def test_an_answer_that_no_message_holds_is_refused_before_it_is_computed(
     finished, monkeypatch, signature, inputs, row_bytes
 ):
     monkeypatch.setattr(rows, "MAX_ANSWER_BYTES", 2 * row_bytes)
-    singan, _ = checkpoint.load(finished)
+    singan, _ = loading.load(RunFolder(finished))
     assert singan.sizes[-1] == (32, 48)
     limits = signatures.Limits(2**16, 8)
     functions = signatures.build(singan, limits)

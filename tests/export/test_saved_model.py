@@ -10,7 +10,8 @@ from helpers import contents, copied, run, sentence
 from export import saved_model, signatures, verify
 from singan_tf import files
 from singan_tf.model.singan import SinGAN
-from singan_tf.runs import checkpoint
+from singan_tf.runs import loading
+from singan_tf.runs.folder import RunFolder
 
 SIGNATURES = {"serving_default", "sample", "super_resolve", "edit", "reconstruct"}
 SIGNATURES |= {f"{name}_png" for name in SIGNATURES - {"serving_default"}}
@@ -48,7 +49,7 @@ def test_a_version_holds_what_a_server_and_a_person_need(exported):
 
 
 def test_signatures_json_tells_what_the_graph_has(exported, finished):
-    singan, _ = checkpoint.load(finished)
+    singan, _ = loading.load(RunFolder(finished))
     told = json.loads((exported / "signatures.json").read_text())
     everything = told.pop("signatures")
     assert told == {
@@ -101,7 +102,7 @@ def test_signatures_json_tells_what_the_graph_has(exported, finished):
 
 
 def test_weights_are_stored_once_and_nothing_else(exported, finished):
-    singan, _ = checkpoint.load(finished)
+    singan, _ = loading.load(RunFolder(finished))
     weights = sum(int(np.prod(v.shape)) * 4 for v in singan.variables)
     reader = tf.train.load_checkpoint(str(exported / "variables" / "variables"))
     shapes = reader.get_variable_to_shape_map()
@@ -207,7 +208,7 @@ def test_a_version_is_on_the_disk_before_it_has_its_name(
     monkeypatch.setattr(
         pathlib.Path, "rename", lambda path, to: events.append(to) or rename(path, to)
     )
-    saved_model.export(run_dir, None, signatures.Limits(2**16, 8))
+    saved_model.export(RunFolder(run_dir), None, signatures.Limits(2**16, 8))
     written = base / ".1.tmp"
     assert events[-4:] == [written / "saved_model.pb", written, base / "1", base]
 

@@ -16,7 +16,8 @@ from export import verify
 from export.c_api import CSession
 from export.replay import SessionError
 from singan_tf import images
-from singan_tf.runs import checkpoint
+from singan_tf.runs import loading
+from singan_tf.runs.folder import RunFolder
 from singan_tf.tasks import super_resolution
 
 MAX_PIXELS, MAX_BATCH = 2**16, 8  # of the fixture `exported`
@@ -39,7 +40,7 @@ WAYS = ["v1", "c_api"]
 
 @pytest.fixture(scope="module")
 def singan(finished):
-    return checkpoint.load(finished)[0]
+    return loading.load(RunFolder(finished))[0]
 
 
 @pytest.fixture(scope="module")

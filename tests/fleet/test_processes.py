@@ -139,7 +139,7 @@ def test_a_runner_is_named_by_flags(tmp_path):
 
 @pytest.mark.skipif(not WITH_BEAM, reason="needs Beam")
 def test_an_unknown_runner_is_one_sentence(tmp_path):
-    with pytest.raises(UserError, match="^Beam cannot go on: .*--beam_flags.$"):
+    with pytest.raises(UserError, match="^Beam cannot go on: .*; see its flags.$"):
         processes.carry_out(
             {tmp_path / "a": python("pass")}, 1, never, "--runner=NoSuchRunner"
         )

@@ -10,7 +10,8 @@ from PIL import Image
 
 import main
 from export import saved_model, signatures, verify
-from singan_tf.runs import checkpoint
+from singan_tf.runs import loading
+from singan_tf.runs.folder import RunFolder
 
 SETTINGS = ["--patch_scales=2", "--patch_iterations=2", "--crop_size=16"]
 SETTINGS += ["--previous_pool=2", "--padding=reflect"]
@@ -51,9 +52,9 @@ def mask(tmp_path_factory, photograph):
 def test_such_a_run_exports_and_answers_alike(kind, request, tmp_path):
     run_dir = tmp_path / "run"
     shutil.copytree(request.getfixturevalue(kind), run_dir)
-    folder = saved_model.export(run_dir, None, signatures.Limits(2**16, 8))
+    folder = saved_model.export(RunFolder(run_dir), None, signatures.Limits(2**16, 8))
     verify.verify(folder)
-    singan, _ = checkpoint.load(run_dir)
+    singan, _ = loading.load(RunFolder(run_dir))
     served = tf.saved_model.load(str(folder)).signatures["sample"]
     answer = served(
         seed=tf.constant([3, 4], tf.int64),
@@ -68,7 +69,7 @@ def test_such_a_run_exports_and_answers_alike(kind, request, tmp_path):
 
 
 def test_the_patch_scales_restore_the_photograph_to_the_last_bit(patched):
-    singan, _ = checkpoint.load(patched)
+    singan, _ = loading.load(RunFolder(patched))
     for scale in (0, 1):
         folder = patched / f"scales/{scale:02d}"
         real = pixels(patched / f"pyramid/{scale:02d}.png")
@@ -77,7 +78,7 @@ def test_the_patch_scales_restore_the_photograph_to_the_last_bit(patched):
             singan.reconstructions(2)[scale], singan.stages[scale].real
         )
         assert (pixels(folder / "fake.png") != real).any()
-        assert checkpoint.read_state(patched, scale).step == 0
+        assert RunFolder(patched).state(scale).step == 0
 
 
 def test_the_report_tells_what_was_not_trained(patched, untrained):

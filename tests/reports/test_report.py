@@ -14,7 +14,9 @@ from PIL import Image
 from singan_tf import config, images
 from singan_tf.measure import metrics
 from singan_tf.reports import page, report
-from singan_tf.runs import monitor
+from singan_tf.runs.display import Monitor
+from singan_tf.runs.folder import RunFolder
+from singan_tf.runs.tables import Timing
 
 
 @pytest.fixture
@@ -100,7 +102,7 @@ def test_the_losses_of_the_legend(finished):
     """The critic's loss is what it minimises, and so is the generator's."""
     with open(finished / "scales/01/losses.csv") as file:
         rows = [{k: float(v) for k, v in row.items()} for row in csv.DictReader(file)]
-    settings = report.checkpoint.read_run(finished)[0]
+    settings = RunFolder(finished).read()[0]
     curves = report._loss_curves(finished, settings, 1)
     for step, row in enumerate(rows):
         critic = row["critic_fake"] - row["critic_real"] + 0.1 * row["gradient_penalty"]
@@ -122,8 +124,8 @@ def test_the_generators_loss_has_the_weight_of_its_adversary(
     finished, adversary, weight
 ):
     settings = config.from_settings({"adversary": adversary, "patch_weight": 2.0})
-    state = report.checkpoint.read_state(finished, 1)
-    adversarial, error = report.checkpoint.read_losses(finished, 1, state).T[3:]
+    state = RunFolder(finished).state(1)
+    adversarial, error = RunFolder(finished).losses(1, state).T[3:]
     curves = report._loss_curves(finished, settings, 1)
     expected = weight * adversarial + 10 * error
     np.testing.assert_allclose(curves["generator loss"], expected, rtol=1e-5)
@@ -159,14 +161,14 @@ def test_times_add_up_over_a_resumption(tmp_path):
     kept = "step,steps,seconds,peak_mib\n10,10,1.5,100\n20,10,1,110\n"
     (folder / "timings.csv").write_text(kept + "30,10,7,120\n")
     settings = report.config_lib.from_settings({"steps": 30, "metric_steps": 0})
-    watch = monitor.Monitor(settings, [(8, 8)], tmp_path)
+    watch = Monitor(settings, [(8, 8)], RunFolder(tmp_path))
     watch.start_scale(0, 20)
     watch.step(0, 29, tf.zeros([5]))
     watch.close()
-    first, second, third = monitor.read_timings(tmp_path, 0)
+    first, second, third = RunFolder(tmp_path).timings(0)
     assert (first, second) == (
-        monitor.Timing(10, 10, 1.5, 100),
-        monitor.Timing(20, 10, 1, 110),
+        Timing(10, 10, 1.5, 100),
+        Timing(20, 10, 1, 110),
     )
     assert third.steps == 10 and third.seconds < 5 and third.peak_mib > 50
 
@@ -175,7 +177,7 @@ def test_times_add_up_over_a_resumption(tmp_path):
 def test_times_that_cannot_be_read_are_none(tmp_path, text):
     (tmp_path / "scales" / "00").mkdir(parents=True)
     (tmp_path / "scales" / "00" / "timings.csv").write_text(text)
-    assert monitor.read_timings(tmp_path, 0) == []
+    assert RunFolder(tmp_path).timings(0) == []
 
 
 def test_everything_but_markup_is_escaped():

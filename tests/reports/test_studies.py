@@ -23,7 +23,7 @@ from singan_tf.cli import many
 from singan_tf.errors import UserError
 from singan_tf.fleet import processes
 from singan_tf.reports import studies, study_runs
-from singan_tf.runs import checkpoint, monitor
+from singan_tf.runs.folder import RunFolder, run_scales
 
 FLAGS = ["--budget=smoke", "--max_size=40", "--steps=1", "--num_samples=2"]
 
@@ -129,8 +129,8 @@ def check_row(row, study_dir, paints):
     """The values of a line of the table, against the run's own files."""
     place = f"{row['run']}-from-{row['start_scale']}" + paints * "-sketched"
     run_dir = study_dir / "runs" / row["run"]
-    stored, photograph = checkpoint.read_run(run_dir)
-    count = len(checkpoint.run_scales(stored, photograph).sizes)
+    stored, photograph = RunFolder(run_dir).read()
+    count = len(run_scales(stored, photograph).sizes)
     assert (row["error"], int(row["scales"])) == ("", count)
     flat = {}
     for section in config.to_json(stored).values():
@@ -195,8 +195,8 @@ def test_samples_of_twice_the_size(
     assert carry_out(capsys, "pyramid_limits", photograph, study_dir)[0] == 0
     path = next(study_dir.glob("measured/*/twice_0.png"))
     run_dir = study_dir / "runs" / path.parent.name.rpartition("-from-")[0]
-    stored, photograph = checkpoint.read_run(run_dir)
-    height, width = checkpoint.run_scales(stored, photograph).sizes[-1]
+    stored, photograph = RunFolder(run_dir).read()
+    height, width = run_scales(stored, photograph).sizes[-1]
     twice = images.read(path)
     assert twice.shape == (1, 2 * height, 2 * width, 3)
 
@@ -291,16 +291,16 @@ def test_a_stopped_study_stops_its_runs_and_goes_on(photograph, tmp_path):
     process = subprocess.Popen(arguments, stderr=subprocess.PIPE, text=True)
     run_dir = tmp_path / "out" / "runs" / "baseline"
     deadline = time.monotonic() + 120
-    while not monitor.read_timings(run_dir, 0) and time.monotonic() < deadline:
+    while not RunFolder(run_dir).timings(0) and time.monotonic() < deadline:
         time.sleep(0.2)
     process.send_signal(signal.SIGTERM)
     _, error = process.communicate(timeout=60)
     assert process.returncode == 130 and "all is saved" in error
-    state = checkpoint.read_state(run_dir, 0)
+    state = RunFolder(run_dir).state(0)
     assert 0 < state.step < 3000
     log = (tmp_path / "out" / "runs" / "baseline.log").read_text()
     assert "Stopped: all is saved" in log
-    assert len(checkpoint.read_losses(run_dir, 0, state)) == state.step
+    assert len(RunFolder(run_dir).losses(0, state)) == state.step
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,8 @@ from export.pipeline import Pipeline
 from singan_tf import images
 from singan_tf.cli import interruption
 from singan_tf.measure import quality
-from singan_tf.runs import checkpoint
+from singan_tf.runs import loading
+from singan_tf.runs.folder import RunFolder
 from singan_tf.tasks import (
     animation,
     masks,
@@ -357,7 +358,7 @@ def test_the_transparent_part_of_a_mask_is_outside(capsys, tmp_path, finished, i
 
 @pytest.fixture(scope="module")
 def opened(finished, tmp_path_factory):
-    return open_task(finished, tmp_path_factory.mktemp("opened"))
+    return open_task(RunFolder(finished), tmp_path_factory.mktemp("opened"))
 
 
 # What is inside, and beside it a second class.
@@ -617,7 +618,7 @@ def test_a_command_cut_short_leaves_no_call_of_an_earlier_one(
 
 
 def test_multiples_and_noise_scale_of_a_sample(capsys, tmp_path, finished):
-    singan, _ = checkpoint.load(finished)
+    singan, _ = loading.load(RunFolder(finished))
     for index, flags in enumerate(
         [["--scale_h=2"], ["--scale_v=1.5", "--scale_h=0.5"], ["--noise_scale=0"]]
     ):
@@ -682,7 +683,7 @@ def test_an_image_like_its_reference_is_called_equal(capsys, tmp_path, finished)
 def test_super_resolution_as_the_paper_does_it_or_kinder(
     capsys, tmp_path, finished, flags, settings
 ):
-    singan, _ = checkpoint.load(finished)
+    singan, _ = loading.load(RunFolder(finished))
     photograph = images.read(finished / "pyramid" / "02.png")
     arguments = [f"--run_dir={finished}", f"--output_dir={tmp_path}", "--factor=2"]
     assert run(capsys, "super_resolve", *arguments, *flags)[0] == 0
@@ -795,7 +796,7 @@ def quantized(tmp_path_factory, finished, inputs):
 
 def test_a_quantized_painting_has_the_main_colours(quantized, finished):
     """The painting enters in 5 colours, each pixel in the one nearest to it."""
-    singan, _ = checkpoint.load(finished)
+    singan, _ = loading.load(RunFolder(finished))
     last = images.read(finished / "pyramid" / "02.png")
     palette = painting.find_palette(painting.entering(singan, last, 1), 5)
     image = images.read(quantized / "input.png")
@@ -877,7 +878,7 @@ def test_stages_that_paint_sketches_are_trained_beside_the_run(
     results |= {"input.png", "sketch.png", "scale_01.png"}
     names = {path.name for path in sketched.iterdir()}
     assert names == results | {"contact_sheet.png", "call.json", "sketched"}
-    task = open_task(finished, sketched)
+    task = open_task(RunFolder(finished), sketched)
     painter = sketching.sketch_painter(
         task, copied(sketched / "sketched", tmp_path / "s"), 1
     )
@@ -907,8 +908,8 @@ def test_an_interrupted_painter_goes_on_as_if_it_had_not_stopped(
     monkeypatch.setattr(interruption, "asked_about", signals)
     status, _, error = run(capsys, *sketch_command(finished, output))
     assert status == 130 and error.rstrip().endswith("--overwrite")
-    assert checkpoint.read_state(output / "sketched", 1).finished
-    assert checkpoint.read_state(output / "sketched", 2).step == 3
+    assert RunFolder(output / "sketched").state(1).finished
+    assert RunFolder(output / "sketched").state(2).step == 3
     assert run(capsys, *sketch_command(finished, output), "--overwrite")[0] == 0
     for scale in (1, 2):
         losses = f"sketched/scales/{scale:02d}/losses.csv"
@@ -922,7 +923,7 @@ def test_an_interrupted_painter_goes_on_as_if_it_had_not_stopped(
 @pytest.mark.slow
 def test_a_painter_of_another_scale_is_trained_anew(tmp_path, sketched, finished):
     folder = copied(sketched / "sketched", tmp_path / "sketched")
-    task = open_task(finished, tmp_path)
+    task = open_task(RunFolder(finished), tmp_path)
     sketching.sketch_painter(task, folder, 2)
     assert [path.name for path in (folder / "scales").iterdir()] == ["02"]
 
@@ -930,7 +931,7 @@ def test_a_painter_of_another_scale_is_trained_anew(tmp_path, sketched, finished
 @pytest.mark.slow
 def test_a_painter_learns_to_paint(tmp_path, trained):
     """The run's own stages leave a sketch's white; those trained on sketches do not."""
-    task = open_task(trained, tmp_path)
+    task = open_task(RunFolder(trained), tmp_path)
     painter = sketching.sketch_painter(task, tmp_path / "sketched", 2)
     sketch = sketching.photograph_sketch(task)
     own = painting.redraw(task.singan, sketch, 2, 0)
@@ -948,7 +949,7 @@ def test_a_painter_learns_to_paint(tmp_path, trained):
 
 
 def test_a_drawing_of_bright_lines_is_noted(tmp_path, finished):
-    task = open_task(finished, tmp_path)
+    task = open_task(RunFolder(finished), tmp_path)
     sketch = sketching.photograph_sketch(task)
     images.write(tmp_path / "dark.png", -sketch)
     images.write(tmp_path / "fine.png", sketch)
@@ -976,7 +977,7 @@ def test_blots_or_lines(capsys, tmp_path, finished):
 
 @pytest.mark.slow
 def test_the_higher_the_start_scale_the_more_the_layout_stays(trained):
-    singan, _ = checkpoint.load(trained)
+    singan, _ = loading.load(RunFolder(trained))
     photograph = images.read(trained / "pyramid" / "03.png").ravel()
     likeness = []
     for start_scale in range(4):
@@ -990,7 +991,7 @@ def test_the_higher_the_start_scale_the_more_the_layout_stays(trained):
 
 @pytest.mark.slow
 def test_the_higher_the_injection_scale_the_more_of_an_image_stays(trained):
-    singan, _ = checkpoint.load(trained)
+    singan, _ = loading.load(RunFolder(trained))
     coffee = images.read(images.resolve("coffee"))[:, ::8, ::8]
     likeness = []
     for scale in (1, 2, 3):
@@ -1001,7 +1002,7 @@ def test_the_higher_the_injection_scale_the_more_of_an_image_stays(trained):
 
 @pytest.mark.slow
 def test_a_trained_animation_moves_without_jumps(trained):
-    singan, _ = checkpoint.load(trained)
+    singan, _ = loading.load(RunFolder(trained))
     walk = animation.Walk(1, 0.1, 0.9, 30, True, 0)
     frames = [images.to_uint8(f[0]) for f in animation.animate(singan, walk)]
     differences = animation.frame_differences(frames, walk.loop)
@@ -1009,7 +1010,7 @@ def test_a_trained_animation_moves_without_jumps(trained):
 
 
 def test_a_run_of_one_scale_takes_no_image(finished):
-    singan, config = checkpoint.load(finished)
+    singan, config = loading.load(RunFolder(finished))
     singan.sizes = singan.sizes[:1]
     task = Task(finished, finished, singan, config, [])
     with pytest.raises(singan_tf.errors.UserError, match="one scale"):

@@ -14,8 +14,9 @@ import tensorflow as tf
 from helpers import ROOT, contents, run, sentence
 from run_folders import assert_same_run, stored
 
+from singan_tf import files
 from singan_tf.errors import UsageError
-from singan_tf.runs import checkpoint
+from singan_tf.runs.folder import RunFolder
 from singan_tf.training import distribution
 from singan_tf.training.distribution import local_batch_size, make_strategy
 
@@ -224,7 +225,7 @@ def is_between_scales(run_dir):
 
 
 def is_within_a_scale(run_dir):
-    state = checkpoint.read_json(run_dir / "scales" / "01" / "state.json")
+    state = files.read_json(run_dir / "scales" / "01" / "state.json")
     return state is not None and state["step"] >= 3
 
 
@@ -306,7 +307,7 @@ def test_a_worker_that_is_told_to_stop_stops_the_others(photograph, tmp_path):
         wait_for(lambda: is_within_a_scale(run_dir))
         processes[1].terminate()
         assert [each.wait(timeout=120) for each in processes] == [130, 130]
-    state = checkpoint.read_state(run_dir, 1)
+    state = RunFolder(run_dir).state(1)
     assert state.step % 5 == 0 and 0 < state.step < 4000
     for index in (0, 1):
         assert "all is saved; go on with" in (tmp_path / f"{index}.log").read_text()

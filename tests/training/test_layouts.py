@@ -4,7 +4,8 @@ import tensorflow as tf
 from run_folders import assert_same_run, measured, train
 
 from singan_tf.model.resize import resize
-from singan_tf.runs import checkpoint
+from singan_tf.runs import loading
+from singan_tf.runs.folder import RunFolder
 from singan_tf.training.loop import Interrupted
 
 pytestmark = pytest.mark.usefixtures("deterministic")
@@ -23,7 +24,7 @@ def test_layouts_of_patches_differ_as_much_as_is_asked_for(asked, tmp_path):
     found = grey.std(axis=0).mean() / photograph.std()
     # Some layouts were looked at, and these are others.
     assert abs(found - asked) < 0.15
-    loaded, _ = checkpoint.load(tmp_path)
+    loaded, _ = loading.load(RunFolder(tmp_path))
     amplitude = loaded.stages[0].noise_amplitude.numpy()
     assert amplitude == made.stages[0].noise_amplitude.numpy() > 0
 
@@ -53,12 +54,12 @@ def test_a_run_of_patches_alone_stops_and_goes_on(coffee, tmp_path):
     stop = {"patch_scales": 2, "patch_iterations": 1}
     with pytest.raises(Interrupted):
         train(coffee, tmp_path / "cut", lambda: True, **stop)
-    assert checkpoint.read_state(tmp_path / "cut", 0).finished
-    assert checkpoint.read_state(tmp_path / "cut", 1) is None
+    assert RunFolder(tmp_path / "cut").state(0).finished
+    assert RunFolder(tmp_path / "cut").state(1) is None
     trained = train(coffee, tmp_path / "cut", **stop)
     train(coffee, tmp_path / "whole", **stop)
     assert_same_run(tmp_path / "whole", tmp_path / "cut")
-    assert checkpoint.is_finished(tmp_path / "cut", 2)
+    assert RunFolder(tmp_path / "cut").is_finished(2)
     assert measured(tmp_path / "cut", 1)[1].startswith("0,")
-    loaded, _ = checkpoint.load(tmp_path / "cut")
+    loaded, _ = loading.load(RunFolder(tmp_path / "cut"))
     np.testing.assert_array_equal(loaded.sample([7]), trained.sample([7]))

@@ -14,7 +14,10 @@ from singan_tf import config
 from singan_tf.errors import UserError
 from singan_tf.measure import metrics
 from singan_tf.model import pyramid
-from singan_tf.runs import checkpoint, monitor
+from singan_tf.runs import loading
+from singan_tf.runs.display import Monitor
+from singan_tf.runs.folder import RunFolder
+from singan_tf.runs.tables import LOSS_COLUMNS
 from singan_tf.training.loop import Interrupted
 
 pytestmark = pytest.mark.usefixtures("deterministic")
@@ -105,7 +108,7 @@ def test_every_variant_trains_resumes_exactly_and_loads(coffee, tmp_path, settin
     assert_same_run(tmp_path / "whole", tmp_path / "cut")
     for scale in (0, 1):
         assert measured(tmp_path / "whole", scale) == measured(tmp_path / "cut", scale)
-    loaded, _ = checkpoint.load(tmp_path / "cut")
+    loaded, _ = loading.load(RunFolder(tmp_path / "cut"))
     sample = trained.sample([7])
     assert np.isfinite(sample).all()
     np.testing.assert_array_equal(loaded.sample([7]), sample)
@@ -189,7 +192,7 @@ def test_tensorboard_has_the_losses_and_images_of_each_scale(coffee, tmp_path):
         for event in tf.compat.v1.train.summary_iterator(str(file)):
             found |= {value.tag for value in event.summary.value}
     for scale in ("scale_00", "scale_01"):
-        assert {f"{scale}/{name}" for name in checkpoint.LOSS_COLUMNS} <= found
+        assert {f"{scale}/{name}" for name in LOSS_COLUMNS} <= found
         assert {f"{scale}/{name}" for name in ("real", "fake")} <= found
         assert f"{scale}/patch_frechet" in found
 
@@ -230,7 +233,7 @@ def test_measurements_go_on_where_the_checkpoint_stands(coffee, tmp_path, table,
         (tmp_path / "scales/00").mkdir(parents=True)
         (tmp_path / "scales/00/metrics.csv").write_text(table)
     settings = config.from_settings({"steps": 9, "metric_steps": 2})
-    watch = monitor.Monitor(settings, [coffee.shape[1:3]], tmp_path, network)
+    watch = Monitor(settings, [coffee.shape[1:3]], RunFolder(tmp_path), network)
     real, sample = tf.constant(coffee), tf.constant(coffee[:, ::-1] / 2)
     drawn = []
 

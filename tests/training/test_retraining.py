@@ -3,7 +3,9 @@ import pytest
 from run_folders import stored, train
 
 from singan_tf import images
-from singan_tf.runs import checkpoint, monitor
+from singan_tf.runs import loading
+from singan_tf.runs.display import Monitor
+from singan_tf.runs.folder import RunFolder
 from singan_tf.training import distribution, retraining
 from singan_tf.training.loop import Run
 
@@ -12,14 +14,18 @@ pytestmark = pytest.mark.usefixtures("deterministic")
 
 def retrain(run_dir, folder, palette=None, entering=None):
     """Trains again, at scale 1 or from there on; the pyramid before and after."""
-    singan, settings = checkpoint.load(run_dir)
+    singan, settings = loading.load(RunFolder(run_dir))
     strategy = distribution.make_strategy("one_device")
-    watch = monitor.Monitor(settings, singan.sizes, folder)
-    run = Run(settings, strategy, folder, watch, lambda: False)
+    watch = Monitor(settings, singan.sizes, RunFolder(folder))
+    run = Run(settings, strategy, RunFolder(folder), watch, lambda: False)
     try:
         if entering is None:
-            return singan, retraining.retrain_scale(run, singan, run_dir, 1, palette)
-        return singan, retraining.retrain_on_images(run, singan, run_dir, 1, entering)
+            return singan, retraining.retrain_scale(
+                run, singan, RunFolder(run_dir), 1, palette
+            )
+        return singan, retraining.retrain_on_images(
+            run, singan, RunFolder(run_dir), 1, entering
+        )
     finally:
         watch.close()
 
@@ -47,7 +53,7 @@ def test_a_scale_is_trained_again_beside_the_run(coffee, tmp_path, crops):
     for key, value in after.items():
         np.testing.assert_array_equal(value, before[key])
     assert [path.name for path in (folder / "scales").iterdir()] == ["01"]
-    assert checkpoint.read_state(folder, 1).finished
+    assert RunFolder(folder).state(1).finished
 
 
 @pytest.mark.slow
