@@ -291,6 +291,8 @@ def _write_mp4(path: pathlib.Path, pictures: Sequence[Image.Image], fps: float) 
         str(path),
         pictures[0].size,
         fps=fps,
+        # Without a name, the package would try out encoders.
+        codec="libx264",
         # Players want even sides; left to itself, the package makes them multiples
         # of 16.
         macro_block_size=1,
@@ -303,6 +305,9 @@ def _write_mp4(path: pathlib.Path, pictures: Sequence[Image.Image], fps: float) 
             encoder.send(picture.tobytes())
     finally:
         encoder.close()
+    if not path.exists():
+        # The package does not ask what became of the encoder's process.
+        raise UserError("The encoder of films failed; name a .webp file instead.")
 
 
 def contact_sheet(

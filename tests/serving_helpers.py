@@ -160,11 +160,21 @@ def serving(base_path, **settings):
     )
     server.start()
     client = Client(server.port)
+    client.server = server
     try:
         yield client
     finally:
         client.channel.close()
         server.stop()
+
+
+def taken_up(client, message, timeout=None):
+    """Sends a request, and waits until it runs or has a place in the queue."""
+    gate = client.server._gate
+    before = gate._free, len(gate._queue)
+    sent = client.predict_async(message, timeout=timeout)
+    eventually(lambda: (gate._free, len(gate._queue)) != before)
+    return sent
 
 
 def eventually(condition, seconds=20):

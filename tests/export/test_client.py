@@ -361,8 +361,13 @@ def test_the_deadline_ends_a_call_and_is_not_tried_again():
 
 @pytest.mark.slow
 def test_a_server_that_starts_late_is_waited_for():
-    with serving(Scripted()) as target:
-        port = target.split(":")[1]
+    # Held until then, so that no other process listens there: a socket that is bound
+    # and does not listen refuses.
+    held = socket.socket()
+    held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    held.bind(("127.0.0.1", 0))
+    port = held.getsockname()[1]
+    target = f"127.0.0.1:{port}"
     told = []
     with futures.ThreadPoolExecutor(2) as pool:
         with SinGANClient(target, on_wait=lambda *a: told.append(a)) as client:
@@ -373,6 +378,7 @@ def test_a_server_that_starts_late_is_waited_for():
             with serving(Scripted(), statuses, port=port):
                 np.testing.assert_array_equal(sample.result(30), IMAGES)
                 assert status.result(30) == {1: "AVAILABLE"}
+    held.close()
     assert len(told) == 2
     for seconds, reason in told:
         assert 50 < seconds <= 57 and "refused" in reason

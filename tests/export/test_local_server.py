@@ -21,7 +21,16 @@ from helpers import ROOT, run
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
-from serving_helpers import NAME, Client, State, eventually, request, save_toy, serving
+from serving_helpers import (
+    NAME,
+    Client,
+    State,
+    eventually,
+    request,
+    save_toy,
+    serving,
+    taken_up,
+)
 from tensorflow.core.protobuf import saved_model_pb2
 from tensorflow_serving.apis import (
     classification_pb2,
@@ -440,10 +449,8 @@ def test_a_run_ends_at_its_deadline(narrow):
 
 
 def test_too_many_are_refused_and_the_rest_wait(narrow):
-    running = narrow.predict_async(request("slow", steps=[ENDLESS]), timeout=2)
-    time.sleep(0.3)
-    waiting = narrow.predict_async(request(seed=[5]), timeout=30)
-    time.sleep(0.3)
+    running = taken_up(narrow, request("slow", steps=[ENDLESS]), timeout=2)
+    waiting = taken_up(narrow, request(seed=[5]), timeout=30)
     code, details = narrow.refusal(request(seed=[6]))
     assert code == Code.RESOURCE_EXHAUSTED
     assert "1 requests wait already" in details
@@ -454,22 +461,19 @@ def test_too_many_are_refused_and_the_rest_wait(narrow):
 
 
 def test_who_leaves_the_queue_is_not_run(narrow):
-    running = narrow.predict_async(request("slow", steps=[ENDLESS]), timeout=1.5)
-    time.sleep(0.3)
+    running = taken_up(narrow, request("slow", steps=[ENDLESS]), timeout=1.5)
     # Its time passes in the queue; run, it would hold the worker without end.
     late = narrow.predict_async(request("slow", steps=[ENDLESS]), timeout=0.3)
     assert late.code() == Code.DEADLINE_EXCEEDED
     # Its place is free; the next one's client goes away.
-    gone = narrow.predict_async(request("slow", steps=[ENDLESS]))
-    time.sleep(0.2)
+    gone = taken_up(narrow, request("slow", steps=[ENDLESS]))
     gone.cancel()
     assert running.code() == Code.DEADLINE_EXCEEDED
     assert narrow.multiply(3) == (1, 3)
 
 
 def test_a_client_that_vanishes_while_it_is_served_frees_its_worker(narrow):
-    running = narrow.predict_async(request("slow", steps=[300]))
-    time.sleep(0.1)
+    running = taken_up(narrow, request("slow", steps=[300]))
     running.cancel()
     assert narrow.multiply(3) == (1, 3)
 
@@ -565,8 +569,7 @@ def test_new_versions_are_swapped_in_under_load(base_path, toys):
 def test_the_old_version_goes_after_its_last_request(base_path, toys):
     with serving(base_path) as client:
         client.predict(request("slow", steps=[1]))
-        running = client.predict_async(request("slow", steps=[4000]))
-        time.sleep(0.1)
+        running = taken_up(client, request("slow", steps=[4000]))
         shutil.copytree(toys / "2", base_path / "copying")
         (base_path / "copying").rename(base_path / "2")
         eventually(lambda: client.multiply(1)[0] == 2)
@@ -588,8 +591,7 @@ def test_a_version_that_loads_takes_the_place_of_a_request(base_path, slow_to_lo
         client.multiply(1)
         slow_to_load.rename(base_path / "2")
         eventually(lambda: client.states().get(2) == State.LOADING)
-        running = client.predict_async(request("slow", steps=[ENDLESS]), timeout=0.3)
-        time.sleep(0.1)
+        running = taken_up(client, request("slow", steps=[ENDLESS]), timeout=0.3)
         # Both are for the version before, one after the other.
         assert client.multiply(3) == (1, 3)
         assert running.done() and running.code() == Code.DEADLINE_EXCEEDED
@@ -597,8 +599,7 @@ def test_a_version_that_loads_takes_the_place_of_a_request(base_path, slow_to_lo
         eventually(lambda: client.states()[2] == State.AVAILABLE)
         # And the place is given back.
         client.predict(request("slow", steps=[1]))
-        running = client.predict_async(request("slow", steps=[ENDLESS]), timeout=5)
-        time.sleep(0.1)
+        running = taken_up(client, request("slow", steps=[ENDLESS]), timeout=5)
         assert client.multiply(3) == (2, 6)
         assert not running.done()
 
@@ -714,9 +715,9 @@ def test_stopping_lets_the_running_finish(base_path):
     server = toy_server(base_path)
     server.start()
     client = Client(server.port)
+    client.server = server
     client.predict(request("slow", steps=[1]))
-    running = client.predict_async(request("slow", steps=[500]))
-    time.sleep(0.1)
+    running = taken_up(client, request("slow", steps=[500]))
     server.stop()
     assert running.code() == Code.OK
 
@@ -725,9 +726,9 @@ def test_stopping_does_not_wait_for_ever(base_path):
     server = toy_server(base_path, grace_seconds=0.3)
     server.start()
     client = Client(server.port)
+    client.server = server
     client.predict(request("slow", steps=[1]))
-    running = client.predict_async(request("slow", steps=[ENDLESS]))
-    time.sleep(0.1)
+    running = taken_up(client, request("slow", steps=[ENDLESS]))
     start = time.monotonic()
     server.stop()
     assert running.code() in (Code.CANCELLED, Code.UNAVAILABLE)
