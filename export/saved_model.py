@@ -17,7 +17,7 @@ import numpy as np
 import tensorflow as tf
 
 from export import layout, signatures
-from singan_tf import errors, files
+from singan_tf import errors, files, stack
 from singan_tf.errors import UserError
 from singan_tf.model.singan import SinGAN
 from singan_tf.runs import loading
@@ -114,6 +114,7 @@ def _write(
         folder / layout.DESCRIPTION,
         {
             "format": layout.FORMAT,
+            "stack": stack.versions(),
             "model": name,
             "size": list(singan.sizes[-1]),
             "channels": singan.channels,

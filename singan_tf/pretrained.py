@@ -2,9 +2,8 @@
 
 import pathlib
 
-import tensorflow as tf
-
 from singan_tf.errors import UserError
+from singan_tf.keras2 import keras
 
 # In place of a path: what a flag says to have the network asked.
 DOWNLOAD = "download"
@@ -23,7 +22,7 @@ def download(name: str, url: str, md5: str, flag: str) -> pathlib.Path:
         UserError: if it cannot be had.
     """
     try:
-        path = tf.keras.utils.get_file(name, url, cache_subdir="models", file_hash=md5)
+        path = keras.utils.get_file(name, url, cache_subdir="models", file_hash=md5)
     except Exception as error:
         # What it raises depends on how the network fails.
         reason = " ".join(str(error).split())

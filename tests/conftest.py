@@ -4,7 +4,6 @@ import shutil
 
 import numpy as np
 import pytest
-import tensorflow as tf
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -16,6 +15,7 @@ from tensorflow.python.framework import config as config_of_ops
 import main
 from export import saved_model, signatures
 from singan_tf import config, images
+from singan_tf.keras2 import keras
 from singan_tf.model.stages import build_convolutional_stage
 from singan_tf.runs.folder import RunFolder
 from singan_tf.training import vgg
@@ -76,7 +76,7 @@ def finished(tmp_path_factory, photograph):
 @pytest.fixture(scope="session")
 def vgg_file(tmp_path_factory):
     """VGG16 with random weights, as Keras stores them."""
-    model = tf.keras.applications.VGG16(include_top=False, weights=None)
+    model = keras.applications.VGG16(include_top=False, weights=None)
     path = tmp_path_factory.mktemp("weights") / vgg.WEIGHTS_NAME
     model.save_weights(path)
     return path

@@ -12,6 +12,7 @@ import sys
 import tensorflow as tf
 
 from singan_tf import config, images
+from singan_tf.keras2 import keras
 from singan_tf.runs.display import Monitor, Silent
 from singan_tf.runs.folder import Photograph, RunFolder, run_scales
 from singan_tf.training import distribution, optimizers
@@ -36,11 +37,11 @@ def make_smooth() -> None:
 
     # The slope of a leaky ReLU jumps, and with it the gradient penalty.
     def activation(slope, dtype):
-        return tf.keras.layers.Activation(
+        return keras.layers.Activation(
             lambda x: slope * x + (1 - slope) * tf.nn.softplus(4 * x) / 4, dtype=dtype
         )
 
-    tf.keras.layers.LeakyReLU = activation
+    keras.layers.LeakyReLU = activation
 
 
 def main(folder: str, text: str) -> None:

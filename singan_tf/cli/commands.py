@@ -95,7 +95,7 @@ def run(
     argv: Sequence[str],
     program: str,
     usage: str = "COMMAND [--flag ...]",
-    version: str = "",
+    version: Optional[Callable[[], str]] = None,
 ) -> int:
     """Carries out one of several commands.
 
@@ -104,7 +104,7 @@ def run(
         argv: As sys.argv: the program, the command's name, its flags.
         program: How the program is started, such as "python main.py".
         usage: What follows the program in the first line of the help.
-        version: What --version prints; without it, there is no such flag.
+        version: Tells what --version prints; without it, there is no such flag.
 
     Returns:
         The exit status, see `command_line.run`.
@@ -115,7 +115,7 @@ def run(
         if first in _HELP | {"help"}:
             _print_commands(commands, program, usage)
         elif version and first == "--version":
-            command_line.say(version)
+            command_line.say(version())
         else:
             _carry_out(parse(commands, argv, program))
 

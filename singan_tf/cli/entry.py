@@ -9,11 +9,11 @@ def main() -> int:
     Returns:
         The exit status, see `program.run`.
     """
-    if not (3, 9) <= sys.version_info[:2] <= (3, 11):
+    if not (3, 9) <= sys.version_info[:2] <= (3, 13):
         sys.exit(
-            "singan_tf needs Python 3.9 to 3.11, because tensorflow-addons ends at "
-            "TensorFlow 2.15; this is Python {}.{}: make the virtual environment with "
-            "python3.11.".format(*sys.version_info[:2])
+            "singan_tf needs Python 3.9 to 3.13, for which there is a TensorFlow that "
+            "it runs on; this is Python {}.{}: make the virtual environment with "
+            "python3.13 or python3.11.".format(*sys.version_info[:2])
         )
     from singan_tf.cli import program
 

@@ -5,6 +5,7 @@ import os
 from collections.abc import Sequence
 
 import singan_tf
+from singan_tf import stack
 from singan_tf.cli import (
     command_line,
     commands,
@@ -12,6 +13,7 @@ from singan_tf.cli import (
     exporting,
     launch,
     many,
+    quiet,
     redrawing,
     sampling,
     train,
@@ -53,7 +55,15 @@ def run(argv: Sequence[str]) -> int:
         argv,
         launch.name(argv[0]),
         usage="COMMAND [--preset=NAME] [--flagfile=FILE] [--flag ...]",
-        version=f"singan_tf {singan_tf.__version__}",
+        version=_version,
+    )
+
+
+def _version() -> str:
+    found = stack.versions()
+    return (
+        f"singan_tf {singan_tf.__version__} (Python {found['python']}, TensorFlow "
+        f"{found['tensorflow']}, Keras {found['keras']})"
     )
 
 
@@ -69,6 +79,7 @@ def set_up_process() -> None:
         logger.propagate = False
     # TensorFlow 2.15 reports its own duplicate CUDA plugins as errors at every
     # import; real errors arrive as exceptions.
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    if os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3") == "3":
+        quiet.hush()
     # It warns of graphs made again, which each of a study's runs needs.
     logging.getLogger("tensorflow").setLevel(logging.ERROR)

@@ -16,6 +16,7 @@ import tensorflow as tf
 
 from singan_tf import files
 from singan_tf.errors import UserError
+from singan_tf.keras2 import keras
 from singan_tf.pretrained import DOWNLOAD, download, require_readable
 
 WEIGHTS_NAME = "inception_v3_weights_tf_dim_ordering_tf_kernels_notop.h5"
@@ -219,7 +220,7 @@ def _network(
     convolutions: list[Convolution], layer: Layer
 ) -> Callable[[tf.Tensor], tf.Tensor]:
     whole = _keras_model()
-    model = tf.keras.Model(whole.input, whole.get_layer(layer.name).output)
+    model = keras.Model(whole.input, whole.get_layer(layer.name).output)
     for (kernel, bias), convolution, normalization in zip(
         convolutions, *_layers(model)
     ):
@@ -230,21 +231,21 @@ def _network(
     return lambda image: model(image, training=False)
 
 
-def _keras_model() -> tf.keras.Model:
-    return tf.keras.applications.InceptionV3(
+def _keras_model() -> keras.Model:
+    return keras.applications.InceptionV3(
         include_top=False, weights=None, input_shape=(None, None, 3)
     )
 
 
-def _layers(model: tf.keras.Model) -> tuple[list, list]:
+def _layers(model: keras.Model) -> tuple[list, list]:
     """Convolutions and their batch norms, in the order in which they were made."""
     return tuple(
         sorted((x for x in model.layers if isinstance(x, kind)), key=_number)
-        for kind in (tf.keras.layers.Conv2D, tf.keras.layers.BatchNormalization)
+        for kind in (keras.layers.Conv2D, keras.layers.BatchNormalization)
     )
 
 
-def _number(layer: tf.keras.layers.Layer) -> int:
+def _number(layer: keras.layers.Layer) -> int:
     """Of a layer that Keras named: conv2d is 0, conv2d_7 is 7."""
     number = layer.name.rpartition("_")[2]
     return int(number) if number.isdigit() else 0

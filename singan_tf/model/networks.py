@@ -5,13 +5,13 @@ pixels. Nothing is padded between layers: whoever calls pads the input once by
 `MARGIN`, which is what makes a crop compute exactly what the whole image does.
 """
 
-import importlib
-import warnings
 from typing import NamedTuple
 
 import tensorflow as tf
 
 from singan_tf.config import Config, NetworkConfig
+from singan_tf.keras2 import keras
+from singan_tf.model import normalization as layers
 
 NUM_LAYERS = 5
 # Pixels that five valid 3x3 convolutions take off each side.
@@ -26,7 +26,7 @@ _LEAKY_SLOPE = 0.2
 _WEIGHT_STDDEV = 0.02
 
 
-class Generator(tf.keras.Model):
+class Generator(keras.Model):
     """Maps noise and a previous image to an image at its scale.
 
     SinGAN, eq. 5: the network sees their sum and corrects the previous image.
@@ -79,7 +79,7 @@ class Generator(tf.keras.Model):
         return image
 
 
-class Critic(tf.keras.Model):
+class Critic(keras.Model):
     """Scores every 11x11 patch of an image: the higher, the more real."""
 
     def __init__(
@@ -104,78 +104,6 @@ class Critic(tf.keras.Model):
     def call(self, inputs: tf.Tensor, training: bool = False) -> tf.Tensor:
         """Maps images float32 [B, H, W, C] to score maps [B, H - 10, W - 10, 1]."""
         return tf.cast(_apply(self._stack, inputs, training), tf.float32)
-
-
-class SynchronizedBatchNormalization(tf.keras.layers.Layer):
-    """Batch norm over the samples of all replicas: what one device computes.
-
-    Each replica must have as many samples. The moving averages of replicas are the
-    same numbers, so reading them needs no word from other replicas or machines. The
-    layer of Keras takes the variance as a difference of large numbers, and moves its
-    average towards another one than its own layer for one device does.
-    """
-
-    def __init__(self, momentum: float, epsilon: float, gamma_initializer, dtype):
-        """Takes what `tf.keras.layers.BatchNormalization` does."""
-        super().__init__(dtype=dtype)
-        self._momentum = momentum
-        self._epsilon = epsilon
-        self._gamma_initializer = gamma_initializer
-
-    def build(self, input_shape) -> None:
-        """Creates the variables under the names of Keras, so checkpoints fit both."""
-
-        def add(name, initializer, **arguments):
-            return self.add_weight(
-                name,
-                [input_shape[-1]],
-                tf.float32,
-                initializer,
-                experimental_autocast=False,
-                **arguments,
-            )
-
-        equal = {
-            "trainable": False,
-            "synchronization": tf.VariableSynchronization.ON_READ,
-            "aggregation": tf.VariableAggregation.ONLY_FIRST_REPLICA,
-        }
-        self.gamma = add("gamma", self._gamma_initializer)
-        self.beta = add("beta", "zeros")
-        self.moving_mean = add("moving_mean", "zeros", **equal)
-        self.moving_variance = add("moving_variance", "ones", **equal)
-
-    def call(self, inputs: tf.Tensor, training: bool = False) -> tf.Tensor:
-        """Normalises [B, H, W, C]; in training, by the global batch's statistics."""
-        exact = tf.cast(inputs, tf.float32)
-        mean, variance = self.moving_mean, self.moving_variance
-        if training:
-            mean, variance = self._statistics(exact)
-        scale = self.gamma * tf.math.rsqrt(variance + self._epsilon)
-        return tf.cast((exact - mean) * scale + self.beta, inputs.dtype)
-
-    def _statistics(self, inputs: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """Mean and variance over all replicas, which the moving averages follow."""
-        context = tf.distribute.get_replica_context()
-        # tf.nn.moments has no second derivatives, which the gradient penalty needs.
-        mean = tf.reduce_mean(inputs, [0, 1, 2])
-        variance = tf.math.reduce_variance(inputs, [0, 1, 2])
-        # At once, as each of many messages waits for the slowest replica.
-        mean, variance, square = tf.unstack(
-            context.all_reduce(
-                tf.distribute.ReduceOp.MEAN, tf.stack([mean, variance, mean**2])
-            )
-        )
-        variance += square - mean**2
-        count = tf.size(inputs[..., 0]) * context.num_replicas_in_sync
-        count = tf.cast(count, tf.float32)
-        for moving, value in (
-            (self.moving_mean, mean),
-            # Of the population, as the layer of one device estimates it.
-            (self.moving_variance, variance * count / (count - 1)),
-        ):
-            moving.assign_sub((moving - value) * (1 - self._momentum))
-        return mean, variance
 
 
 class _Normalization(NamedTuple):
@@ -209,7 +137,7 @@ def build_critic(config: Config, scale: int, synchronized: bool = False) -> Crit
     return _build(Critic, config, scale, synchronized)
 
 
-def _build(kind, config: Config, scale: int, synchronized: bool) -> tf.keras.Model:
+def _build(kind, config: Config, scale: int, synchronized: bool) -> keras.Model:
     # A network of its own seed for each scale; its layers count on from there.
     seed = (config.training.seed * 64 + scale) * 64 + (32 if kind is Critic else 0)
     precision = config.training.mixed_precision
@@ -225,7 +153,7 @@ def _build(kind, config: Config, scale: int, synchronized: bool) -> tf.keras.Mod
     network((image, image) if kind is Generator else image)
     for index, layer in enumerate(network.layers):
         if type(layer).__name__ == "SpectralNormalization":
-            # tensorflow-addons' layer takes only images of the size it was built
+            # The layer of tensorflow-addons takes only images of the size it was built
             # with, and starts its power iteration without a seed.
             layer.input_spec = None
             layer.u.assign(
@@ -254,13 +182,6 @@ def pad(image: tf.Tensor, padding: str) -> tf.Tensor:
     return tf.pad(image, border)
 
 
-def tensorflow_addons():
-    """Imports tensorflow-addons where it is needed: it warns and takes a second."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        return importlib.import_module("tensorflow_addons")
-
-
 def _layers(
     width: int,
     outputs: int,
@@ -273,7 +194,7 @@ def _layers(
     for index in range(NUM_LAYERS - 1):
         # The recipe's small weights count on a normalisation that undoes their size.
         initializer = (
-            tf.keras.initializers.GlorotUniform(seed + index)
+            keras.initializers.GlorotUniform(seed + index)
             if normalization.kind == "none" and not spectral
             else _small_weights(seed + index)
         )
@@ -281,19 +202,19 @@ def _layers(
         stack.append(_spectral(convolution) if spectral else convolution)
         if normalization.kind != "none":
             stack.append(_normalization(normalization, seed + index, precision))
-        stack.append(tf.keras.layers.LeakyReLU(_LEAKY_SLOPE, dtype=precision))
+        stack.append(keras.layers.LeakyReLU(_LEAKY_SLOPE, dtype=precision))
     tail = _convolution(outputs, _small_weights(seed + NUM_LAYERS - 1), precision)
     return stack + [_spectral(tail) if spectral else tail]
 
 
-def _small_weights(seed: int) -> tf.keras.initializers.Initializer:
-    return tf.keras.initializers.RandomNormal(0.0, _WEIGHT_STDDEV, seed=seed)
+def _small_weights(seed: int) -> keras.initializers.Initializer:
+    return keras.initializers.RandomNormal(0.0, _WEIGHT_STDDEV, seed=seed)
 
 
 def _convolution(
-    outputs: int, initializer: tf.keras.initializers.Initializer, precision: str
-) -> tf.keras.layers.Layer:
-    return tf.keras.layers.Conv2D(
+    outputs: int, initializer: keras.initializers.Initializer, precision: str
+) -> keras.layers.Layer:
+    return keras.layers.Conv2D(
         outputs,
         _KERNEL,
         padding="valid",
@@ -307,15 +228,15 @@ def _convolution(
 
 def _normalization(
     normalization: _Normalization, seed: int, precision: str
-) -> tf.keras.layers.Layer:
-    gamma = tf.keras.initializers.RandomNormal(1.0, _WEIGHT_STDDEV, seed=seed)
+) -> keras.layers.Layer:
+    gamma = keras.initializers.RandomNormal(1.0, _WEIGHT_STDDEV, seed=seed)
     if normalization.kind == "instance":
-        return tensorflow_addons().layers.InstanceNormalization(
+        return layers.instance_normalization(
             epsilon=_BATCH_NORM_EPSILON, gamma_initializer=gamma, dtype=precision
         )
-    batch = tf.keras.layers.BatchNormalization
+    batch = keras.layers.BatchNormalization
     if normalization.synchronized:
-        batch = SynchronizedBatchNormalization
+        batch = layers.SynchronizedBatchNormalization
     return batch(
         momentum=_BATCH_NORM_MOMENTUM,
         epsilon=_BATCH_NORM_EPSILON,
@@ -324,10 +245,8 @@ def _normalization(
     )
 
 
-def _spectral(layer: tf.keras.layers.Layer) -> tf.keras.layers.Layer:
-    return tensorflow_addons().layers.SpectralNormalization(
-        layer, dtype=layer.dtype_policy
-    )
+def _spectral(layer: keras.layers.Layer) -> keras.layers.Layer:
+    return layers.spectral_normalization(layer, dtype=layer.dtype_policy)
 
 
 def _apply(stack: list, x: tf.Tensor, training: bool) -> tf.Tensor:

@@ -24,7 +24,7 @@ import tensorflow as tf
 
 import singan_tf
 from singan_tf import config as config_lib
-from singan_tf import errors, files, images
+from singan_tf import errors, files, images, stack
 from singan_tf.config import Config
 from singan_tf.errors import Damaged, UserError
 from singan_tf.model.pyramid import Scales, plan_scales
@@ -166,6 +166,7 @@ class RunFolder:
             data = {
                 "format": FORMAT,
                 "version": singan_tf.__version__,
+                "stack": stack.versions(),
                 "image": photograph._asdict(),
                 "circumstances": circumstances._asdict(),
                 "config": config_lib.to_json(config),

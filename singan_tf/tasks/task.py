@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 import singan_tf
-from singan_tf import files, images
+from singan_tf import files, images, stack
 from singan_tf.config import Config
 from singan_tf.errors import printable
 from singan_tf.model.singan import SinGAN
@@ -79,15 +79,15 @@ def write_results(
     Args:
         output_dir: Where to.
         cells: Images of the sheet by caption, each [1, H, W, C] or [H, W, C].
-        call: What was done, JSON values by name; the version is added.
+        call: What was done, JSON values by name; the versions are added.
 
     Returns:
         The sheet's path.
     """
     path = output_dir / SHEET_NAME
     images.write(path, images.contact_sheet(list(cells.values()), list(cells)))
-    call = {"version": singan_tf.__version__, **call}
-    files.write_json(output_dir / "call.json", call)
+    made_by = {"version": singan_tf.__version__, "stack": stack.versions()}
+    files.write_json(output_dir / "call.json", {**made_by, **call})
     return path
 
 

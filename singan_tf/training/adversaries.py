@@ -21,6 +21,7 @@ from typing import Callable, Optional
 import tensorflow as tf
 
 from singan_tf.config import Config
+from singan_tf.keras2 import keras
 from singan_tf.model import networks, noise
 from singan_tf.training import losses, optimizers, patch_losses
 from singan_tf.training.draws import Drawn
@@ -80,7 +81,7 @@ class CriticAdversary(Adversary):
         self,
         config: Config,
         critic: networks.Critic,
-        optimizer: tf.keras.optimizers.Optimizer,
+        optimizer: keras.optimizers.Optimizer,
         global_batch: int,
     ):
         """Takes a critic.
@@ -170,7 +171,7 @@ def make(
     config: Config,
     scale: int,
     critic: Optional[networks.Critic],
-    critic_optimizer: Optional[tf.keras.optimizers.Optimizer],
+    critic_optimizer: Optional[keras.optimizers.Optimizer],
     global_batch: int,
     real: Optional[tf.Tensor],
 ) -> Adversary:

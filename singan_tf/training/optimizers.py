@@ -3,6 +3,7 @@
 import tensorflow as tf
 
 from singan_tf.config import TrainingConfig
+from singan_tf.keras2 import keras
 
 # Adam's in PyTorch, which the recipe was tuned with; Keras' own is 1e-7.
 ADAM_EPSILON = 1e-8
@@ -10,7 +11,7 @@ ADAM_EPSILON = 1e-8
 
 def make_optimizer(
     config: TrainingConfig, learning_rate: float, updates: int, moving_average: float
-) -> tf.keras.optimizers.Optimizer:
+) -> keras.optimizers.Optimizer:
     """Makes Adam for one network of a scale.
 
     Args:
@@ -22,7 +23,7 @@ def make_optimizer(
     Returns:
         The optimizer, whose variables do not exist yet.
     """
-    optimizer = tf.keras.optimizers.Adam(
+    optimizer = keras.optimizers.Adam(
         learning_rate_schedule(config, learning_rate, updates),
         config.beta1,
         config.beta2,
@@ -33,12 +34,12 @@ def make_optimizer(
     if config.mixed_precision != "float16":
         return optimizer
     # The smallest of its gradients would be zero otherwise.
-    return tf.keras.mixed_precision.LossScaleOptimizer(optimizer)
+    return keras.mixed_precision.LossScaleOptimizer(optimizer)
 
 
 def learning_rate_schedule(
     config: TrainingConfig, learning_rate: float, updates: int
-) -> tf.keras.optimizers.schedules.LearningRateSchedule:
+) -> keras.optimizers.schedules.LearningRateSchedule:
     """The learning rate over the updates of a scale.
 
     Args:
@@ -49,7 +50,7 @@ def learning_rate_schedule(
     Returns:
         A function of the number of updates done.
     """
-    schedules = tf.keras.optimizers.schedules
+    schedules = keras.optimizers.schedules
     if config.learning_rate_schedule == "cosine":
         return schedules.CosineDecay(
             learning_rate, config.steps * updates, config.decay_factor
@@ -62,13 +63,13 @@ def learning_rate_schedule(
     )
 
 
-def scaled(optimizer: tf.keras.optimizers.Optimizer, loss: tf.Tensor) -> tf.Tensor:
+def scaled(optimizer: keras.optimizers.Optimizer, loss: tf.Tensor) -> tf.Tensor:
     """A loss as its optimizer wants it differentiated."""
     return optimizer.get_scaled_loss(loss) if _scales_loss(optimizer) else loss
 
 
 def apply(
-    optimizer: tf.keras.optimizers.Optimizer,
+    optimizer: keras.optimizers.Optimizer,
     tape: tf.GradientTape,
     loss: tf.Tensor,
     variables: list[tf.Variable],
@@ -80,5 +81,5 @@ def apply(
     optimizer.apply_gradients(zip(gradients, variables))
 
 
-def _scales_loss(optimizer: tf.keras.optimizers.Optimizer) -> bool:
-    return isinstance(optimizer, tf.keras.mixed_precision.LossScaleOptimizer)
+def _scales_loss(optimizer: keras.optimizers.Optimizer) -> bool:
+    return isinstance(optimizer, keras.mixed_precision.LossScaleOptimizer)

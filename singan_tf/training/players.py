@@ -6,6 +6,7 @@ import numpy as np
 import tensorflow as tf
 
 from singan_tf.config import Config
+from singan_tf.keras2 import keras
 from singan_tf.model import networks, stages
 from singan_tf.training.optimizers import make_optimizer
 
@@ -18,8 +19,8 @@ class Players(NamedTuple):
 
     stage: stages.ConvolutionalStage
     critic: Optional[networks.Critic]
-    generator_optimizer: tf.keras.optimizers.Optimizer
-    critic_optimizer: Optional[tf.keras.optimizers.Optimizer]
+    generator_optimizer: keras.optimizers.Optimizer
+    critic_optimizer: Optional[keras.optimizers.Optimizer]
 
     def objects(self) -> dict[str, Any]:
         """Those that there are, by the names that they have in a checkpoint."""
@@ -94,7 +95,7 @@ def noise_amplitude(
     return weight * tf.sqrt(tf.reduce_mean((real - previous_reconstruction) ** 2))
 
 
-def _warm_start(network: tf.keras.Model, below: tf.keras.Model) -> None:
+def _warm_start(network: keras.Model, below: keras.Model) -> None:
     """Copies the weights of the scale below where the width is the same."""
     ours, theirs = network.get_weights(), below.get_weights()
     if [w.shape for w in ours] == [w.shape for w in theirs]:

@@ -10,6 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from singan_tf.errors import UserError
+from singan_tf.keras2 import keras
 from singan_tf.pretrained import DOWNLOAD, download, require_readable
 
 WEIGHTS_NAME = "vgg16_weights_tf_dim_ordering_tf_kernels_notop.h5"
@@ -74,7 +75,7 @@ def find(weights: str) -> pathlib.Path:
 
 
 def _read(path: pathlib.Path) -> list[tuple[np.ndarray, np.ndarray]]:
-    model = tf.keras.applications.VGG16(include_top=False, weights=None)
+    model = keras.applications.VGG16(include_top=False, weights=None)
     try:
         model.load_weights(path)
     except (OSError, ValueError, KeyError) as error:
@@ -84,6 +85,6 @@ def _read(path: pathlib.Path) -> list[tuple[np.ndarray, np.ndarray]]:
             "them again."
         ) from None
     convolutions = [
-        layer for layer in model.layers if isinstance(layer, tf.keras.layers.Conv2D)
+        layer for layer in model.layers if isinstance(layer, keras.layers.Conv2D)
     ]
     return [tuple(x.get_weights()) for x in convolutions[: _LOOKED_AT[-1] + 1]]

@@ -1,10 +1,10 @@
 import numpy as np
 import pytest
-import tensorflow as tf
 from helpers import run, sentence
 
 from singan_tf import images
 from singan_tf.errors import UserError
+from singan_tf.keras2 import keras
 from singan_tf.measure import inception
 
 NAMES = {768: "mixed7", 2048: "mixed10"}
@@ -13,12 +13,12 @@ NAMES = {768: "mixed7", 2048: "mixed10"}
 @pytest.fixture(scope="module")
 def keras_model():
     """Inception V3 with random weights, batch norm's statistics among them."""
-    model = tf.keras.applications.InceptionV3(
+    model = keras.applications.InceptionV3(
         include_top=False, weights=None, input_shape=(None, None, 3)
     )
     rng = np.random.default_rng(0)
     for layer in model.layers:
-        if isinstance(layer, tf.keras.layers.BatchNormalization):
+        if isinstance(layer, keras.layers.BatchNormalization):
             beta, mean, variance = layer.get_weights()
             layer.set_weights(
                 [
@@ -58,7 +58,7 @@ def keras_output(model, features):
     """By Keras' own layers: the tensor that enters the max pools, or a block's end."""
     if features in NAMES:
         return model.get_layer(NAMES[features]).output
-    pools = [x for x in model.layers if isinstance(x, tf.keras.layers.MaxPooling2D)]
+    pools = [x for x in model.layers if isinstance(x, keras.layers.MaxPooling2D)]
     return pools[[64, 192].index(features)].input
 
 
@@ -71,7 +71,7 @@ def test_features_are_those_of_the_whole_network(
     path = tmp_path / "weights.npz"
     inception.save(path, convolutions[: layer.convolutions])
     network = inception.load(str(path), features)
-    expected = tf.keras.Model(keras_model.input, keras_output(keras_model, features))(
+    expected = keras.Model(keras_model.input, keras_output(keras_model, features))(
         photograph, training=False
     ).numpy()
     assert expected.shape[3] == features
@@ -145,8 +145,8 @@ def other_arrays(path):
 
 
 def other_model(path):
-    inputs = tf.keras.Input([4])
-    tf.keras.Model(inputs, tf.keras.layers.Dense(2)(inputs)).save_weights(path)
+    inputs = keras.Input([4])
+    keras.Model(inputs, keras.layers.Dense(2)(inputs)).save_weights(path)
 
 
 @pytest.mark.parametrize(
@@ -177,9 +177,9 @@ def test_a_download_is_keras_own_and_its_failure_one_sentence(monkeypatch, stem_
         asked.append((name, url, options["file_hash"]))
         return str(stem_file)
 
-    monkeypatch.setattr(tf.keras.utils, "get_file", get_file)
+    monkeypatch.setattr(keras.utils, "get_file", get_file)
     assert inception.load("download").features == 64
-    module = tf.keras.applications.inception_v3.__dict__
+    module = keras.applications.inception_v3.__dict__
     source = module.get("WEIGHTS_PATH_NO_TOP")
     if source is None:
         from keras.src.applications import inception_v3
@@ -190,6 +190,6 @@ def test_a_download_is_keras_own_and_its_failure_one_sentence(monkeypatch, stem_
     def fail(*args, **options):
         raise OSError("URL fetch failure:\nno route")
 
-    monkeypatch.setattr(tf.keras.utils, "get_file", fail)
+    monkeypatch.setattr(keras.utils, "get_file", fail)
     with pytest.raises(UserError, match="URL fetch failure: no route"):
         inception.load("download")

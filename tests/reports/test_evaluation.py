@@ -3,10 +3,10 @@ import json
 
 import numpy as np
 import pytest
-import tensorflow as tf
 from helpers import SMOKE, contents, run, sentence
 
 from singan_tf import images
+from singan_tf.keras2 import keras
 from singan_tf.measure import inception, metrics
 from singan_tf.reports import evaluation
 
@@ -163,7 +163,7 @@ def test_sifid_is_computed_from_each_sample_and_the_photograph(
 def test_without_weights_all_but_sifid_is_there_and_nothing_is_downloaded(
     capsys, tmp_path, folder, monkeypatch
 ):
-    monkeypatch.setattr(tf.keras.utils, "get_file", pytest.fail)
+    monkeypatch.setattr(keras.utils, "get_file", pytest.fail)
     out, summary, table = evaluate_folder(capsys, tmp_path, folder, "others")
     assert summary["sifid"] is None
     for name in set(evaluation.COLUMNS) - {"sifid"}:

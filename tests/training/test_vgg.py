@@ -8,6 +8,7 @@ from helpers import SMOKE, run, sentence
 
 from singan_tf import images
 from singan_tf.errors import UserError
+from singan_tf.keras2 import keras
 from singan_tf.training import losses, vgg
 
 
@@ -22,13 +23,13 @@ def activations(vgg_file):
 
 
 def test_activations_are_those_of_keras(vgg_file, activations, photograph):
-    model = tf.keras.applications.VGG16(include_top=False, weights=None)
+    model = keras.applications.VGG16(include_top=False, weights=None)
     model.load_weights(vgg_file)
     names = [f"block{block}_conv1" for block in range(1, 5)]
     outputs = [model.get_layer(name).output for name in names]
     pixels = (photograph + 1) * 127.5
-    prepared = tf.keras.applications.vgg16.preprocess_input(pixels.copy())
-    expected = tf.keras.Model(model.input, outputs)(prepared)
+    prepared = keras.applications.vgg16.preprocess_input(pixels.copy())
+    expected = keras.Model(model.input, outputs)(prepared)
     for found, wanted in zip(activations(tf.constant(photograph)), expected):
         scale = np.abs(wanted).max()
         np.testing.assert_allclose(found, wanted, atol=1e-4 * scale)
@@ -118,7 +119,7 @@ def test_a_download_that_fails_names_the_file(monkeypatch):
     def fail(*args, **kwargs):
         raise Exception("URL fetch failure on ...")
 
-    monkeypatch.setattr(tf.keras.utils, "get_file", fail)
+    monkeypatch.setattr(keras.utils, "get_file", fail)
     with pytest.raises(UserError, match="other means") as caught:
         vgg.load(vgg.DOWNLOAD)
     assert vgg.WEIGHTS_NAME in str(caught.value)
