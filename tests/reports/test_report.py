@@ -88,7 +88,7 @@ def test_a_run_without_times_and_metrics_has_a_report(ours):
     for name in ("timings.csv", "metrics.csv"):
         for path in ours.glob(f"scales/*/{name}"):
             path.unlink()
-    found = check_page(report.write(ours))
+    found = check_page(report.write(RunFolder(ours)))
     assert "Frechet" not in found.text and "–" in found.text
 
 
@@ -103,7 +103,7 @@ def test_the_losses_of_the_legend(finished):
     with open(finished / "scales/01/losses.csv") as file:
         rows = [{k: float(v) for k, v in row.items()} for row in csv.DictReader(file)]
     settings = RunFolder(finished).read()[0]
-    curves = report._loss_curves(finished, settings, 1)
+    curves = report._loss_curves(RunFolder(finished), settings, 1)
     for step, row in enumerate(rows):
         critic = row["critic_fake"] - row["critic_real"] + 0.1 * row["gradient_penalty"]
         generator = row["adversarial"] + 10 * row["reconstruction"]
@@ -126,7 +126,7 @@ def test_the_generators_loss_has_the_weight_of_its_adversary(
     settings = config.from_settings({"adversary": adversary, "patch_weight": 2.0})
     state = RunFolder(finished).state(1)
     adversarial, error = RunFolder(finished).losses(1, state).T[3:]
-    curves = report._loss_curves(finished, settings, 1)
+    curves = report._loss_curves(RunFolder(finished), settings, 1)
     expected = weight * adversarial + 10 * error
     np.testing.assert_allclose(curves["generator loss"], expected, rtol=1e-5)
     assert ("critic loss" in curves) == ("critic" in adversary)

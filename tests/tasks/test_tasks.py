@@ -1013,7 +1013,7 @@ def test_a_trained_animation_moves_without_jumps(trained):
 def test_a_run_of_one_scale_takes_no_image(finished):
     singan, config = loading.load(RunFolder(finished))
     singan.sizes = singan.sizes[:1]
-    task = Task(finished, finished, singan, config, [])
+    task = Task(RunFolder(finished), finished, singan, config, [])
     with pytest.raises(singan_tf.errors.UserError, match="one scale"):
         injection_scales(task, "all")
 
