@@ -1,5 +1,7 @@
 import datetime
+import fcntl
 import ipaddress
+import os
 import shutil
 
 import numpy as np
@@ -63,14 +65,34 @@ def photograph(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def finished(tmp_path_factory, photograph):
+def made_once(tmp_path_factory):
+    """Gives a folder that one of the processes of the tests fills for all of them."""
+    place = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        place = place.parent
+
+    def folder(name, fill):
+        path = place / "made_once" / name
+        path.mkdir(parents=True, exist_ok=True)
+        with open(path / ".lock", "w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not (path / ".filled").exists():
+                fill(path)
+                (path / ".filled").touch()
+        return path
+
+    return folder
+
+
+@pytest.fixture(scope="session")
+def finished(made_once, photograph):
     """A finished run; never write into it."""
-    run_dir = tmp_path_factory.mktemp("runs") / "rocket"
-    status = main.main(
-        ["main.py", "train", f"--image={photograph}", f"--run_dir={run_dir}", SMOKE]
-    )
-    assert status == 0
-    return run_dir
+
+    def fill(folder):
+        arguments = [f"--image={photograph}", f"--run_dir={folder / 'rocket'}", SMOKE]
+        assert main.main(["main.py", "train", *arguments]) == 0
+
+    return made_once("finished", fill) / "rocket"
 
 
 @pytest.fixture(scope="session")
@@ -83,12 +105,15 @@ def vgg_file(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def exported(finished, tmp_path_factory):
+def exported(finished, made_once):
     """The version folder of an export of the finished run; never write into it."""
-    run_dir = tmp_path_factory.mktemp("exported") / "rocket"
-    shutil.copytree(finished, run_dir)
-    limits = signatures.Limits(max_pixels=2**16, max_batch=8)
-    return saved_model.export(RunFolder(run_dir), None, limits)
+
+    def fill(folder):
+        shutil.copytree(finished, folder / "rocket")
+        limits = signatures.Limits(max_pixels=2**16, max_batch=8)
+        saved_model.export(RunFolder(folder / "rocket"), None, limits)
+
+    return made_once("exported", fill) / "rocket" / "saved_model" / "1"
 
 
 @pytest.fixture(scope="session")

@@ -781,6 +781,7 @@ def start(run_dir):
     raise AssertionError("".join(lines))
 
 
+@pytest.mark.slow
 def test_killed_under_load_it_comes_back_with_the_accepted_version(tmp_path, toys):
     base_path = tmp_path / NAME / "saved_model"
     shutil.copytree(toys / "1", base_path / "1")
@@ -1211,6 +1212,7 @@ class Asked:
         return self.times >= 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("message", ROWS, ids=lambda m: m.model_spec.signature_name)
 def test_rows_alone_are_those_of_the_whole_request(by_rows, whole, message):
     asked = Asked(99)
@@ -1221,6 +1223,7 @@ def test_rows_alone_are_those_of_the_whole_request(by_rows, whole, message):
     assert 99 - asked.times == (1 if name.startswith("reconstruct") else 4)
 
 
+@pytest.mark.slow
 def test_rows_too_large_for_an_answer_are_left_to_the_model(by_rows, monkeypatch):
     assert servable._MAX_ANSWER_BYTES == rows.MAX_ANSWER_BYTES
     expected = by_rows.predict(ROWS[0])
@@ -1231,6 +1234,7 @@ def test_rows_too_large_for_an_answer_are_left_to_the_model(by_rows, monkeypatch
     assert 99 - asked.times == 2
 
 
+@pytest.mark.slow
 def test_nothing_more_is_computed_when_nobody_waits(by_rows, whole):
     message = ROWS[0]
     for model, times in ((by_rows, 0), (by_rows, 2), (by_rows, 3), (whole, 0)):
@@ -1244,6 +1248,7 @@ def test_nothing_more_is_computed_when_nobody_waits(by_rows, whole):
 TINY, BROKEN = png(3, 3), png(40, 50, rows=3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "message",
     [

@@ -59,7 +59,7 @@ def carry_out(capsys, name, photograph, study_dir, *flags):
     return run(capsys, "study", *arguments, *FLAGS, *flags)
 
 
-FAST = ("padding", "sketch_to_paint")
+FAST = ("padding",)
 
 
 @pytest.fixture
@@ -189,6 +189,7 @@ def test_studies_share_the_runs_of_equal_settings(
     assert "padding=zeros" not in names and "padding=circular" in names
 
 
+@pytest.mark.slow
 def test_samples_of_twice_the_size(
     capsys, photograph, study_dir, in_this_process, few_rows
 ):
@@ -201,6 +202,7 @@ def test_samples_of_twice_the_size(
     assert twice.shape == (1, 2 * height, 2 * width, 3)
 
 
+@pytest.mark.slow
 def test_a_row_that_paints_measures_the_painting(
     capsys, photograph, study_dir, in_this_process, few_rows
 ):

@@ -719,6 +719,7 @@ def test_detail_is_the_middle():
     assert cut[0, 0, 0, 0] == image[0, 50, 0, 0]
 
 
+@pytest.mark.slow
 def test_an_animation_says_how_smooth_it_is_and_closes_its_loop(
     capsys, tmp_path, trained
 ):
