@@ -4,12 +4,12 @@ An installed package has the command `singan` for the same.
 """
 
 import sys
-from collections.abc import Sequence
 
 from singan_tf.cli import entry
 
 
-def main(argv: Sequence[str]) -> int:
+# An older Python reads this file before it is told so.
+def main(argv: list) -> int:
     """Runs one command in this process.
 
     Args:

@@ -179,7 +179,8 @@ class SignatureLayer(tf.keras.layers.Layer):
         """
         # Keras would bring floating-point inputs to the type of its policy.
         super().__init__(autocast=False, **kwargs)
-        self._path, self._signature = path, signature
+        # Keras 3 has a _path of its own.
+        self._export_path, self._signature = path, signature
         self._pipeline = Pipeline(path, signature)
         # Tracked, so that a SavedModel of the outer model holds its variables.
         self._model = self._pipeline.model
@@ -190,7 +191,7 @@ class SignatureLayer(tf.keras.layers.Layer):
 
     def get_config(self) -> dict:
         """The arguments of the constructor."""
-        kept = {"path": self._path, "signature": self._signature}
+        kept = {"path": self._export_path, "signature": self._signature}
         return {**super().get_config(), **kept}
 
 

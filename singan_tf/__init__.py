@@ -36,5 +36,6 @@ def __getattr__(name: str) -> Any:
     return getattr(importlib.import_module(_MODULES[name]), name)
 
 
-def __dir__() -> list[str]:
+# What an older Python reads before it is told so must be of its time.
+def __dir__() -> list:
     return sorted({*globals(), *__all__})

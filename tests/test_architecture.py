@@ -147,7 +147,7 @@ def test_imports_change_nothing_outside_their_modules():
 import importlib, json, logging, os, random, signal, warnings
 import numpy as np
 import tensorflow as tf
-import keras
+from singan_tf.keras2 import keras
 from absl import flags
 from tensorflow.python.eager import context
 

@@ -17,7 +17,8 @@ from collections.abc import Iterator
 # Of infos, warnings and errors, such as that there is no GPU: what keeps it from
 # working is fatal, or arrives as an exception.
 _NOISE = re.compile(
-    rb"[IWE]\d{4} \d\d:\d\d:|WARNING: All log messages before absl::InitializeLog"
+    rb"[IWE]\d{4} \d\d:\d\d:|[\d-]{10} \d\d:\d\d:[\d.]+: [IWE] "
+    rb"|WARNING: All log messages before absl::InitializeLog"
     rb"|To enable the following instructions: "
 )
 

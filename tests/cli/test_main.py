@@ -1,6 +1,9 @@
+import ast
 import dataclasses
 import fcntl
+import importlib
 import os
+import platform
 import re
 import signal
 import struct
@@ -12,12 +15,14 @@ import zlib
 
 import numpy as np
 import pytest
+import tensorflow as tf
 from absl import flags
 from helpers import ROOT, SMOKE, contents, copied, run, sentence
 from PIL import Image
 
 from singan_tf import config
 from singan_tf.cli import program, train
+from singan_tf.keras2 import HAS_ADDONS
 
 
 def test_no_command_lists_every_command_with_a_line_each(capsys):
@@ -454,16 +459,37 @@ def test_an_unfinished_run_is_not_sampled(capsys, tmp_path, finished):
     assert "not finished: 0 of 3 scales" in sentence(error)
 
 
-def test_the_version_check_is_one_sentence_on_a_newer_python():
+@pytest.mark.parametrize("version", ["3.8", "3.14"])
+def test_the_version_check_is_one_sentence(version):
     code = (
-        "import sys; sys.version_info = (3, 12, 0); sys.argv = ['main.py'];"
+        f"import sys; sys.version_info = (*map(int, '{version}'.split('.')), 0);"
+        "sys.argv = ['main.py'];"
         f"sys.path.insert(0, {str(ROOT)!r});"
         f"exec(open({str(ROOT / 'main.py')!r}).read(), {{'__name__': '__main__'}})"
     )
     process = subprocess.run([sys.executable, "-c", code], capture_output=True)
     assert process.returncode == 1
     assert process.stderr.decode().count("\n") == 1
-    assert "needs Python 3.9 to 3.11" in process.stderr.decode()
+    error = process.stderr.decode()
+    assert "needs Python 3.9 to 3.13" in error and f"is Python {version}:" in error
+
+
+def test_an_old_python_can_read_what_tells_it_so():
+    """No syntax and no subscript that Python 3.8 has not, up to the check."""
+    for path in ("main.py", "singan_tf/__init__.py", "singan_tf/cli/entry.py"):
+        tree = ast.parse((ROOT / path).read_text(), feature_version=(3, 8))
+        for node in ast.walk(tree):
+            if isinstance(node, ast.FunctionDef):
+                given = [node.returns, *(each.annotation for each in node.args.args)]
+                assert not any(isinstance(each, ast.Subscript) for each in given)
+
+
+def test_the_version_tells_the_stack(capsys):
+    status, out, _ = run(capsys, "--version")
+    assert status == 0
+    keras = importlib.import_module("keras" if HAS_ADDONS else "tf_keras")
+    assert f"TensorFlow {tf.__version__}, Keras {keras.__version__})" in out
+    assert f"Python {platform.python_version()}" in out
 
 
 def start(*arguments, **options):

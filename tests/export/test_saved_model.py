@@ -8,7 +8,7 @@ import tensorflow as tf
 from helpers import contents, copied, run, sentence
 
 from export import saved_model, signatures, verify
-from singan_tf import files
+from singan_tf import files, stack
 from singan_tf.model.singan import SinGAN
 from singan_tf.runs import loading
 from singan_tf.runs.folder import RunFolder
@@ -52,6 +52,7 @@ def test_signatures_json_tells_what_the_graph_has(exported, finished):
     singan, _ = loading.load(RunFolder(finished))
     told = json.loads((exported / "signatures.json").read_text())
     everything = told.pop("signatures")
+    assert told.pop("stack") == stack.versions()
     assert told == {
         "format": 1,
         "model": "rocket",

@@ -466,6 +466,7 @@ def test_config_json_tells_the_whole_configuration_and_the_photograph(tmp_path):
     data = json.loads((tmp_path / "config.json").read_text())
     assert data["image"] == PHOTOGRAPH._asdict()
     assert data["version"]
+    assert data["stack"]["tensorflow"] == tf.__version__
     names = {name for section in data["config"].values() for name in section}
     assert names == {field.name for field in config.settings()}
 

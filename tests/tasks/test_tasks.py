@@ -145,6 +145,7 @@ def test_a_task_leaves_results_sheet_and_call_and_the_run_as_it_was(
     written = call(output)
     assert written["command"] == name
     assert written["version"] == singan_tf.__version__
+    assert written["stack"]["tensorflow"] == tf.__version__
     assert written["arguments"]["run_dir"] == str(finished)
     assert written["arguments"]["seed"] == 0
     assert written["arguments"]["output_dir"] == str(output)
