@@ -25,9 +25,10 @@ from typing import Any, NamedTuple, Optional
 if __name__ == "__main__":
     if importlib.util.find_spec("apache_beam") is None:
         sys.exit("error: Beam is missing; pip install -r requirements-beam.txt.")
-    # TensorFlow speaks of its plugins at every import otherwise, and Beam of optional
-    # parts that it lacks; real errors arrive as exceptions.
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    from singan_tf.cli import quiet
+
+    quiet.hush()
+    # Beam speaks of optional parts that it lacks; real errors arrive as exceptions.
     logging.getLogger().setLevel(logging.ERROR)
 
 import apache_beam as beam

@@ -13,7 +13,6 @@ and for no other reason: every answer is a pure function of the request.
 
 import contextlib
 import math
-import os
 import queue
 import random
 import sys
@@ -22,8 +21,16 @@ from collections.abc import Sequence
 from typing import Any, Callable, Optional, Union
 
 if __name__ == "__main__":
-    # TensorFlow speaks of its plugins at every import otherwise.
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    try:
+        from singan_tf.cli import quiet
+    except ModuleNotFoundError as error:
+        if error.name != "singan_tf":
+            raise
+        sys.exit(
+            "error: This file alone has no commands; run python -m export.client in "
+            "the repository's folder, or import SinGANClient in Python."
+        )
+    quiet.hush()
 
 import grpc
 import numpy as np
@@ -487,13 +494,6 @@ def _told(tensors: Any) -> dict[str, tuple[str, tuple]]:
 
 
 if __name__ == "__main__":
-    try:
-        from export.client_commands import start
-    except ModuleNotFoundError as error:
-        if error.name not in ("export", "export.client_commands"):
-            raise
-        sys.exit(
-            "error: This file alone has no commands; run python -m export.client in "
-            "the repository's folder, or import SinGANClient in Python."
-        )
+    from export.client_commands import start
+
     sys.exit(start())

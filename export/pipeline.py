@@ -165,8 +165,10 @@ class SignatureLayer(tf.keras.layers.Layer):
 
     It maps a dict of tensors, each with its batch dimension and exactly the input's
     type, to a dict of tensors. It has no weights to train and no gradient: images are
-    whole numbers. A model that contains it can be saved in either format; the .keras
-    format keeps the path of the export, a SavedModel the export itself.
+    whole numbers. A model that contains it can be saved in the .keras format, which
+    keeps the path of the export, and by its `export` as a SavedModel, which keeps the
+    export itself. It is a layer of TensorFlow's own Keras: Keras 3 from TensorFlow
+    2.16 on, where tf.saved_model.save writes models that cannot be called.
     """
 
     def __init__(self, path: str, signature: str = "serving_default", **kwargs: Any):

@@ -24,6 +24,7 @@ if __name__ == "__main__" and not __package__:
 
 from export import c_api, layout
 from export.replay import Failed, SessionError, compare, equal, first_line
+from singan_tf.cli import quiet
 
 if TYPE_CHECKING:
     from tensorflow.core.protobuf import meta_graph_pb2
@@ -329,7 +330,7 @@ def main(argv: list[str]) -> int:
         if argv[1] == "--c_api":
             c_api.replay(folder, json.load(sys.stdin))
         else:
-            os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+            quiet.hush()
             check(folder)
     except Failed as error:
         print(f"error: {error}", file=sys.stderr)

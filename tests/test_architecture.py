@@ -238,10 +238,15 @@ def test_only_the_command_line_and_the_settings_name_flags():
 
 def test_the_client_can_be_copied_alone():
     tree = ast.parse((ROOT / "export" / "client.py").read_text(encoding="utf-8"))
-    # Its last lines start the commands, or say that they are not there.
-    main = tree.body.pop()
-    assert isinstance(main, ast.If) and "__main__" in ast.unparse(main.test)
-    nodes = list(ast.walk(tree))
+    # What starts the commands, or says that they are not there, is for the file as it
+    # lies here.
+    library = [
+        node
+        for node in tree.body
+        if not (isinstance(node, ast.If) and "__main__" in ast.unparse(node.test))
+    ]
+    assert len(library) == len(tree.body) - 2
+    nodes = [each for node in library for each in ast.walk(node)]
     names = {
         n.name for node in nodes if isinstance(node, ast.Import) for n in node.names
     }

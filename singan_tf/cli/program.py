@@ -1,7 +1,6 @@
 """The command line of singan_tf: all its commands, and how its process is set up."""
 
 import logging
-import os
 from collections.abc import Sequence
 
 import singan_tf
@@ -77,9 +76,6 @@ def set_up_process() -> None:
         logger.handlers = [handler]
         logger.setLevel(logging.INFO)
         logger.propagate = False
-    # TensorFlow 2.15 reports its own duplicate CUDA plugins as errors at every
-    # import; real errors arrive as exceptions.
-    if os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3") == "3":
-        quiet.hush()
+    quiet.hush()
     # It warns of graphs made again, which each of a study's runs needs.
     logging.getLogger("tensorflow").setLevel(logging.ERROR)

@@ -24,8 +24,12 @@ _NOISE = re.compile(
 
 
 def hush() -> None:
-    """Has the first import of TensorFlow in this process made quietly."""
-    sys.meta_path.insert(0, _Finder())
+    """Has TensorFlow imported quietly, and quiet afterwards, in this process.
+
+    Whoever asks for its log, by TF_CPP_MIN_LOG_LEVEL, gets it.
+    """
+    if os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3") == "3":
+        sys.meta_path.insert(0, _Finder())
 
 
 class _Finder(importlib.abc.MetaPathFinder):

@@ -11,7 +11,6 @@ import collections
 import concurrent.futures
 import io
 import itertools
-import os
 import pathlib
 import sys
 import time
@@ -20,8 +19,9 @@ from typing import Any, Callable, NamedTuple, Optional
 
 if __name__ == "__main__":
     sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2]))
-    # TensorFlow speaks of its plugins at every import otherwise.
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    from singan_tf.cli import quiet
+
+    quiet.hush()
 
 import grpc
 import numpy as np

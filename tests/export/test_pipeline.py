@@ -12,6 +12,7 @@ import tensorflow as tf
 from helpers import ROOT, pixels, png
 
 from export.pipeline import Pipeline, SignatureLayer, find_version, read_signatures
+from singan_tf.keras2 import HAS_ADDONS
 
 SIZE = {"height": 44, "width": 66}
 
@@ -177,9 +178,20 @@ def test_a_keras_model_holds_a_signature(exported, sampled, tmp_path):
         tmp_path / "model.keras", custom_objects={"SignatureLayer": SignatureLayer}
     )
     np.testing.assert_array_equal(loaded(arguments), model(arguments))
+    model.export(str(tmp_path / "exported"))
+    saved = tf.saved_model.load(str(tmp_path / "exported"))
+    (served,) = saved.signatures["serving_default"](**arguments).values()
+    np.testing.assert_array_equal(served, model(arguments))
+
+
+@pytest.mark.skipif(not HAS_ADDONS, reason="Keras 3 saves models by export alone")
+def test_a_model_of_keras_2_is_saved_as_any_other(exported, tmp_path):
+    seed = tf.keras.Input([], dtype="int64")
+    model = tf.keras.Model(seed, SignatureLayer(str(exported))({"seed": seed}))
     tf.saved_model.save(model, str(tmp_path / "saved"))
     saved = tf.saved_model.load(str(tmp_path / "saved"))
-    np.testing.assert_array_equal(saved(arguments), model(arguments))
+    seeds = tf.constant([3], tf.int64)
+    np.testing.assert_array_equal(saved(seeds)["image"], model(seeds)["image"])
 
 
 def test_a_layer_keeps_numbers_as_they_are(exported):
