@@ -21,11 +21,13 @@ from typing import NamedTuple, Optional
 from export import layout
 from singan_tf.cli import command_line
 from singan_tf.errors import UsageError, UserError
-from singan_tf.files import is_plain, write_text
+from singan_tf.files import is_plain, read_json, write_text
 
 logger = logging.getLogger(__name__)
 
-IMAGE = "tensorflow/serving:2.15.1"
+_IMAGE = "tensorflow/serving"
+# Of exports that do not tell what made them.
+_OLDEST = "2.15.1"
 BINARY = "tensorflow_model_server"
 # What it listens on; it has no flag to choose.
 BINARY_HOST = "0.0.0.0"
@@ -253,7 +255,17 @@ def docker_line(options: Options, base_path: pathlib.Path, files: Files) -> str:
         csv.writer(mount, lineterminator="").writerow(fields)
         command += ["--mount", mount.getvalue()]
     # The container's own entry point sets both ports.
-    return shlex.join([*command, IMAGE, *_server_flags(files)])
+    image = f"{_IMAGE}:{_tensorflow_of(base_path)}"
+    return shlex.join([*command, image, *_server_flags(files)])
+
+
+def _tensorflow_of(base_path: pathlib.Path) -> str:
+    """The newest version of TensorFlow that made one of the exports."""
+    found = [_OLDEST]
+    for folder in layout.versions(base_path).values():
+        told = read_json(folder / layout.DESCRIPTION) or {}
+        found.append(told.get("stack", {}).get("tensorflow", _OLDEST))
+    return max(found, key=lambda version: [*map(int, version.split(".")[:2])])
 
 
 def _server_flags(files: Files) -> list[str]:

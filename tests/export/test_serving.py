@@ -17,6 +17,7 @@ from serving_helpers import save_toy
 from tensorflow_serving.config import model_server_config_pb2
 
 from export import serving
+from singan_tf.files import write_json
 
 INT64, BOOL, STRING, MESSAGE = 3, 8, 9, 11
 
@@ -121,6 +122,22 @@ def test_names_and_paths_are_quoted(exported_toy, tmp_path):
         files.models.read_text("utf-8"), model_server_config_pb2.ModelServerConfig()
     )
     assert models.model_config_list.config[0].base_path == str(base_path)
+
+
+def test_the_docker_line_has_the_newest_of_the_exports_versions(tmp_path):
+    base_path = tmp_path / "saved_model"
+    made_by = {"1": {}, "2": {"stack": {"tensorflow": "2.9.1"}}}
+    for version, told in made_by.items():
+        write_json(base_path / version / "signatures.json", told)
+    options = serving.Options(str(tmp_path), config_dir=str(tmp_path / "made"))
+    files = serving.write_files(options, "name", base_path)
+    line = serving.docker_line(options, base_path, files)
+    assert " tensorflow/serving:2.15.1 " in line
+    write_json(
+        base_path / "10" / "signatures.json", {"stack": {"tensorflow": "2.21.0"}}
+    )
+    line = serving.docker_line(options, base_path, files)
+    assert " tensorflow/serving:2.21.0 " in line
 
 
 def test_the_docker_line_mounts_the_files_read_only(capsys, exported_toy):
