@@ -71,6 +71,11 @@ class LayoutConfig(Section):
         1,
         100,
     )
+    patch_votes: bool = setting(
+        False,
+        "Whether overlapping patches count by how well each fits, rather than alike; "
+        "large scales are then searched near the matches of smaller ones.",
+    )
     layout_shift: float = setting(
         0.0,
         "The least shift of the photograph's content at the coarsest scale of patches: "

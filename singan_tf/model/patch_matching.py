@@ -14,13 +14,13 @@ Core operations only, for sizes known or not known when a graph is traced.
 """
 
 import functools
-from typing import Callable
+from typing import Any, Callable, Optional
 
 import tensorflow as tf
 
 # Side of a patch, and alpha for pixels in [-1, 1]: the paper's.
 PATCH_SIZE = 7
-_ALPHA = 0.005
+ALPHA = 0.005
 # Scores that are held at a time: groups of the photograph's patches go through the
 # search one after the other, each against all of the query, which changes no score.
 _TABLE_CELLS = 2**24
@@ -82,8 +82,8 @@ def _replacer(channels: int, wrap: bool, stride: int, table_cells: int) -> Calla
     )
     def replace(query, keys, photograph, iterations):
         height, width = tf.unstack(tf.shape(query)[:2])
-        missing = [_missing(side, wrap, stride) for side in (height, width)]
-        query = tf.pad(query, [[0, missing[0]], [0, missing[1]], [0, 0]], "SYMMETRIC")
+        more = [missing(side, wrap, stride) for side in (height, width)]
+        query = tf.pad(query, [[0, more[0]], [0, more[1]], [0, 0]], "SYMMETRIC")
         filters = tf.stack([_filters(keys), _filters(photograph)])
 
         def iterate(index, query):
@@ -94,10 +94,10 @@ def _replacer(channels: int, wrap: bool, stride: int, table_cells: int) -> Calla
             across = columns - PATCH_SIZE + 1
             corners = corners // across * columns + corners % across
             if stride > 1:
-                corners = _spread(corners, stride, photograph)
+                corners = spread(corners, stride, photograph)
             places = tf.shape(query)[:2] - (0 if wrap else PATCH_SIZE - 1)
             corners = corners[: places[0], : places[1]]
-            return index + 1, _overlay(corners, photograph, wrap)
+            return index + 1, overlay(corners, photograph, wrap)
 
         _, query = tf.while_loop(
             lambda index, _: index < iterations,
@@ -111,7 +111,7 @@ def _replacer(channels: int, wrap: bool, stride: int, table_cells: int) -> Calla
     return replace
 
 
-def _missing(side: tf.Tensor, wrap: bool, stride: int) -> tf.Tensor:
+def missing(side: tf.Tensor, wrap: bool, stride: int) -> tf.Tensor:
     """Pixels to add to a side, so that the last patch ends where the image does."""
     least = tf.maximum(side, PATCH_SIZE)
     beyond = 0 if wrap else (PATCH_SIZE - least) % stride
@@ -159,7 +159,7 @@ def _search(
         some = slice(start, start + group)
         products = tf.nn.conv2d(query, -2 * filters[..., some], stride, "VALID")
         distances = (products + key_squares[some] + squares) / values
-        scores = distances / (_ALPHA + tf.reduce_min(distances, axis=[0, 1, 2]))
+        scores = distances / (ALPHA + tf.reduce_min(distances, axis=[0, 1, 2]))
         index = tf.argmin(scores, axis=-1, output_type=tf.int32)
         least = tf.reduce_min(scores, axis=-1)
         found = tf.where(least < best, start + index, where)
@@ -175,7 +175,7 @@ def _search(
     return where[0]
 
 
-def _spread(corners: tf.Tensor, stride: int, photograph: tf.Tensor) -> tf.Tensor:
+def spread(corners: tf.Tensor, stride: int, photograph: tf.Tensor) -> tf.Tensor:
     """Moves patches `stride` pixels apart; between them there is none."""
     corners = corners[:, tf.newaxis, :, tf.newaxis]
     between = [[0, 0], [0, stride - 1], [0, 0], [0, stride - 1]]
@@ -189,26 +189,40 @@ def _nowhere(photograph: tf.Tensor) -> tf.Tensor:
     return -tf.size(photograph)
 
 
-def _overlay(corners: tf.Tensor, photograph: tf.Tensor, wrap: bool) -> tf.Tensor:
-    """Lays patches over each other and averages them.
+def _surrounded(values: tf.Tensor, wrap: bool, outside: Any) -> tf.Tensor:
+    """Values [N, M] with what comes before the first and after the last of them."""
+    over = PATCH_SIZE - 1
+    if not wrap:
+        return tf.pad(values, [[over, over]] * 2, constant_values=outside)
+    values = tf.concat([values[-over:], values], axis=0)
+    return tf.concat([values[:, -over:], values], axis=1)
+
+
+def overlay(
+    corners: tf.Tensor,
+    photograph: tf.Tensor,
+    wrap: bool,
+    trust: Optional[tf.Tensor] = None,
+    window: Optional[tf.Tensor] = None,
+) -> tf.Tensor:
+    """Lays patches over each other and averages them, perhaps by weights.
 
     Args:
         corners: int32 [N, M], of the patch that lies at each place, the number of the
             pixel in its upper left corner.
         photograph: Where the patches are from, [h, w, C].
         wrap: Whether patches go on beyond the borders.
+        trust: The weight of each patch, float32 [N, M]; None for equal ones.
+        window: Along a side of a patch, the weights of its pixels, float32 [7]; goes
+            with `trust`.
 
     Returns:
         [N + 6, M + 6, C], or with `wrap` [N, M, C].
     """
     over = PATCH_SIZE - 1
-    if wrap:
-        corners = tf.concat([corners[-over:], corners], axis=0)
-        corners = tf.concat([corners[:, -over:], corners], axis=1)
-    else:
-        corners = tf.pad(
-            corners, [[over, over]] * 2, constant_values=_nowhere(photograph)
-        )
+    corners = _surrounded(corners, wrap, _nowhere(photograph))
+    if trust is not None:
+        trust = _surrounded(trust, wrap, 0.0)
     channels, columns = photograph.shape[2], tf.shape(photograph)[1]
     # A fourth channel counts. Pixel 0 is nowhere: zeros, not counted.
     pixels = tf.reshape(photograph, [-1, channels])
@@ -223,5 +237,11 @@ def _overlay(corners: tf.Tensor, photograph: tf.Tensor, wrap: bool) -> tf.Tensor
         covering = tf.image.extract_patches(begun, seen, [1] * 4, [1] * 4, "VALID")[0]
         inside = row * columns + tf.range(over, -1, -1)
         numbers = tf.maximum(covering + inside + 1, 0)
-        total += tf.reduce_sum(tf.gather(pixels, numbers), axis=2)
+        shown = tf.gather(pixels, numbers)
+        if trust is not None:
+            begun = trust[tf.newaxis, over - row : over - row + height, :, tf.newaxis]
+            votes = tf.image.extract_patches(begun, seen, [1] * 4, [1] * 4, "VALID")[0]
+            # The leftmost of them shows its last column.
+            shown *= (votes * window[row] * window[::-1])[..., tf.newaxis]
+        total += tf.reduce_sum(shown, axis=2)
     return total[..., :channels] / total[..., channels:]

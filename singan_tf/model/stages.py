@@ -11,7 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from singan_tf.config import Config
-from singan_tf.model import networks, noise, patch_matching
+from singan_tf.model import networks, noise, patch_matching, patch_voting
 from singan_tf.model.displacement import displace
 from singan_tf.model.networks import MARGIN
 from singan_tf.model.resize import resize
@@ -329,6 +329,7 @@ class PatchStage(Stage):
         amplitude: float,
         coarsest: bool,
         wrap: bool,
+        votes: bool = False,
     ):
         """Creates the variables; `remember` gives them their values.
 
@@ -340,6 +341,7 @@ class PatchStage(Stage):
                 the longer side.
             coarsest: Whether this is scale 0, which has no previous image.
             wrap: Whether the borders continue each other.
+            votes: Whether patches count by how well they fit (`patch_voting`).
         """
         super().__init__()
         shape = [1, *size, channels]
@@ -351,7 +353,9 @@ class PatchStage(Stage):
         if (size[0] - patch_matching.PATCH_SIZE + 1) * (
             size[1] - patch_matching.PATCH_SIZE + 1
         ) > _DENSE_PATCHES:
-            self._iterations, self._stride = 1, _STRIDE
+            self._iterations, self._stride = (2, 2) if votes else (1, _STRIDE)
+        module = patch_voting if votes else patch_matching
+        self._rearrange = module.rearrange
         self._coarsest = coarsest
         self._wrap = wrap
 
@@ -398,7 +402,7 @@ class PatchStage(Stage):
             if noise_map is not None:
                 query = displace(query, self.noise_amplitude * noise_map, self._wrap)
             query = tf.ensure_shape(query, previous.shape)
-        return patch_matching.rearrange(
+        return self._rearrange(
             query, self.keys, self.real, self._iterations, self._wrap, self._stride
         )
 
@@ -453,6 +457,7 @@ def build_patch_stage(config: Config, scale: int, size: tuple[int, int]) -> Patc
         config.layout.layout_shift if scale == 0 else 0.0,
         coarsest=scale == 0,
         wrap=config.network.padding == "circular",
+        votes=config.layout.patch_votes,
     )
 
 

@@ -3,10 +3,11 @@
     python tests/benchmarks/stacks.py crossing OTHER_PYTHON
     python tests/benchmarks/stacks.py pace OTHER_PYTHON [PAIRS]
 
-OTHER_PYTHON is the Python of another virtual environment. `crossing` trains, exports and
-half-trains a small run on each stack, and has the other sample, verify and go on
-with it. `pace` times a step of the paper's recipe at 69x92 and a whole `quick` run, in pairs
-that change their order, and prints the ratios of this Python's times to the other's.
+OTHER_PYTHON is the Python of another virtual environment. `crossing` trains, exports
+and half-trains a small run on each stack, and has the other sample, verify and go on
+with it. `pace` times a step of the paper's recipe at 69x92 and a whole `quick` run, in
+pairs that change their order, and prints the ratios of this Python's times to the
+other's.
 """
 
 import json

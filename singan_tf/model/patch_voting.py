@@ -1,0 +1,342 @@
+"""Patch matching whose patches vote by how well they fit, to the full size.
+
+The method of `patch_matching` with three changes:
+
+- Where replacements overlap, each counts by its fit: exp(-d / 2t) for the distance d
+  to what it replaces, with t a quantile of all distances, times a Gaussian about the
+  middle of the patch. A mean of patches that do not fit is a smear.
+- Distances are taken between the principal components of patches, which keep nearly all
+  of their variance in a sixth of the numbers.
+- Large images are searched in two steps: all patches at half the size, by the same
+  search, and then those near each match and near its neighbours' matches (the idea of
+  Barnes et al., PatchMatch, SIGGRAPH 2009). Time and memory grow with the pixels.
+
+Core operations only, for sizes known or not known when a graph is traced.
+"""
+
+import functools
+from typing import Callable, NamedTuple
+
+import tensorflow as tf
+
+from singan_tf.model.patch_matching import ALPHA, PATCH_SIZE, missing, overlay, spread
+
+# Most patches of the photograph that are all looked at: above, half the size is first.
+_MOST_PATCHES = 5000
+_COMPONENTS = 24
+# Patches whose principal components stand for all.
+_SAMPLED = 4000
+# How far from a match its better is looked for, in pixels.
+_RADIUS = 1
+# The matches of a place and of those beside it.
+_BESIDE = ((0, 0), (-1, 0), (1, 0), (0, -1), (0, 1))
+# Of the distances, which one is the unit of trust; and the least such unit, a
+# difference that nobody sees, where most patches fit exactly.
+_TRUST_QUANTILE = 0.6
+_LEAST_TRUST_UNIT = 1e-4
+# Less trust than exp of this is none, and none would divide by zero.
+_LEAST_TRUST = -20.0
+_WINDOW_STDDEV = 1.5
+# Scores that are held at a time where all patches are looked at.
+_TABLE_CELLS = 2**20
+
+
+class _Matches(NamedTuple):
+    """What fits best at each place of a query.
+
+    Attributes:
+        rows: Of the upper left corners of the photograph's patches, int32 [N, M].
+        columns: Likewise.
+        distances: Mean squared differences, float32 [N, M].
+    """
+
+    rows: tf.Tensor
+    columns: tf.Tensor
+    distances: tf.Tensor
+
+
+def rearrange(
+    query: tf.Tensor,
+    keys: tf.Tensor,
+    photograph: tf.Tensor,
+    iterations: int,
+    wrap: bool = False,
+    stride: int = 1,
+) -> tf.Tensor:
+    """Makes images that look like the query from the photograph's patches.
+
+    Args:
+        query: float32 [B, H, W, C] in about [-1, 1], with sides of at least 4; below
+            `PATCH_SIZE` they are mirrored up to it. Row i of the result depends on
+            row i alone.
+        keys: What the first iteration compares with, [1, h, w, C], h and w known: the
+            photograph as blurred as the query. Sides of at least `PATCH_SIZE`.
+        photograph: What the result is made of, and what further iterations compare
+            with, as large as `keys`.
+        iterations: How often all patches are replaced, at least 1.
+        wrap: Whether the result's borders continue each other (a seamless tile).
+        stride: Pixels from one of the query's patches to the next, down and across,
+            at most 4; where they do not end at its borders, it is mirrored there.
+
+    Returns:
+        float32 [B, H, W, C], within the photograph's range.
+    """
+    replace = _replacer(query.shape[3], wrap, stride, _halvings(*keys.shape[1:3]))
+
+    def row(image):
+        return replace(image, keys[0], photograph[0], iterations)
+
+    images = tf.map_fn(row, query, parallel_iterations=1)
+    return tf.ensure_shape(images, query.shape)
+
+
+def _halvings(height: int, width: int) -> int:
+    """How often a photograph is halved until all of its patches are looked at."""
+    over = PATCH_SIZE - 1
+    few = (height - over) * (width - over) <= _MOST_PATCHES
+    if few or min(height, width) // 2 < 2 * PATCH_SIZE:
+        return 0
+    return 1 + _halvings(height // 2, width // 2)
+
+
+@functools.cache
+def _replacer(channels: int, wrap: bool, stride: int, halvings: int) -> Callable:
+    """`rearrange` for one image of any size, by a photograph of many."""
+    image = tf.TensorSpec([None, None, channels], tf.float32)
+
+    @tf.function(
+        input_signature=[image, image, image, tf.TensorSpec([], tf.int32)],
+        autograph=False,
+    )
+    def replace(query, keys, photograph, iterations):
+        sides = tf.unstack(tf.shape(query)[:2])
+        more = [missing(side, wrap, stride) for side in sides]
+        query = tf.pad(query, [[0, more[0]], [0, more[1]], [0, 0]], "SYMMETRIC")
+        seen = tf.stack([keys, photograph])
+
+        def iterate(index, query):
+            known = seen[tf.minimum(index, 1)]
+            found = _search(query, known, wrap, stride, halvings)
+            return index + 1, _vote(found, query, photograph, wrap, stride)
+
+        _, query = tf.while_loop(
+            lambda index, _: index < iterations,
+            iterate,
+            (0, query),
+            (tf.TensorShape([]), tf.TensorShape([None, None, channels])),
+            parallel_iterations=1,
+        )
+        return query[: sides[0], : sides[1]]
+
+    return replace
+
+
+def _search(
+    query: tf.Tensor, known: tf.Tensor, wrap: bool, stride: int, halvings: int
+) -> _Matches:
+    """The best patch of `known` for each of the query's.
+
+    Args:
+        query: [H, W, C].
+        known: [h, w, C].
+        wrap: Whether the query's patches go on beyond its borders.
+        stride: Pixels between the query's patches.
+        halvings: How often both are halved before all patches are looked at.
+    """
+    basis = _principal_components(known)
+    found = _components(query, basis, wrap, stride)
+    keys = _components(known, basis, False, 1)
+    if not halvings:
+        return _among_all(found, keys)
+    coarse = _search(_halved(query), _halved(known), wrap, 1, halvings - 1)
+    return _near(found, keys, *_brought_up(coarse, tf.shape(found)[:2], stride))
+
+
+def _halved(image: tf.Tensor) -> tf.Tensor:
+    """An image at half its size, but not below a patch's: there its borders go on."""
+    image = tf.nn.avg_pool2d(image[tf.newaxis], 2, 2, "VALID")[0]
+    for axis in (0, 1):
+        side = tf.shape(image)[axis]
+        there = tf.minimum(tf.range(tf.maximum(side, PATCH_SIZE)), side - 1)
+        image = tf.gather(image, there, axis=axis)
+    return image
+
+
+def _principal_components(image: tf.Tensor) -> tf.Tensor:
+    """The directions in which patches differ most, as filters [7, 7, C, components]."""
+    channels = image.shape[2]
+    pixels = tf.cast(tf.reduce_prod(tf.shape(image)[:2]), tf.float32)
+    apart = tf.cast(tf.sqrt(pixels / _SAMPLED), tf.int32) + 1
+    rows, columns = (
+        tf.range(0, tf.shape(image)[axis] - PATCH_SIZE + 1, apart)[:, tf.newaxis]
+        + tf.range(PATCH_SIZE)
+        for axis in (0, 1)
+    )
+    found = tf.gather(tf.gather(image, rows), columns, axis=2)
+    length = PATCH_SIZE**2 * channels
+    found = tf.reshape(tf.transpose(found, [0, 2, 1, 3, 4]), [-1, length])
+    found -= tf.reduce_mean(found, axis=0)
+    # In ascending order.
+    _, vectors = tf.linalg.eigh(tf.matmul(found, found, transpose_a=True))
+    basis = vectors[:, -min(_COMPONENTS, length) :]
+    return tf.reshape(basis, [PATCH_SIZE, PATCH_SIZE, channels, -1])
+
+
+def _components(
+    image: tf.Tensor, basis: tf.Tensor, wrap: bool, stride: int
+) -> tf.Tensor:
+    """An image's patches in components, [N, M, components].
+
+    Scaled so that squared distances are the patches' mean squared differences.
+    """
+    if wrap:
+        over = PATCH_SIZE - 1
+        image = tf.concat([image, image[:over]], axis=0)
+        image = tf.concat([image, image[:, :over]], axis=1)
+    values = PATCH_SIZE**2 * image.shape[2]
+    return tf.nn.conv2d(image[tf.newaxis], basis, stride, "VALID")[0] / values**0.5
+
+
+def _among_all(query: tf.Tensor, keys: tf.Tensor) -> _Matches:
+    """The best of all keys [n, m, D] for each of the query's places [N, M, D]."""
+    places, size = tf.shape(query)[:2], query.shape[2]
+    columns = tf.shape(keys)[1]
+    query, keys = tf.reshape(query, [-1, size]), tf.reshape(keys, [-1, size])
+    squares = tf.reduce_sum(query**2, axis=1, keepdims=True)
+    key_squares = tf.reduce_sum(keys**2, axis=1)
+    total, count = tf.shape(keys)[0], tf.shape(query)[0]
+    group = tf.clip_by_value(_TABLE_CELLS // count, 1, total)
+
+    def look(start, best, where, fit):
+        some = keys[start : start + group]
+        products = tf.matmul(query, some, transpose_b=True)
+        distances = squares - 2 * products + key_squares[start : start + group]
+        distances = tf.maximum(distances, 0.0)
+        scores = distances / (ALPHA + tf.reduce_min(distances, axis=0))
+        index = tf.argmin(scores, axis=1, output_type=tf.int32)
+        least = tf.reduce_min(scores, axis=1)
+        better = least < best
+        here = tf.gather(distances, index, batch_dims=1)
+        return (
+            start + group,
+            tf.where(better, least, best),
+            tf.where(better, start + index, where),
+            tf.where(better, here, fit),
+        )
+
+    infinite = tf.fill([count], float("inf"))
+    _, _, where, fit = tf.while_loop(
+        lambda start, *_: start < total,
+        look,
+        (0, infinite, tf.zeros([count], tf.int32), infinite),
+        parallel_iterations=1,
+    )
+    where, fit = tf.reshape(where, places), tf.reshape(fit, places)
+    return _Matches(where // columns, where % columns, fit)
+
+
+def _brought_up(
+    coarse: _Matches, places: tf.Tensor, stride: int
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """Where the matches at half the size lead to.
+
+    Args:
+        coarse: One for each pixel that a patch begins at.
+        places: How many there are here, down and across, int32 [2].
+        stride: Pixels between them.
+
+    Returns:
+        Rows and columns of upper left corners, int32 [N, M, len(_BESIDE)], perhaps
+        beyond the photograph.
+    """
+    begins = [tf.range(places[axis]) * stride for axis in (0, 1)]
+    # Patches have the same size here and there, so they share their middles.
+    halves = [(begin - PATCH_SIZE // 2) // 2 for begin in begins]
+    last = tf.shape(coarse.rows) - 1
+    rows, columns = [], []
+    for shifts in _BESIDE:
+        row, column = (
+            tf.clip_by_value(half + shift, 0, last[axis])
+            for axis, (half, shift) in enumerate(zip(halves, shifts))
+        )
+
+        def at(matches, row=row, column=column):
+            return tf.gather(tf.gather(matches, row), column, axis=1)
+
+        # What lies beside the match lies beside the place.
+        rows.append(2 * at(coarse.rows) + (begins[0] - 2 * row)[:, tf.newaxis])
+        columns.append(2 * at(coarse.columns) + begins[1] - 2 * column)
+    return tf.stack(rows, axis=2), tf.stack(columns, axis=2)
+
+
+def _near(
+    query: tf.Tensor, keys: tf.Tensor, rows: tf.Tensor, columns: tf.Tensor
+) -> _Matches:
+    """The best of the keys near some of them.
+
+    Args:
+        query: [N, M, D].
+        keys: [n, m, D].
+        rows: Where to look, int32 [N, M, L].
+        columns: Likewise.
+    """
+    height, width = tf.unstack(tf.shape(keys)[:2])
+    shifts = tf.range(-_RADIUS, _RADIUS + 1)
+    down, across = (tf.reshape(x, [-1]) for x in tf.meshgrid(shifts, shifts))
+    places = tf.shape(query)[:2]
+
+    def within(corners, shifts, most):
+        corners = corners[..., tf.newaxis] + shifts
+        corners = tf.clip_by_value(corners, 0, most - 1)
+        return tf.reshape(corners, [places[0], places[1], -1])
+
+    rows, columns = within(rows, down, height), within(columns, across, width)
+    numbers = rows * width + columns
+    table = tf.reshape(keys, [-1, keys.shape[2]])
+
+    def row(here):
+        values, candidates = here
+        differences = tf.gather(table, candidates) - values[:, tf.newaxis]
+        return tf.reduce_sum(differences**2, axis=2)
+
+    distances = tf.map_fn(
+        row,
+        (query, numbers),
+        fn_output_signature=tf.TensorSpec([None, numbers.shape[2]], tf.float32),
+        parallel_iterations=1,
+    )
+    # Of a key that nothing looked at, infinite.
+    least = tf.math.unsorted_segment_min(distances, numbers, height * width)
+    scores = distances / (ALPHA + tf.gather(least, numbers))
+    best = tf.argmin(scores, axis=2, output_type=tf.int32)
+    return _Matches(
+        *(tf.gather(x, best, batch_dims=2) for x in (rows, columns, distances))
+    )
+
+
+def _vote(
+    found: _Matches, query: tf.Tensor, photograph: tf.Tensor, wrap: bool, stride: int
+) -> tf.Tensor:
+    """Lays the matches over each other, each by how well it fits; [H, W, C]."""
+    ordered = tf.sort(tf.reshape(found.distances, [-1]))
+    index = tf.cast(tf.size(ordered) - 1, tf.float32) * _TRUST_QUANTILE
+    unit = tf.maximum(ordered[tf.cast(index, tf.int32)], _LEAST_TRUST_UNIT)
+    trust = tf.exp(tf.maximum(-found.distances / (2 * unit), _LEAST_TRUST))
+    corners = found.rows * tf.shape(photograph)[1] + found.columns
+    if stride > 1:
+        corners, trust = spread(corners, stride, photograph), _apart(trust, stride)
+    places = tf.shape(query)[:2] - (0 if wrap else PATCH_SIZE - 1)
+    corners, trust = (x[: places[0], : places[1]] for x in (corners, trust))
+    window = tf.exp(
+        -((tf.range(PATCH_SIZE, dtype=tf.float32) - (PATCH_SIZE - 1) / 2) ** 2)
+        / (2 * _WINDOW_STDDEV**2)
+    )
+    return overlay(corners, photograph, wrap, trust, window)
+
+
+def _apart(values: tf.Tensor, stride: int) -> tf.Tensor:
+    """Moves values `stride` apart, with zeros between them."""
+    values = values[:, tf.newaxis, :, tf.newaxis]
+    values = tf.pad(values, [[0, 0], [0, stride - 1], [0, 0], [0, stride - 1]])
+    rows, columns = tf.shape(values)[0], tf.shape(values)[2]
+    return tf.reshape(values, [rows * stride, columns * stride])
