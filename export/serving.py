@@ -25,9 +25,9 @@ from singan_tf.files import is_plain, read_json, write_text
 
 logger = logging.getLogger(__name__)
 
-_IMAGE = "tensorflow/serving"
-# Of exports that do not tell what made them.
-_OLDEST = "2.15.1"
+IMAGE = "tensorflow/serving"
+# Of exports that do not tell what made them, and of the files in deploy/.
+OLDEST = "2.15.1"
 BINARY = "tensorflow_model_server"
 # What it listens on; it has no flag to choose.
 BINARY_HOST = "0.0.0.0"
@@ -255,16 +255,16 @@ def docker_line(options: Options, base_path: pathlib.Path, files: Files) -> str:
         csv.writer(mount, lineterminator="").writerow(fields)
         command += ["--mount", mount.getvalue()]
     # The container's own entry point sets both ports.
-    image = f"{_IMAGE}:{_tensorflow_of(base_path)}"
+    image = f"{IMAGE}:{_tensorflow_of(base_path)}"
     return shlex.join([*command, image, *_server_flags(files)])
 
 
 def _tensorflow_of(base_path: pathlib.Path) -> str:
     """The newest version of TensorFlow that made one of the exports."""
-    found = [_OLDEST]
+    found = [OLDEST]
     for folder in layout.versions(base_path).values():
         told = read_json(folder / layout.DESCRIPTION) or {}
-        found.append(told.get("stack", {}).get("tensorflow", _OLDEST))
+        found.append(told.get("stack", {}).get("tensorflow", OLDEST))
     return max(found, key=lambda version: [*map(int, version.split(".")[:2])])
 
 

@@ -24,7 +24,6 @@ if __name__ == "__main__" and not __package__:
 
 from export import c_api, layout
 from export.replay import Failed, SessionError, compare, equal, first_line
-from singan_tf.cli import quiet
 
 if TYPE_CHECKING:
     from tensorflow.core.protobuf import meta_graph_pb2
@@ -330,6 +329,8 @@ def main(argv: list[str]) -> int:
         if argv[1] == "--c_api":
             c_api.replay(folder, json.load(sys.stdin))
         else:
+            from singan_tf.cli import quiet
+
             quiet.hush()
             check(folder)
     except Failed as error:

@@ -34,7 +34,7 @@ from export import client_commands, masks
 from export.client import NoServer, SinGANClient
 from singan_tf import images
 
-OPTIONS = [("grpc.max_receive_message_length", 2**28), ("grpc.so_reuseport", 0)]
+OPTIONS = [("grpc.max_receive_message_length", 2**28)]
 IMAGES = np.arange(2 * 3 * 4 * 3, dtype=np.uint8).reshape(2, 3, 4, 3)
 UNAVAILABLE = grpc.StatusCode.UNAVAILABLE
 
@@ -73,7 +73,9 @@ class Statuses(model_service_pb2_grpc.ModelServiceServicer):
 
 @contextlib.contextmanager
 def serving(*servicers, port=0, pem=None):
-    server = grpc.server(futures.ThreadPoolExecutor(4), options=OPTIONS)
+    # Only a port that the test holds is shared.
+    options = [*OPTIONS, ("grpc.so_reuseport", int(port != 0))]
+    server = grpc.server(futures.ThreadPoolExecutor(4), options=options)
     for servicer in servicers:
         if isinstance(servicer, Statuses):
             model_service_pb2_grpc.add_ModelServiceServicer_to_server(servicer, server)

@@ -124,7 +124,7 @@ def test_batching_and_monitoring_are_what_the_server_reads():
 def test_compose_mounts_what_the_flags_name():
     services = documents("docker-compose.yaml")[0]["services"]
     server = services["serving"]
-    assert server["image"] == serving.IMAGE
+    assert server["image"] == f"{serving.IMAGE}:{serving.OLDEST}"
     # Open to this machine alone.
     for service in services.values():
         assert all(port.startswith("127.0.0.1:") for port in service["ports"])
@@ -196,7 +196,7 @@ def test_service_and_autoscaler_find_the_deployment(cluster):
 def test_the_pod_mounts_what_its_flags_name(cluster):
     spec = cluster["Deployment"]["spec"]["template"]["spec"]
     (container,) = spec["containers"]
-    assert container["image"] == serving.IMAGE
+    assert container["image"] == f"{serving.IMAGE}:{serving.OLDEST}"
     volumes = {volume["name"]: volume for volume in spec["volumes"]}
     mounts = {mount["mountPath"]: mount for mount in container["volumeMounts"]}
     assert {mount["name"] for mount in mounts.values()} == set(volumes)
@@ -234,6 +234,9 @@ def test_kserve_serves_the_same_release():
     assert service["kind"] == "InferenceService"
     model = service["spec"]["predictor"]["model"]
     assert model["modelFormat"]["name"] == "tensorflow"
-    assert f"tensorflow/serving:{model['runtimeVersion']}" == serving.IMAGE
+    assert model["runtimeVersion"] == serving.OLDEST
+        f"tensorflow/serving:{model['runtimeVersion']}"
+        == f"{serving.IMAGE}:{serving.OLDEST}"
+    )
     assert model["storageUri"].startswith("gs://")
     assert service["metadata"]["name"] == models(read("models.config")).name
