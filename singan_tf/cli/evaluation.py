@@ -161,7 +161,7 @@ def _report(call: Call) -> None:
 
 EVALUATE = Command(
     "evaluate",
-    "Measure samples: SIFID, diversity, patch distances, shares that are copies.",
+    "Measure samples: SIFID, diversity, patch distances, spectrum, shares of copies.",
     _define_evaluate,
     _evaluate,
     _check_evaluate,

@@ -11,7 +11,7 @@ import numpy as np
 
 from singan_tf import files, images
 from singan_tf.errors import UserError
-from singan_tf.measure import metrics, quality
+from singan_tf.measure import metrics, quality, spectrum
 from singan_tf.measure.inception import Inception
 from singan_tf.model.singan import SinGAN
 from singan_tf.tasks import painting
@@ -24,6 +24,8 @@ COLUMNS = {
     "sliced_wasserstein": "lower",
     "plausibility": "lower",
     "coverage": "lower",
+    "spectrum_rms": "lower",
+    "spectrum_worst": "lower",
     "copied": "",
     "copied_anywhere": "",
 }
@@ -61,6 +63,7 @@ class Evaluation(NamedTuple):
         rows: The values of each sample by `COLUMNS`, by its name; None where a
             metric is undefined.
         diversity: Of all samples together; None where it is undefined.
+        spectrum: Of the samples' mean power; None where it is undefined.
         reconstruction: RMSE, PSNR and SSIM; None without one.
         cells: Images for a contact sheet, by caption.
         notes: What to know when reading the values, in sentences.
@@ -68,6 +71,7 @@ class Evaluation(NamedTuple):
 
     rows: dict[str, Values]
     diversity: Optional[float]
+    spectrum: Optional[spectrum.Spectrum]
     reconstruction: Optional[Values]
     cells: dict[str, np.ndarray]
     notes: list[str]
@@ -166,7 +170,8 @@ def evaluate(subject: Subject, inception: Optional[Inception]) -> Evaluation:
             **quality.quality(subject.reconstruction, photograph),
         }
         del reconstruction["blur"]
-    evaluation = Evaluation(rows, diversity, reconstruction, cells, [])
+    bands = spectrum.compare(greys, photograph)
+    evaluation = Evaluation(rows, diversity, bands, reconstruction, cells, [])
     evaluation.notes.extend(_notes(evaluation, greys, inception is not None))
     return evaluation
 
@@ -181,12 +186,15 @@ def measure(
         photograph: Likewise, perhaps of another size.
         inception: For SIFID; None leaves it out.
     """
+    bands = spectrum.compare([sample], photograph)
     return {
         "sifid": inception and metrics.sifid(inception, sample, photograph),
         "patch_frechet": metrics.patch_frechet(sample, photograph),
         "sliced_wasserstein": metrics.sliced_wasserstein(sample, photograph),
         "plausibility": metrics.nearest_patches(sample, photograph),
         "coverage": metrics.nearest_patches(photograph, sample),
+        "spectrum_rms": bands and bands.rms,
+        "spectrum_worst": bands and bands.worst,
         "copied": metrics.copied(sample, photograph),
         "copied_anywhere": metrics.copied_anywhere(sample, photograph),
     }
@@ -209,6 +217,7 @@ def summary(evaluation: Evaluation) -> dict[str, Any]:
         "samples": len(evaluation.rows),
         **{name: values or None for name, values in columns.items()},
         "diversity": evaluation.diversity,
+        "mean_spectrum": evaluation.spectrum and evaluation.spectrum._asdict(),
         "reconstruction": evaluation.reconstruction,
         "notes": evaluation.notes,
     }
@@ -224,6 +233,14 @@ def table(found: dict[str, Any]) -> str:
         line = f"{name:20}{mean:>10}{deviation:>11}{least:>10}{most:>10}  {better}"
         lines.append(line.rstrip())
     lines.append(f"{'diversity':20}{_number(found['diversity']):>10}")
+    bands = found["mean_spectrum"]
+    if bands:
+        lines.append(f"{'mean spectrum rms':20}{_number(bands['rms']):>10}")
+        lines.append(
+            f"{'mean spectrum worst':20}{_number(bands['worst']):>10}  at "
+            f"{bands['frequency']:.2f} cycles per pixel, "
+            f"{bands['direction']:.1f} degrees"
+        )
     for name, value in (found["reconstruction"] or {}).items():
         title = f"reconstruction {name}"
         lines.append(f"{title:20}{_number(value):>10}")
@@ -266,6 +283,10 @@ def _notes(
         if len(samples) < 2:
             reason = "at least two samples"
         notes.append(f"Diversity is undefined: it needs {reason}.")
+    if any(row["spectrum_rms"] is None for row in rows):
+        notes.append(
+            f"The spectrum is undefined where a side is below {spectrum.TILE} pixels."
+        )
     if any(None in (row["copied"], row["copied_anywhere"]) for row in rows):
         notes.append(
             "Where a copied share is missing, the sample has another size than the "

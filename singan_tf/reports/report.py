@@ -19,7 +19,7 @@ from singan_tf.model.singan import SinGAN
 from singan_tf.reports import page
 from singan_tf.runs import loading
 from singan_tf.runs.folder import RunFolder
-from singan_tf.runs.tables import LOSS_COLUMNS
+from singan_tf.runs.tables import LOSS_COLUMNS, Metric
 from singan_tf.training import patch_losses
 
 _FAKES = 3
@@ -89,7 +89,7 @@ def write(run: RunFolder) -> pathlib.Path:
         _variance(real, list(samples.values())),
         "<h2>Losses</h2>",
         losses(run, config, last + 1),
-        *_metric(run, last + 1),
+        *_metrics(run, last + 1),
         "<h2>Settings</h2>",
         _settings(config),
     ]
@@ -314,12 +314,17 @@ def _thinned(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return np.array(steps), np.array([values[group].mean() for group in groups])
 
 
-def _metric(run: RunFolder, num_scales: int) -> list[str]:
-    """How far a sample is from the photograph over steps (report B, figure 3)."""
+def _metrics(run: RunFolder, num_scales: int) -> list[str]:
+    """What was measured over steps: a distance, and the spectrum."""
     found = {scale: run.metric(scale) for scale in range(num_scales)}
     found = {scale: values for scale, values in found.items() if values}
     if not found:
         return []
+    return [*_distance(found, num_scales), *_spectrum(found, num_scales)]
+
+
+def _distance(found: dict[int, Metric], num_scales: int) -> list[str]:
+    """How far a sample is from the photograph over steps (report B, figure 3)."""
     name = next(iter(found.values())).name
     title = {
         "sifid": "SIFID",
@@ -327,23 +332,15 @@ def _metric(run: RunFolder, num_scales: int) -> list[str]:
     }[name]
 
     def draw(axes):
-        import matplotlib
-
-        shades = matplotlib.colormaps["viridis"]
         for scale, (_, points) in found.items():
-            axes.plot(
-                *zip(*points),
-                color=shades(0.3 + 0.55 * scale / max(1, num_scales - 1)),
-                marker="o",
-                markersize=2,
-                label=f"scale {scale}",
-            )
+            _plot_scale(axes, [point[:2] for point in points], scale, num_scales)
         axes.set_yscale("log")
-        axes.set_xlabel("step")
-        axes.legend(frameon=False, fontsize=7, ncols=2 if num_scales > 5 else 1)
+        _finish_axes(axes, num_scales)
 
     label = f"{title} between a sample and the photograph over steps, by scale"
-    ends = [(scale, page.number(each.points[-1][1])) for scale, each in found.items()]
+    ends = [
+        (scale, page.number(each.points[-1].value)) for scale, each in found.items()
+    ]
     return [
         f"<h2>{title}</h2>",
         f'<div class="plots"><figure>{page.plot(draw, label)}<figcaption>Of one sample '
@@ -351,6 +348,57 @@ def _metric(run: RunFolder, num_scales: int) -> list[str]:
         "read it beside the variance above.</figcaption></figure>",
         page.table(("scale", f"{title} at the end"), ends) + "</div>",
     ]
+
+
+def _spectrum(found: dict[int, Metric], num_scales: int) -> list[str]:
+    """How a sample's frequencies compare with the photograph's over steps."""
+    bands = {
+        scale: [point for point in points if point.spectrum_worst is not None]
+        for scale, (_, points) in found.items()
+    }
+    bands = {scale: points for scale, points in bands.items() if points}
+    if not bands:
+        return []
+
+    def draw(axes):
+        for scale, points in bands.items():
+            worst = [(point.step, point.spectrum_worst) for point in points]
+            rms = [(point.step, point.spectrum_rms) for point in points]
+            _plot_scale(axes, worst, scale, num_scales)
+            _plot_scale(axes, rms, scale, num_scales, linestyle=":", label=None)
+        axes.set_ylabel("dB")
+        _finish_axes(axes, num_scales)
+
+    label = "Worst band and rms of a sample's spectrum over steps, by scale"
+    ends = [
+        (scale, *map(page.number, points[-1][2:])) for scale, points in bands.items()
+    ]
+    return [
+        "<h2>Spectrum</h2>",
+        f'<div class="plots"><figure>{page.plot(draw, label)}<figcaption>The power of '
+        "one sample over that of the photograph at its scale, by bands of frequencies "
+        "and directions: solid the highest band, dotted the rms over bands. A highest "
+        "band that stands out is a grating or grain; a high rms beside a low highest "
+        "band is blur.</figcaption></figure>",
+        page.table(("scale", "rms at the end, dB", "worst band at the end, dB"), ends)
+        + "</div>",
+    ]
+
+
+def _plot_scale(
+    axes, points: list[tuple[int, float]], scale: int, num_scales: int, **style
+) -> None:
+    """Draws values over steps in the colour of a scale."""
+    import matplotlib
+
+    shade = matplotlib.colormaps["viridis"](0.3 + 0.55 * scale / max(1, num_scales - 1))
+    style = {"label": f"scale {scale}", **style}
+    axes.plot(*zip(*points), color=shade, marker="o", markersize=2, **style)
+
+
+def _finish_axes(axes, num_scales: int) -> None:
+    axes.set_xlabel("step")
+    axes.legend(frameon=False, fontsize=7, ncols=2 if num_scales > 5 else 1)
 
 
 def _settings(config: Config) -> str:

@@ -39,6 +39,8 @@ _COLUMNS = {
     "sliced_wasserstein": "sliced Wasserstein",
     "plausibility": "plausibility",
     "coverage": "coverage",
+    "spectrum_rms": "spectrum rms, dB",
+    "spectrum_worst": "worst band, dB",
     "copied": "copied",
     "reconstruction_rmse": "reconstruction RMSE",
     "reconstruction_psnr": "PSNR, dB",
@@ -197,7 +199,8 @@ def _table(results: list[Result]) -> tuple[list[str], list[list[str]]]:
     columns = {
         key: title
         for key, title in _COLUMNS.items()
-        if any(each.values and each.values[key] is not None for each in results)
+        # Of an earlier version's measurements some are missing.
+        if any(each.values and each.values.get(key) is not None for each in results)
     }
     rows = []
     for each in results:

@@ -21,11 +21,11 @@ import tqdm
 
 from singan_tf import files
 from singan_tf.config import Config
-from singan_tf.measure import metrics
+from singan_tf.measure import metrics, spectrum
 from singan_tf.measure.inception import Inception
 from singan_tf.runs.folder import RunFolder
 from singan_tf.runs.pace import step_cost
-from singan_tf.runs.tables import LOSS_COLUMNS, METRICS, Metric, Timing
+from singan_tf.runs.tables import LOSS_COLUMNS, METRICS, Metric, Point, Timing
 
 logger = logging.getLogger(__name__)
 
@@ -91,9 +91,9 @@ class Monitor:
         # What was measured after the checkpoint will be measured again.
         kept = self._run.metric(scale)
         self._measured = {
-            step: value
-            for step, value in (kept.points if kept else ())
-            if step <= first_step and kept.name == self._metric
+            point.step: point
+            for point in (kept.points if kept else ())
+            if point.step <= first_step and kept.name == self._metric
         }
 
     def step(self, scale: int, step: int, losses: tf.Tensor) -> None:
@@ -179,14 +179,20 @@ class Monitor:
         self, scale: int, done: int, real: tf.Tensor, sample: tf.Tensor
     ) -> None:
         """Measures a sample, and writes the scale's table anew."""
-        found = self._distance(sample.numpy(), real.numpy())
+        sample, real = sample.numpy(), real.numpy()
+        found = self._distance(sample, real)
         if found is None:
             return
-        self._measured[done] = found
+        values = {self._metric: found}
+        bands = spectrum.compare([sample], real)
+        if bands:
+            values.update(spectrum_rms=bands.rms, spectrum_worst=bands.worst)
         with self._writer.as_default(done):
-            tf.summary.scalar(f"scale_{scale:02d}/{self._metric}", found)
-        found = Metric(self._metric, sorted(self._measured.items()))
-        self._run.write_metric(scale, found)
+            for name, value in values.items():
+                tf.summary.scalar(f"scale_{scale:02d}/{name}", value)
+        self._measured[done] = Point(done, *values.values())
+        points = [point for _, point in sorted(self._measured.items())]
+        self._run.write_metric(scale, Metric(self._metric, points))
 
     def _keep_timing(self, scale: int, done: int) -> None:
         """Notes the pace since the last time, and writes the scale's table anew."""

@@ -25,6 +25,8 @@ LOSS_COLUMNS = (
 
 # What samples are measured by, with Inception's weights and without.
 METRICS = ("sifid", "patch_frechet")
+# Beside it; tables of earlier versions lack these.
+_SPECTRUM_COLUMNS = ("spectrum_rms", "spectrum_worst")
 
 
 class Timing(NamedTuple):
@@ -45,16 +47,33 @@ class Timing(NamedTuple):
     peak_mib: float
 
 
+class Point(NamedTuple):
+    """How far a sample was from the photograph.
+
+    Attributes:
+        step: Steps done.
+        value: By the metric.
+        spectrum_rms: Of `spectrum.Spectrum`, in dB; None where it is undefined or was
+            not kept.
+        spectrum_worst: Likewise.
+    """
+
+    step: int
+    value: float
+    spectrum_rms: Optional[float] = None
+    spectrum_worst: Optional[float] = None
+
+
 class Metric(NamedTuple):
     """How far samples were from the photograph while a scale trained.
 
     Attributes:
         name: "sifid" or "patch_frechet".
-        points: Pairs of the steps done and the value.
+        points: What was measured, by steps done.
     """
 
     name: str
-    points: list[tuple[int, float]]
+    points: list[Point]
 
 
 def write_losses(path: pathlib.Path, losses: np.ndarray) -> None:
@@ -105,12 +124,16 @@ def read_metric(path: pathlib.Path) -> Optional[Metric]:
     """What was measured while a scale trained; None if that was not kept."""
     try:
         text = path.read_text(encoding="utf-8")
-        rows = list(csv.reader(text.splitlines()))
-        step, name = rows[0]
-        points = [(int(done), float(value)) for done, value in rows[1:]]
-    except (OSError, ValueError, IndexError):
+        header, *rows = csv.reader(text.splitlines())
+        step, name, *others = header
+        points = [
+            Point(int(row[0]), float(row[1]), *map(_float, row[2:])) for row in rows
+        ]
+    except (OSError, ValueError, IndexError, TypeError):
         return None
     known = step == "step" and name in METRICS and points
+    known = known and tuple(others) in ((), _SPECTRUM_COLUMNS)
+    known = known and all(len(row) == len(header) for row in rows)
     return Metric(name, points) if known else None
 
 
@@ -128,8 +151,16 @@ def write_timings(path: pathlib.Path, timings: list[Timing], durable: bool) -> N
 
 def write_metric(path: pathlib.Path, metric: Metric) -> None:
     """Writes what was measured of a scale so far."""
-    rows = ((step, f"{value:.9g}") for step, value in metric.points)
-    _write_table(path, ("step", metric.name), rows)
+    rows = ((each.step, *map(_cell, each[1:])) for each in metric.points)
+    _write_table(path, ("step", metric.name, *_SPECTRUM_COLUMNS), rows)
+
+
+def _float(cell: str) -> Optional[float]:
+    return float(cell) if cell else None
+
+
+def _cell(value: Optional[float]) -> str:
+    return "" if value is None else f"{value:.9g}"
 
 
 def _write_table(path: pathlib.Path, header, rows, durable: bool = True) -> None:

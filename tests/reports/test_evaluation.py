@@ -7,7 +7,7 @@ from helpers import SMOKE, contents, run, sentence
 
 from singan_tf import images
 from singan_tf.keras2 import keras
-from singan_tf.measure import inception, metrics
+from singan_tf.measure import inception, metrics, spectrum
 from singan_tf.reports import evaluation
 
 
@@ -32,8 +32,8 @@ def weights(tmp_path_factory):
 def folder(tmp_path_factory):
     """A photograph and samples of many kinds."""
     folder = tmp_path_factory.mktemp("images")
-    coffee = images.read(images.resolve("coffee"))[:, 100:140, 200:250]
-    other = images.read(images.resolve("coffee"))[:, 200:240, 300:350]
+    coffee = images.read(images.resolve("coffee"))[:, 100:170, 200:280]
+    other = images.read(images.resolve("coffee"))[:, 200:270, 300:380]
     images.write(folder / "real.png", coffee)
     images.write(folder / "grey.png", coffee.mean(axis=-1, keepdims=True))
     images.write(folder / "constant.png", 0 * coffee)
@@ -218,8 +218,39 @@ def test_odd_images_have_every_metric_that_is_defined(
     json.dumps(numbers, allow_nan=False)
     if samples == "copies":
         assert values["diversity"] == 0
-        for name in ("sifid", "plausibility", "coverage"):
+        for name in ("sifid", "plausibility", "coverage", "spectrum_rms"):
             assert values[name]["most"] == pytest.approx(0, abs=1e-5)
+
+
+def test_a_grating_in_one_sample_is_told(capsys, tmp_path, folder):
+    """At 3 / 8 of a cycle per pixel to the right: the fifth ring of seven."""
+    photograph = images.read(folder / "real.png")
+    wave = 0.05 * np.cos(2 * np.pi * 3 / 8 * np.arange(80) + 0.5)[:, None]
+    (tmp_path / "made").mkdir()
+    for name, sample in (("clean", photograph), ("grating", photograph + wave)):
+        images.write(tmp_path / "made" / f"{name}.png", sample)
+    out, summary, table = evaluate_folder(
+        capsys, tmp_path, tmp_path, "made", folder / "real.png"
+    )
+    clean, grating = (float(row["spectrum_worst"]) for row in table)
+    assert clean == 0 and grating > 10
+    assert float(table[0]["spectrum_rms"]) == 0
+    assert summary["spectrum_worst"]["most"] == pytest.approx(grating)
+    found = summary["mean_spectrum"]
+    samples = [images.read(tmp_path / "made" / row["sample"]) for row in table]
+    assert found == pytest.approx(spectrum.compare(samples, photograph)._asdict())
+    # Half the samples have it.
+    expected = 10 * np.log10((1 + 10 ** (grating / 10)) / 2)
+    assert found["worst"] == pytest.approx(expected, abs=0.01)
+    assert found["frequency"] == pytest.approx(0.39)
+    assert f"{found['worst']:.4f}  at 0.39 cycles per pixel" in out
+
+
+def test_small_images_have_no_spectrum(capsys, tmp_path, folder):
+    out, summary, table = evaluate_folder(capsys, tmp_path, folder, "sizes")
+    assert summary["mean_spectrum"] is None
+    assert [bool(row["spectrum_rms"]) for row in table] == [True, False, False]
+    assert "a side is below 64 pixels" in out
 
 
 @pytest.mark.parametrize(
@@ -277,7 +308,7 @@ def test_training_measures_sifid_with_weights(capsys, tmp_path, photograph, weig
     )
     assert status == 0, error
     head, row = (tmp_path / "run/scales/01/metrics.csv").read_text().split()
-    assert head == "step,sifid"
+    assert head == "step,sifid,spectrum_rms,spectrum_worst"
     network = inception.load(str(weights))
     fake = images.read(tmp_path / "run/scales/01/fake.png")
     real = images.read(tmp_path / "run/pyramid/01.png")

@@ -92,6 +92,21 @@ def test_a_run_without_times_and_metrics_has_a_report(ours):
     assert "Frechet" not in found.text and "–" in found.text
 
 
+def test_the_spectrum_has_a_plot_where_it_was_measured(ours):
+    # The scales of a small run are smaller than a tile.
+    before = check_page(ours / "report" / "index.html").text
+    assert "Spectrum" not in before
+    for scale, rows in ((1, ["10,0.5,,", "20,0.25,3.25,-1.5"]), (2, ["20,0.5,2,6.75"])):
+        lines = ["step,patch_frechet,spectrum_rms,spectrum_worst", *rows]
+        path = ours / f"scales/{scale:02d}/metrics.csv"
+        path.write_text("\n".join(lines) + "\n")
+    path = report.write(RunFolder(ours))
+    assert "Frechet" in check_page(path).text
+    _, _, table = path.read_text().partition("worst band at the end, dB")
+    cells = re.findall(r"<t[dh][^>]*>([^<]+)", table)
+    assert cells[:6] == ["1", "3.25", "-1.5", "2", "2", "6.75"]
+
+
 def test_an_unfinished_run_has_no_report(capsys, ours):
     (ours / "scales/02/state.json").unlink()
     status, _, error = run(capsys, "report", f"--run_dir={ours}")

@@ -20,6 +20,8 @@ from singan_tf.runs.folder import RunFolder
 from singan_tf.runs.tables import LOSS_COLUMNS
 from singan_tf.training.loop import Interrupted
 
+HEADER = "step,sifid,spectrum_rms,spectrum_worst"
+
 pytestmark = pytest.mark.usefixtures("deterministic")
 
 
@@ -195,6 +197,8 @@ def test_tensorboard_has_the_losses_and_images_of_each_scale(coffee, tmp_path):
         assert {f"{scale}/{name}" for name in LOSS_COLUMNS} <= found
         assert {f"{scale}/{name}" for name in ("real", "fake")} <= found
         assert f"{scale}/patch_frechet" in found
+        # Images of these scales are smaller than a tile.
+        assert f"{scale}/spectrum_rms" not in found
 
 
 @pytest.mark.slow
@@ -205,7 +209,7 @@ def test_measuring_samples_leaves_training_as_it_is(coffee, tmp_path):
     reals = pyramid.image_pyramid(coffee, singan.sizes)
     for scale, real in enumerate(reals):
         head, *often = measured(tmp_path / "often", scale)
-        assert head == "step,patch_frechet"
+        assert head == "step,patch_frechet,spectrum_rms,spectrum_worst"
         assert [row.split(",")[0] for row in often] == list("1234")
         assert measured(tmp_path / "end", scale) == [head, often[3]]
         sample = singan.coarsest(scale + 1).sample([0]).numpy()
@@ -217,7 +221,14 @@ def test_measuring_samples_leaves_training_as_it_is(coffee, tmp_path):
     ("table", "kept"),
     [
         # Of a process that was killed between a measurement and its checkpoint.
-        ("step,sifid\n2,0.5\n4,0.25\n6,9\n", ["2,0.5", "4,0.25"]),
+        (f"{HEADER}\n2,0.5,3,-4\n4,0.25,,\n6,9,9,9\n", ["2,0.5,3,-4", "4,0.25,,"]),
+        # Of an earlier version.
+        ("step,sifid\n2,0.5\n4,0.25\n6,9\n", ["2,0.5,,", "4,0.25,,"]),
+        # Damaged.
+        (f"{HEADER}\n2,0.5,3\n", []),
+        (f"{HEADER},more\n2,0.5,3,4,5\n", []),
+        ("step,sifid,spectrum_rms\n2,0.5,3\n", []),
+        (f"{HEADER}\n\n", []),
         ("step,patch_frechet\n2,0.5\n", []),
         ("step,sifid\n2,", []),
         ("", []),
@@ -250,5 +261,38 @@ def test_measurements_go_on_where_the_checkpoint_stands(coffee, tmp_path, table,
     watch.finish_scale(0, real, sample, sample)
     watch.close()
     value = f"{metrics.sifid(network, sample.numpy(), coffee):.9g}"
-    new = [f"{step},{value}" for step in (6, 8, 9)]
-    assert measured(tmp_path) == ["step,sifid", *kept, *new]
+    new = [f"{step},{value},," for step in (6, 8, 9)]
+    assert measured(tmp_path) == [HEADER, *kept, *new]
+
+
+def test_the_spectrum_is_measured_where_a_tile_fits(tmp_path):
+    real = np.random.default_rng(0).uniform(-0.5, 0.5, [1, 64, 70, 3])
+    real = tf.constant(real, tf.float32)
+    settings = config.from_settings({"steps": 4, "metric_steps": 2})
+    run = RunFolder(tmp_path)
+    (tmp_path / "scales/00").mkdir(parents=True)
+
+    def watch(first_step):
+        watch = Monitor(settings, [(64, 70)], run)
+        watch.start_scale(0, first_step)
+        for step in range(first_step, 4):
+            watch.measure(0, step, real, lambda: real / 2)
+        watch.finish_scale(0, real, real * 2, real)
+        watch.close()
+
+    watch(0)
+    half, twice = run.metric(0).points
+    # Every band has a quarter of the power, and four times.
+    assert half[2:] == pytest.approx((6.0206, -6.0206))
+    assert twice[2:] == pytest.approx((6.0206, 6.0206))
+    whole = measured(tmp_path)
+    watch(2)
+    assert measured(tmp_path) == whole
+    found = {}
+    for file in tmp_path.glob("events/*"):
+        for event in tf.compat.v1.train.summary_iterator(str(file)):
+            for value in event.summary.value:
+                found[value.tag, event.step] = value
+    for name, expected in (("rms", half[2]), ("worst", half[3])):
+        value = tf.make_ndarray(found[f"scale_00/spectrum_{name}", 2].tensor)
+        assert value == pytest.approx(expected)
