@@ -101,9 +101,18 @@ def write_numbers(ranges: list[tuple[int, int]]) -> ByScale:
     return ",".join([*entries, f"{first}-:{number}"])
 
 
-def map_numbers(value: ByScale, change: Callable[[int], int]) -> ByScale:
-    """Changes each number of a value by scale, which must be sound."""
-    ranges = read_numbers("", value)
+def map_numbers(setting: str, value: ByScale, change: Callable[[int], int]) -> ByScale:
+    """Changes every number of a value by scale.
+
+    Args:
+        setting: The name of what is given, for errors.
+        value: One number, or a text of them by scale.
+        change: Makes a number of a number.
+
+    Raises:
+        UsageError: as `read_numbers`.
+    """
+    ranges = read_numbers(setting, value)
     return write_numbers([(first, change(number)) for first, number in ranges])
 
 

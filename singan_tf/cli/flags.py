@@ -39,8 +39,6 @@ def define_settings(values: flags.FlagValues) -> None:
 class _ByScaleParser(flags.ArgumentParser):
     """Reads one number, or leaves a text of them by scale to the settings' check."""
 
-    syntactic_help = "a number, or numbers by scale"
-
     def parse(self, argument: ByScale) -> ByScale:
         """The number, if it is one."""
         try:

@@ -17,10 +17,16 @@ class Times(NamedTuple):
 
     factor: float
 
-    def of(self, value: Any) -> Any:
-        """The multiple, a whole number where the value is one; by scale, of each."""
+    def of(self, name: str, value: Any) -> Any:
+        """The multiple of a setting: of whole numbers, also by scale, whole ones.
+
+        Raises:
+            UsageError: if a text is none of numbers by scale.
+        """
         if isinstance(value, (int, str)):
-            return map_numbers(value, lambda each: max(1, round(each * self.factor)))
+            return map_numbers(
+                name, value, lambda each: max(1, round(each * self.factor))
+            )
         return value * self.factor
 
 

@@ -147,9 +147,8 @@ class Monitor:
             draw: Makes the sample, likewise, and changes nothing.
         """
         done = step + 1
-        if not self._metric_steps or done == self._steps[scale]:
-            return
-        if done % self._metric_steps == 0:
+        due = self._metric_steps and done % self._metric_steps == 0
+        if due and done < self._steps[scale]:
             self._keep_measured(scale, done, real, draw())
 
     def finish_scale(
@@ -198,9 +197,8 @@ class Monitor:
         )
         self._timed_at, self._timed_step = now, done
         # To wait for the disk every few steps would slow training down.
-        self._run.write_timings(
-            scale, self._timings, durable=done == self._steps[scale]
-        )
+        last = done == self._steps[scale]
+        self._run.write_timings(scale, self._timings, durable=last)
 
     def _distance(self, sample: np.ndarray, real: np.ndarray) -> Optional[float]:
         if not np.isfinite(sample).all():

@@ -70,7 +70,7 @@ def agreed_state(run: Run, scale: int) -> Optional[ScaleState]:
 
 
 def should_stop(run: Run, scale: int, step: int) -> bool:
-    """Whether to stop after a step of a scale; the workers of a cluster stop at the same one."""
+    """Whether to stop after a step; the workers of a cluster stop at the same one."""
     if not distribution.is_cluster(run.strategy):
         return run.should_stop()
     # To agree, all wait for each other's devices: as often as losses are read.
