@@ -317,8 +317,8 @@ def test_infinity_is_refused_for_a_reason_that_holds(name):
     + [(name, value) for name in names(bool) for value in (1, 0, "true", None)],
 )
 def test_values_of_another_type_are_refused_by_flag(name, value):
-    kinds = {field.name: field.type.__name__ for field in config.settings()}
-    refuse({name: value}, f"--{name}=", kinds[name])
+    kinds = {field.name: field.type for field in config.settings()}
+    refuse({name: value}, f"--{name}=", kinds[name].__name__)
 
 
 @pytest.mark.parametrize("value", [1.0, True, None, [1], b"500"])
