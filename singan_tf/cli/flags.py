@@ -46,6 +46,10 @@ class _ByScaleParser(flags.ArgumentParser):
         except ValueError:
             return argument
 
+    def flag_type(self) -> str:
+        """The kind of the flag's value."""
+        return "numbers by scale"
+
 
 def _define_setting(values: flags.FlagValues, field: Any) -> None:
     meaning = field.metadata["help"]
