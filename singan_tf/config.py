@@ -10,7 +10,7 @@ from typing import Any
 
 from singan_tf.errors import UsageError, UserError
 from singan_tf.schedule import ADVERSARIES as ADVERSARIES
-from singan_tf.schedule import read_schedule
+from singan_tf.schedule import read_schedule, value_at
 from singan_tf.settings import Section, setting
 from singan_tf.training_settings import CRITIC_SIDE as CRITIC_SIDE
 from singan_tf.training_settings import TrainingConfig as TrainingConfig
@@ -191,8 +191,7 @@ class AdversaryConfig(Section):
 
     def at(self, scale: int) -> str:
         """The adversary at a scale: one of `ADVERSARIES`, or several joined by +."""
-        ranges = read_schedule(self.adversary)
-        return next(name for first, name in reversed(ranges) if first <= scale)
+        return value_at(read_schedule(self.adversary), scale)
 
     def names_at(self, scale: int) -> list[str]:
         """Those of `ADVERSARIES` that push at once at a scale, in their order there."""
@@ -276,9 +275,9 @@ class Config:
         patch = self.adversary.patch_size
         for name, side in (
             ("min_size", self.pyramid.min_size),
-            ("crop_size", self.training.crop_size),
+            *(("crop_size", side) for side in self.training.crop_sides()),
         ):
-            if side and patch > side:
+            if patch > side:
                 raise UsageError(
                     f"--patch_size={patch} must be at most --{name}={side}."
                 )
@@ -291,7 +290,7 @@ class Config:
         """
         if self.layout.patch_scales == AUTO:
             raise ValueError("settle() chooses the number of patch scales first")
-        return self.training.steps if scale >= self.layout.patch_scales else 0
+        return self.training.at(scale).steps if scale >= self.layout.patch_scales else 0
 
 
 def settle(config: Config, sizes: list[tuple[int, int]]) -> Config:

@@ -1,7 +1,8 @@
-"""Which adversary trains which scale: the names, and the text that says so by scale."""
+"""What is given by scale: adversaries and numbers, and the text that says so."""
 
 import math
 import re
+from typing import Callable, NamedTuple, TypeVar, Union
 
 from singan_tf.errors import UsageError
 
@@ -13,6 +14,31 @@ ADVERSARIES = (
     "sliced_wasserstein",
 )
 
+# A number for all scales, or a text that gives each scale its own.
+ByScale = Union[int, str]
+
+T = TypeVar("T")
+
+
+class _Kind(NamedTuple):
+    """What a text gives to scales, in the words of its errors.
+
+    Attributes:
+        pattern: A regular expression of one of them.
+        name: Of one.
+        plural: Of several.
+        examples: A first and a last range.
+    """
+
+    pattern: str
+    name: str
+    plural: str
+    examples: str
+
+
+_NAMES = _Kind(r"\w+(?:\+\w+)*", "name", "adversaries", "0-3:critic or 4-:critic")
+_NUMBERS = _Kind(r"-?\d{1,99}", "number", "numbers", "0-3:500 or 4-:100")
+
 
 def read_schedule(text: str) -> list[tuple[int, str]]:
     """The first scale and the name of each adversary, in order.
@@ -22,38 +48,124 @@ def read_schedule(text: str) -> list[tuple[int, str]]:
             text is not understood.
     """
 
-    def wrong(reason):
-        return UsageError(f"--adversary={text} {reason}.")
-
-    expected: float = 0
-    ranges: list[tuple[int, float, str]] = []
-    for entry in text.split(","):
-        match = re.fullmatch(r"\s*(?:(\d+)(-?)(\d*):)?(\w+(?:\+\w+)*)\s*", entry)
-        if not match or (match[3] and not match[2]):
-            raise wrong(
-                f"has {entry.strip()!r}, which is neither a name nor like "
-                "0-3:critic or 4-:critic"
-            )
-        names = match[4].split("+")
+    def checked(joined: str) -> str:
+        names = joined.split("+")
         for name in names:
             if name not in ADVERSARIES:
                 known = ", ".join(ADVERSARIES)
-                raise wrong(f"names {name}, which is not one of {known}")
+                raise UsageError(
+                    f"--adversary={text} names {name}, which is not one of {known}."
+                )
         if len(set(names)) < len(names):
-            raise wrong(f"has {match[4]}, which names one adversary twice")
+            raise UsageError(
+                f"--adversary={text} has {joined}, which names one adversary twice."
+            )
+        return joined
+
+    return _read_ranges("adversary", text, _NAMES, checked)
+
+
+def read_numbers(setting: str, value: ByScale) -> list[tuple[int, int]]:
+    """The first scale and the number of each range, in order.
+
+    Args:
+        setting: The name of what is given, for errors.
+        value: One number, or a text of them by scale.
+
+    Returns:
+        As few ranges as say the same.
+
+    Raises:
+        UsageError: if there is a scale without a number, or with two, or the text is
+            not understood.
+    """
+    if isinstance(value, int):
+        return [(0, value)]
+    ranges: list[tuple[int, int]] = []
+    for first, number in _read_ranges(setting, value, _NUMBERS, int):
+        if not ranges or number != ranges[-1][1]:
+            ranges.append((first, number))
+    return ranges
+
+
+def write_numbers(ranges: list[tuple[int, int]]) -> ByScale:
+    """Inverse of `read_numbers`: one number, or the one text for these ranges."""
+    if len(ranges) == 1:
+        return ranges[0][1]
+    entries = []
+    for (first, number), (following, _) in zip(ranges, ranges[1:]):
+        last = following - 1
+        scales = f"{first}" if last == first else f"{first}-{last}"
+        entries.append(f"{scales}:{number}")
+    first, number = ranges[-1]
+    return ",".join([*entries, f"{first}-:{number}"])
+
+
+def map_numbers(setting: str, value: ByScale, change: Callable[[int], int]) -> ByScale:
+    """Changes every number of a value by scale.
+
+    Args:
+        setting: The name of what is given, for errors.
+        value: One number, or a text of them by scale.
+        change: Makes a number of a number.
+
+    Raises:
+        UsageError: as `read_numbers`.
+    """
+    ranges = read_numbers(setting, value)
+    return write_numbers([(first, change(number)) for first, number in ranges])
+
+
+def value_at(ranges: list[tuple[int, T]], scale: int) -> T:
+    """What a scale is given by ranges in order."""
+    return next(value for first, value in reversed(ranges) if first <= scale)
+
+
+def _read_ranges(
+    setting: str, text: str, kind: _Kind, read: Callable[[str], T]
+) -> list[tuple[int, T]]:
+    """The first scale and the value of each range of a text, in order.
+
+    Args:
+        setting: The name of what is given.
+        text: Values by scale, such as 0-3:critic,4-:frechet, or one for all.
+        kind: What the values are.
+        read: Makes a value of its text, or refuses it.
+
+    Raises:
+        UsageError: if there is a scale without a value, or with two, or the text is
+            not understood.
+    """
+
+    def wrong(reason: str) -> UsageError:
+        return UsageError(f"--{setting}={text} {reason}.")
+
+    expected: float = 0
+    ranges: list[tuple[int, float, T]] = []
+    for entry in text.split(","):
+        match = re.fullmatch(
+            rf"\s*(?:(\d{{1,99}})(-?)(\d{{0,99}}):)?({kind.pattern})\s*", entry
+        )
+        if not match or (match[3] and not match[2]):
+            raise wrong(
+                f"has {entry.strip()!r}, which is neither a {kind.name} nor like "
+                f"{kind.examples}"
+            )
+        value = read(match[4])
         first = int(match[1] or 0)
         open_ended = not match[1] or (match[2] and not match[3])
         last = math.inf if open_ended else int(match[3] or first)
         if last < first:
             raise wrong(f"has a range from {first} down to {last}")
-        ranges.append((first, last, match[4]))
+        ranges.append((first, last, value))
     ranges.sort(key=lambda entry: entry[0])
     for first, last, _ in ranges:
         if first < expected:
-            raise wrong(f"gives scale {first} to two adversaries")
+            raise wrong(f"gives scale {first} to two {kind.plural}")
         if first > expected:
             raise wrong(f"gives scale {expected} to none")
         expected = last + 1
     if expected != math.inf:
-        raise wrong(f"gives scale {expected} to none; end it with {expected}-:NAME")
-    return [(first, name) for first, _, name in ranges]
+        ending = f"{expected}-:{kind.name.upper()}"
+        raise wrong(f"gives scale {expected} to none; end it with {ending}")
+    return [(first, value) for first, _, value in ranges]

@@ -5,6 +5,7 @@ import sys
 from typing import Any, Optional
 
 from singan_tf.errors import UsageError
+from singan_tf.schedule import ByScale, read_numbers, write_numbers
 
 # Of whole numbers that have no other limit: what every kind of integer can hold.
 _MOST = 2**31 - 1
@@ -42,13 +43,34 @@ class Section:
     """A group of settings that checks itself against its own metadata."""
 
     def __post_init__(self) -> None:
-        """Checks the fields.
+        """Checks the fields, and gives numbers by scale the one form that they have.
 
         Raises:
             UsageError: if a value is out of its range.
         """
         for field in dataclasses.fields(self):
-            _check(field, getattr(self, field.name))
+            value = getattr(self, field.name)
+            if field.type == ByScale:
+                # What says the same is equal then: 500 and the text "0-:500".
+                object.__setattr__(self, field.name, _by_scale(field, value))
+            else:
+                _check(field, value)
+
+
+def _by_scale(field: dataclasses.Field, value: Any) -> ByScale:
+    """Checks every number of a setting by scale; returns it in its one form."""
+    name = field.name
+    if not isinstance(value, (int, str)) or isinstance(value, bool):
+        raise UsageError(
+            f"--{name}={value!r} must be a whole number, or a text that gives one to "
+            "each scale."
+        )
+    ranges = read_numbers(name, value)
+    for _, number in ranges:
+        plain = f"--{name}={number}"
+        among = f"--{name}={value} has {number}, which"
+        _check_range(field, number, plain if len(ranges) == 1 else among)
+    return write_numbers(ranges)
 
 
 def _check(field: dataclasses.Field, value: Any) -> None:
@@ -64,10 +86,14 @@ def _check(field: dataclasses.Field, value: Any) -> None:
     # Whole numbers may stand for others, also some that no float can hold.
     if field.type is float and not abs(value) <= sys.float_info.max:
         raise UsageError(f"--{field.name}={value} must be a finite number.")
+    _check_range(field, value, f"--{field.name}={value}")
+
+
+def _check_range(field: dataclasses.Field, value: Any, named: str) -> None:
     low, high = field.metadata["low"], field.metadata["high"]
-    if field.type is int and high is None and value > _MOST:
+    if field.type in (int, ByScale) and high is None and value > _MOST:
         high = _MOST
     if (low is not None and value < low) or (high is not None and value > high):
         bounds = [f"at least {low}"] if low is not None else []
         bounds += [f"at most {high}"] if high is not None else []
-        raise UsageError(f"--{field.name}={value} must be {' and '.join(bounds)}.")
+        raise UsageError(f"{named} must be {' and '.join(bounds)}.")

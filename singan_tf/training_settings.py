@@ -1,24 +1,40 @@
 """The settings of a scale's optimisation, a section of `config.Config`."""
 
 import dataclasses
+from typing import NamedTuple
 
 from singan_tf.errors import UsageError
+from singan_tf.schedule import ByScale, read_numbers, value_at
 from singan_tf.settings import Section, setting
 
 # What a score of a critic sees in each direction, in pixels.
 CRITIC_SIDE = 11
 
 
+class ScaleNumbers(NamedTuple):
+    """What one scale has of the settings that may be given by scale."""
+
+    steps: int
+    critic_updates: int
+    generator_updates: int
+    crop_size: int
+
+
 @dataclasses.dataclass(frozen=True)
 class TrainingConfig(Section):
-    """The optimisation of one scale."""
+    """The optimisation of one scale; `at` has what differs from scale to scale."""
 
-    steps: int = setting(2000, "The number of training steps at each scale.", 1)
-    critic_updates: int = setting(
-        3, "The number of updates of the critic in a step.", 1, 100
+    steps: ByScale = setting(
+        2000,
+        "The number of training steps at each scale; or by scale, such as "
+        "0-4:2000,5-:500.",
+        1,
     )
-    generator_updates: int = setting(
-        3, "The number of updates of the generator in a step.", 1, 100
+    critic_updates: ByScale = setting(
+        3, "The number of updates of the critic in a step; or by scale.", 1, 100
+    )
+    generator_updates: ByScale = setting(
+        3, "The number of updates of the generator in a step; or by scale.", 1, 100
     )
     global_batch_size: int = setting(
         0,
@@ -71,10 +87,11 @@ class TrainingConfig(Section):
         "reference code), or fixed from the start (the paper).",
         choices=("redrawn", "fixed"),
     )
-    crop_size: int = setting(
+    crop_size: ByScale = setting(
         0,
         "The side of random crops to train on, in pixels, so that time and memory "
-        "stop growing with the photograph; 0 trains on full frames.",
+        "stop growing with the photograph; 0 trains on full frames; or by scale, such "
+        "as 0-4:0,5-:96.",
         0,
     )
     previous_pool: int = setting(
@@ -112,8 +129,21 @@ class TrainingConfig(Section):
         super().__post_init__()
         if self.moving_average == 1:
             raise UsageError("--moving_average=1 never learns; choose a value below 1.")
-        if 0 < self.crop_size < 16:
+        if any(side < 16 for side in self.crop_sides()):
             raise UsageError(
                 f"--crop_size={self.crop_size} must be 0 (full frames) or at least 16: "
                 f"a score of the critic sees {CRITIC_SIDE} pixels."
             )
+
+    def at(self, scale: int) -> ScaleNumbers:
+        """The numbers of a scale."""
+        return ScaleNumbers(
+            *(
+                value_at(read_numbers(name, getattr(self, name)), scale)
+                for name in ScaleNumbers._fields
+            )
+        )
+
+    def crop_sides(self) -> list[int]:
+        """The sides of crops of all scales that train on crops, in pixels."""
+        return [side for _, side in read_numbers("crop_size", self.crop_size) if side]

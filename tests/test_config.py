@@ -216,6 +216,7 @@ INSIDE = {
 }
 
 BOOLEANS = {"residual", "xla"}
+BY_SCALE = ("steps", "critic_updates", "generator_updates", "crop_size")
 PATHS = {"inception_weights", "vgg_weights"}
 
 
@@ -316,8 +317,69 @@ def test_infinity_is_refused_for_a_reason_that_holds(name):
     + [(name, value) for name in names(bool) for value in (1, 0, "true", None)],
 )
 def test_values_of_another_type_are_refused_by_flag(name, value):
-    kinds = {field.name: field.type.__name__ for field in config.settings()}
-    refuse({name: value}, f"--{name}=", kinds[name])
+    kinds = {field.name: field.type for field in config.settings()}
+    refuse({name: value}, f"--{name}=", kinds[name].__name__)
+
+
+@pytest.mark.parametrize("value", [1.0, True, None, [1], b"500"])
+@pytest.mark.parametrize("name", BY_SCALE)
+def test_what_is_given_by_scale_is_a_whole_number_or_a_text(name, value):
+    refuse({name: value}, f"--{name}={value!r} must be a whole number, or a text")
+
+
+@pytest.mark.parametrize(
+    ("given", "stored", "expected"),
+    [
+        ("50", 50, [50] * 4),
+        ("0-:50", 50, [50] * 4),
+        ("0-1:50,2-:50", 50, [50] * 4),
+        ("0-1:40,2-:30", "0-1:40,2-:30", [40, 40, 30, 30]),
+        (" 1-:20, 0-0:40", "0:40,1-:20", [40, 20, 20, 20]),
+        ("0:40,1:20,2:20,3-:90", "0:40,1-2:20,3-:90", [40, 20, 20, 90]),
+    ],
+)
+@pytest.mark.parametrize("name", BY_SCALE)
+def test_numbers_by_scale_have_one_form_and_reach_their_scales(
+    name, given, stored, expected
+):
+    found = config.from_settings({name: given})
+    assert getattr(found.training, name) == stored
+    assert found == config.from_settings({name: stored})
+    assert config.from_json(json.loads(json.dumps(config.to_json(found)))) == found
+    numbers = [getattr(found.training.at(scale), name) for scale in range(4)]
+    assert numbers == expected
+    assert getattr(found.training.at(1000), name) == expected[3]
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("", ["''", "neither a number nor like"]),
+        ("many", ["'many'", "neither a number nor like"]),
+        ("1.5", ["'1.5'", "neither"]),
+        ("0-3:critic,4-:50", ["'0-3:critic'", "neither"]),
+        ("9" * 5000, ["neither"]),
+        ("0-3:50", ["scale 4 to none", "4-:NUMBER"]),
+        ("1-:50", ["scale 0 to none"]),
+        ("0-1:50,3-:60", ["scale 2 to none"]),
+        ("0-3:50,3-:60", ["scale 3 to two numbers"]),
+        ("50,60", ["scale 0 to two numbers"]),
+        ("3-2:50,0-:60", ["from 3 down to 2"]),
+        ("0-1:50,2-:-1", ["has -1, which must be at least"]),
+        (f"0:{2**31},1-:50", [f"has {2**31}, which must be", "at most"]),
+    ],
+)
+@pytest.mark.parametrize("name", BY_SCALE)
+def test_numbers_by_scale_with_gaps_or_strange_words_are_refused(name, text, words):
+    refuse({name: text}, f"--{name}={text} ", *words)
+
+
+def test_every_number_by_scale_must_be_in_its_range():
+    refuse({"steps": "0:5,1-:0"}, "--steps=0:5,1-:0 has 0", "at least 1")
+    refuse({"critic_updates": "0:3,1-:101"}, "has 101", "at most 100")
+    refuse({"crop_size": "0:0,1-:15"}, "--crop_size=0:0,1-:15", "at least 16")
+    refuse({"patch_size": 17, "crop_size": "0:0,1-:16"}, "--crop_size=16")
+    config.from_settings({"patch_size": 16, "crop_size": "0:0,1-:16"})
 
 
 def test_width_above_its_cap_is_refused():
@@ -398,6 +460,8 @@ def test_xla_takes_patches_from_a_pool_only():
 def test_patch_scales_take_no_steps():
     settings = config.from_settings({"patch_scales": 2, "steps": 7})
     assert [settings.steps_at(scale) for scale in range(4)] == [0, 0, 7, 7]
+    settings = config.from_settings({"patch_scales": 1, "steps": "0-1:7,2-:9"})
+    assert [settings.steps_at(scale) for scale in range(4)] == [0, 7, 9, 9]
     assert config.from_settings({"steps": 7}).steps_at(0) == 7
     with pytest.raises(ValueError, match="settle"):
         config.from_settings({"patch_scales": -1}).steps_at(0)
@@ -487,6 +551,11 @@ def test_differences_say_what_was_and_what_would_be():
         "--min_size: 25 -> 18",
         "--padding: zeros -> noise",
         "--steps: 2000 -> 300",
+    ]
+    newer = config.from_settings({"steps": "0:300,1-:9", "padding": "noise"})
+    assert config.differences(new, newer) == [
+        "--min_size: 18 -> 25",
+        "--steps: 300 -> 0:300,1-:9",
     ]
 
 

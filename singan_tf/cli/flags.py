@@ -6,6 +6,7 @@ from absl import flags
 
 from singan_tf import config as config_lib
 from singan_tf.cli import command_line, presets
+from singan_tf.schedule import ByScale
 
 DEMO_IMAGE = "rocket"
 
@@ -35,10 +36,35 @@ def define_settings(values: flags.FlagValues) -> None:
         _define_setting(values, field)
 
 
+class _ByScaleParser(flags.ArgumentParser):
+    """Reads one number, or leaves a text of them by scale to the settings' check."""
+
+    def parse(self, argument: ByScale) -> ByScale:
+        """The number, if it is one."""
+        try:
+            return flags.IntegerParser().parse(argument)
+        except ValueError:
+            return argument
+
+    def flag_type(self) -> str:
+        """The kind of the flag's value."""
+        return "numbers by scale"
+
+
 def _define_setting(values: flags.FlagValues, field: Any) -> None:
     meaning = field.metadata["help"]
     if field.metadata["path"]:
         command_line.define_path(field.name, field.default, meaning, values)
+        return
+    if field.type == ByScale:
+        flags.DEFINE(
+            _ByScaleParser(),
+            field.name,
+            field.default,
+            meaning,
+            flag_values=values,
+            serializer=flags.ArgumentSerializer(),
+        )
         return
     define = {
         bool: flags.DEFINE_boolean,

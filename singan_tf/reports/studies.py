@@ -9,6 +9,7 @@ from typing import Any, Callable, NamedTuple, Optional
 
 from singan_tf import config as config_lib
 from singan_tf.config import Config
+from singan_tf.schedule import map_numbers
 
 
 class Times(NamedTuple):
@@ -16,10 +17,16 @@ class Times(NamedTuple):
 
     factor: float
 
-    def of(self, value: Any) -> Any:
-        """The multiple, a whole number where the value is one."""
-        if isinstance(value, int):
-            return max(1, round(value * self.factor))
+    def of(self, name: str, value: Any) -> Any:
+        """The multiple of a setting: of whole numbers, also by scale, whole ones.
+
+        Raises:
+            UsageError: if a text is none of numbers by scale.
+        """
+        if isinstance(value, (int, str)):
+            return map_numbers(
+                name, value, lambda each: max(1, round(each * self.factor))
+            )
         return value * self.factor
 
 

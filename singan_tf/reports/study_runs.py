@@ -110,11 +110,11 @@ def resolve(row: Row, base: dict[str, Any]) -> Config:
     Raises:
         UsageError: if they cannot be, with the row's caption.
     """
-    settings = {
-        name: value.of(base[name]) if isinstance(value, Times) else value
-        for name, value in row.settings.items()
-    }
     try:
+        settings = {
+            name: value.of(name, base[name]) if isinstance(value, Times) else value
+            for name, value in row.settings.items()
+        }
         return config_lib.from_settings({**base, **settings})
     except UserError as error:
         raise UsageError(f"The row «{row.caption}»: {error}") from None

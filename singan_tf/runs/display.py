@@ -56,7 +56,7 @@ class Monitor:
         self._measured = {}
         self._timings = []
         self._config = config
-        self._steps = config.training.steps
+        self._steps = [config.steps_at(scale) for scale in range(len(sizes))]
         self._log_steps = config.runtime.log_steps
         self._sizes = sizes
         self._costs = [step_cost(config, n, size) for n, size in enumerate(sizes)]
@@ -74,14 +74,14 @@ class Monitor:
         """Announces a scale that starts, or goes on, at `first_step`."""
         height, width = self._sizes[scale]
         title = f"scale {scale}/{len(self._sizes) - 1} {width}x{height}"
-        if not self._config.steps_at(scale):
+        if not self._steps[scale]:
             logger.info("%s: made of patches, without training", title)
         elif sys.stderr.isatty():
             self._bar = tqdm.tqdm(
-                total=self._steps, initial=first_step, desc=title, unit="step"
+                total=self._steps[scale], initial=first_step, desc=title, unit="step"
             )
         else:
-            logger.info("%s: step %d of %d", title, first_step, self._steps)
+            logger.info("%s: step %d of %d", title, first_step, self._steps[scale])
         self._started = self._timed_at = time.monotonic()
         self._first_step = self._timed_step = first_step
         # As for what was measured: later steps will be timed again.
@@ -108,7 +108,7 @@ class Monitor:
         if self._bar:
             self._bar.update()
         done = step + 1
-        if done % self._log_steps and done != self._steps:
+        if done % self._log_steps and done != self._steps[scale]:
             return
         values = dict(zip(LOSS_COLUMNS, losses.numpy().tolist()))
         self._keep_timing(scale, done)
@@ -125,7 +125,7 @@ class Monitor:
                 "scale %d step %d/%d, %.3g steps/s, whole run %s left: %s",
                 scale,
                 done,
-                self._steps,
+                self._steps[scale],
                 rate,
                 left,
                 text,
@@ -147,14 +147,15 @@ class Monitor:
             draw: Makes the sample, likewise, and changes nothing.
         """
         done = step + 1
-        if self._metric_steps and done % self._metric_steps == 0 and done < self._steps:
+        due = self._metric_steps and done % self._metric_steps == 0
+        if due and done < self._steps[scale]:
             self._keep_measured(scale, done, real, draw())
 
     def finish_scale(
         self, scale: int, real: tf.Tensor, fake: tf.Tensor, reconstruction: tf.Tensor
     ) -> None:
         """Closes a scale's bar and shows its images, float32 [1, H, W, C]."""
-        steps = self._config.steps_at(scale)
+        steps = self._steps[scale]
         with self._writer.as_default(steps):
             for name, image in (
                 ("real", real),
@@ -202,7 +203,8 @@ class Monitor:
         )
         self._timed_at, self._timed_step = now, done
         # To wait for the disk every few steps would slow training down.
-        self._run.write_timings(scale, self._timings, durable=done == self._steps)
+        last = done == self._steps[scale]
+        self._run.write_timings(scale, self._timings, durable=last)
 
     def _distance(self, sample: np.ndarray, real: np.ndarray) -> Optional[float]:
         if not np.isfinite(sample).all():
@@ -218,9 +220,10 @@ class Monitor:
 
     def _time_left(self, scale: int, done: int, rate: float) -> str:
         """Of the whole run: the other scales' steps by their arithmetic."""
-        steps = self._steps - done
-        ahead = self._steps * sum(self._costs[scale + 1 :]) / self._costs[scale]
-        return str(datetime.timedelta(seconds=round((steps + ahead) / rate)))
+        whole = [steps * cost for steps, cost in zip(self._steps, self._costs)]
+        ahead = sum(whole[scale + 1 :]) / self._costs[scale]
+        left = self._steps[scale] - done + ahead
+        return str(datetime.timedelta(seconds=round(left / rate)))
 
 
 class Silent:

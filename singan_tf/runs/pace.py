@@ -62,7 +62,7 @@ def hours_left(
     operations = sum(
         config.steps_at(scale) * _OPERATIONS * _passes(config, scale) * pixels_channels
         for scale, pixels_channels in (
-            (n, _pixels(config, size) * scale_width(config.network, n) ** 2)
+            (n, _pixels(config, n, size) * scale_width(config.network, n) ** 2)
             for n, size in enumerate(sizes)
         )
     )
@@ -85,25 +85,25 @@ def _convolution_pace() -> float:
 
 
 def step_cost(config: Config, scale: int, size: tuple[int, int]) -> float:
-    """The arithmetic of a step of a scale, in pixels x channels^2, if it is trained."""
-    share = _passes(config, scale) / _passes_with_critic(config)
+    """The arithmetic of a step of a scale, if it is trained.
+
+    In passes x pixels x channels^2: steps of all scales can be compared.
+    """
     channels = scale_width(config.network, scale)
-    return share * (_pixels(config, size) * channels**2 + _OVERHEAD)
+    work = _pixels(config, scale, size) * channels**2 + _OVERHEAD
+    return _passes(config, scale) * work
 
 
-def _pixels(config: Config, size: tuple[int, int]) -> int:
-    """Those of an image that a step sees."""
-    return math.prod(min(config.training.crop_size or side, side) for side in size)
+def _pixels(config: Config, scale: int, size: tuple[int, int]) -> int:
+    """Those of an image that a step of a scale sees."""
+    crop = config.training.at(scale).crop_size
+    return math.prod(min(crop or side, side) for side in size)
 
 
 def _passes(config: Config, scale: int) -> int:
     """Passes of a step through a network, forwards or backwards."""
-    if config.adversary.has_critic(scale):
-        return _passes_with_critic(config)
-    return 6
-
-
-def _passes_with_critic(config: Config) -> int:
-    training = config.training
+    if not config.adversary.has_critic(scale):
+        return 6
+    numbers = config.training.at(scale)
     # 13 in an update of the critic, and 8 in the generator's.
-    return 13 * training.critic_updates + 8 * training.generator_updates
+    return 13 * numbers.critic_updates + 8 * numbers.generator_updates

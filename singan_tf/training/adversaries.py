@@ -80,6 +80,7 @@ class CriticAdversary(Adversary):
     def __init__(
         self,
         config: Config,
+        scale: int,
         critic: networks.Critic,
         optimizer: keras.optimizers.Optimizer,
         global_batch: int,
@@ -88,12 +89,14 @@ class CriticAdversary(Adversary):
 
         Args:
             config: Of the run.
+            scale: The scale.
             critic: Its variables must exist.
             optimizer: The critic's; its variables must exist.
             global_batch: The number of samples in an update, over all replicas.
         """
-        self.draws = config.training.critic_updates
-        self.generator_updates = config.training.generator_updates
+        numbers = config.training.at(scale)
+        self.draws = numbers.critic_updates
+        self.generator_updates = numbers.generator_updates
         self._penalized = config.network.critic_constraint == "gradient_penalty"
         self._penalty_weight = config.training.gradient_penalty_weight
         self._critic = critic
@@ -187,7 +190,7 @@ def make(
             compared with the whole of it: it is then looked at once.
     """
     parts = [
-        CriticAdversary(config, critic, critic_optimizer, global_batch)
+        CriticAdversary(config, scale, critic, critic_optimizer, global_batch)
         if name == "critic"
         else DistanceAdversary(
             patch_losses.make(config.adversary, name, real),

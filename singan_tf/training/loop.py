@@ -193,7 +193,7 @@ def _repeat(
     """Does the steps of a scale that are not done; raises Interrupted if asked to."""
     config = run.config
     run.monitor.start_scale(scale, progress.steps)
-    for step in range(progress.steps, config.training.steps):
+    for step in range(progress.steps, config.training.at(scale).steps):
         losses = step_function(tf.constant(step, tf.int64))
         progress.add(losses)
 
@@ -204,7 +204,7 @@ def _repeat(
         )
 
         # What a process that is stopped or killed leaves.
-        stopping = session.should_stop(run, step)
+        stopping = session.should_stop(run, scale, step)
         age = progress.seconds_since_save
         if stopping or age >= config.runtime.checkpoint_seconds:
             progress.save(finished=False)
@@ -231,7 +231,7 @@ def _finish(
         variables = players.stage.generator.trainable_variables
         players.generator_optimizer.finalize_variable_values(variables)
     if scale == 0:
-        seed = draws.reconstruction_seed(training, training.steps - 1)
+        seed = draws.reconstruction_seed(training, training.at(0).steps - 1)
         grown.set_reconstruction_noise(seed)
 
     if run.chief:

@@ -10,12 +10,17 @@ ADAM_EPSILON = 1e-8
 
 
 def make_optimizer(
-    config: TrainingConfig, learning_rate: float, updates: int, moving_average: float
+    config: TrainingConfig,
+    steps: int,
+    learning_rate: float,
+    updates: int,
+    moving_average: float,
 ) -> keras.optimizers.Optimizer:
     """Makes Adam for one network of a scale.
 
     Args:
         config: The betas, the schedule and the precision.
+        steps: The number of steps of the scale.
         learning_rate: At the first update.
         updates: The number of updates in a step.
         moving_average: The decay of a moving average of the weights; 0 keeps none.
@@ -24,7 +29,7 @@ def make_optimizer(
         The optimizer, whose variables do not exist yet.
     """
     optimizer = keras.optimizers.Adam(
-        learning_rate_schedule(config, learning_rate, updates),
+        learning_rate_schedule(config, steps, learning_rate, updates),
         config.beta1,
         config.beta2,
         ADAM_EPSILON,
@@ -38,12 +43,13 @@ def make_optimizer(
 
 
 def learning_rate_schedule(
-    config: TrainingConfig, learning_rate: float, updates: int
+    config: TrainingConfig, steps: int, learning_rate: float, updates: int
 ) -> keras.optimizers.schedules.LearningRateSchedule:
     """The learning rate over the updates of a scale.
 
     Args:
-        config: The kind of schedule, and the number of steps.
+        config: The kind of schedule.
+        steps: The number of steps of the scale.
         learning_rate: At the first update.
         updates: The number of updates in a step.
 
@@ -53,11 +59,11 @@ def learning_rate_schedule(
     schedules = keras.optimizers.schedules
     if config.learning_rate_schedule == "cosine":
         return schedules.CosineDecay(
-            learning_rate, config.steps * updates, config.decay_factor
+            learning_rate, steps * updates, config.decay_factor
         )
     decayed = config.decay_factor if config.learning_rate_schedule == "step" else 1.0
     # A boundary belongs to the rate before it.
-    boundary = round(config.steps * config.decay_at) * updates - 1
+    boundary = round(steps * config.decay_at) * updates - 1
     return schedules.PiecewiseConstantDecay(
         [boundary], [learning_rate, learning_rate * decayed]
     )

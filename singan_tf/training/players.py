@@ -47,7 +47,7 @@ def make_players(
         generator: To start from, if any.
         critic_below: To start from, if any.
     """
-    training = config.training
+    training, numbers = config.training, config.training.at(scale)
     stage = stages.build_convolutional_stage(config, scale, palette, synchronized)
     if generator is not None:
         _warm_start(stage.generator, generator)
@@ -56,16 +56,21 @@ def make_players(
     # update.
     generator_updates = 1
     if config.adversary.has_critic(scale):
-        generator_updates = training.generator_updates
+        generator_updates = numbers.generator_updates
         critic = networks.build_critic(config, scale, synchronized)
         if critic_below is not None:
             _warm_start(critic, critic_below)
         critic_optimizer = make_optimizer(
-            training, training.critic_learning_rate, training.critic_updates, 0.0
+            training,
+            numbers.steps,
+            training.critic_learning_rate,
+            numbers.critic_updates,
+            0.0,
         )
         critic_optimizer.build(critic.trainable_variables)
     generator_optimizer = make_optimizer(
         training,
+        numbers.steps,
         training.generator_learning_rate,
         generator_updates,
         training.moving_average,

@@ -69,12 +69,13 @@ def agreed_state(run: Run, scale: int) -> Optional[ScaleState]:
     return None if step < 0 else ScaleState.at(step, bool(finished))
 
 
-def should_stop(run: Run, step: int) -> bool:
+def should_stop(run: Run, scale: int, step: int) -> bool:
     """Whether to stop after a step; the workers of a cluster stop at the same one."""
     if not distribution.is_cluster(run.strategy):
         return run.should_stop()
     # To agree, all wait for each other's devices: as often as losses are read.
     done = step + 1
-    if done % run.config.runtime.log_steps and done != run.config.training.steps:
+    last = run.config.training.at(scale).steps
+    if done % run.config.runtime.log_steps and done != last:
         return False
     return distribution.any_worker(run.strategy, run.should_stop())

@@ -75,7 +75,7 @@ class ScaleStep:
         self._global_batch = self._local_batch * strategy.num_replicas_in_sync
 
         # What is cut into crops is padded before, in one piece.
-        self._crops = Crops(self._size, config.training.crop_size)
+        self._crops = Crops(self._size, config.training.at(self._scale).crop_size)
         self._previous = previous_images.make_source(
             singan.coarsest(self._scale),
             pool,

@@ -36,17 +36,17 @@ def draw_flops(config, sizes, scale: int) -> float:
 
 def step_flops(config, sizes, scale: int) -> float:
     """Operations of a step's convolutions, for one sample; see step_time.step_flops."""
-    training = config.training
+    training, numbers = config.training, config.training.at(scale)
     channels = networks.scale_width(config.network, scale)
-    height, width = (min(training.crop_size or side, side) for side in sizes[scale])
+    height, width = (min(numbers.crop_size or side, side) for side in sizes[scale])
     generator = pass_flops(height + 10, width + 10, channels, 3)
     critic = pass_flops(height, width, channels, 1)
     drawn = 0.0 if training.previous_pool else draw_flops(config, sizes, scale)
     if not config.adversary.has_critic(scale):
         return drawn + 6 * generator
-    return training.critic_updates * (
+    return numbers.critic_updates * (
         drawn + generator + 12 * critic
-    ) + training.generator_updates * (6 * generator + 2 * critic)
+    ) + numbers.generator_updates * (6 * generator + 2 * critic)
 
 
 def main(argv: list) -> None:
@@ -71,8 +71,8 @@ def main(argv: list) -> None:
         flops = batch * step_flops(config, sizes, scale)
         seconds = flops / (values.gflops * 1e9) + values.overhead_ms / 1e3
         hours = seconds * config.steps_at(scale) / 3600
-        pixels = min(config.training.crop_size or h, h)
-        pixels *= min(config.training.crop_size or w, w)
+        crop = config.training.at(scale).crop_size
+        pixels = min(crop or h, h) * min(crop or w, w)
         memory = values.bytes * batch * pixels * channels / 2**30
         total_flops += flops * config.steps_at(scale)
         total_hours += hours

@@ -50,6 +50,10 @@ def test_help_shows_the_flags_of_a_command(capsys, name):
         (["train", "photo.png"], "photo.png is not a flag"),
         (["train", "--image=coffee", "--steps=0"], "--steps=0 must be at least 1"),
         (["train", "--image=coffee", "--steps=many"], "--steps=many"),
+        (
+            ["train", "--image=coffee", "--crop_size=0-1:0,3-:96"],
+            "--crop_size=0-1:0,3-:96 gives scale 2 to none",
+        ),
         (["train", "--image=coffee", "--padding=mirror"], "must be one of zeros"),
         (
             ["train", "--image=coffee", "--adversary=0-1:critic,3-:frechet"],

@@ -118,6 +118,7 @@ def test_an_installed_package_has_its_own_presets(tmp_path, monkeypatch):
     [
         ["--preset=smoke", "--noresidual", "--xla"],
         ["--preset=quick", "--max_size=64", "--min_size=12", "--steps=1"],
+        ["--preset=smoke", "--steps=0:7, 1-:8", "--crop_size=0-1:0,2-:16"],
     ],
 )
 def test_a_dry_run_writes_nothing_and_prints_what_a_run_is(
@@ -143,6 +144,8 @@ def test_a_dry_run_writes_nothing_and_prints_what_a_run_is(
         assert line.startswith(f"# scale {scale}: ")
         assert ("made of patches" in line) == (scale < patched)
         assert ("critic" in line and " steps" in line) == (scale >= patched)
+        if stored["training"]["steps"] == "0:7,1-:8":
+            assert line.endswith(", 7 steps" if scale == 0 else ", 8 steps")
     assert notes[-1].startswith("# About ")
 
 

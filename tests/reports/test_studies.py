@@ -365,9 +365,12 @@ def test_every_row_of_every_budget_is_a_valid_configuration(name, budget):
 
 
 def test_a_multiple_of_a_whole_number_is_one():
-    assert studies.Times(0.5).of(5) == 2
-    assert studies.Times(0.1).of(1) == 1
-    assert studies.Times(0.2).of(5e-4) == pytest.approx(1e-4)
+    assert studies.Times(0.5).of("steps", 5) == 2
+    assert studies.Times(0.1).of("steps", 1) == 1
+    assert studies.Times(0.2).of("beta1", 5e-4) == pytest.approx(1e-4)
+    assert studies.Times(0.5).of("steps", "0-1:40,2-:1") == "0-1:20,2-:1"
+    with pytest.raises(UserError, match="^--steps=many has 'many', which is neither"):
+        studies.Times(0.5).of("steps", "many")
 
 
 def test_a_row_that_cannot_be_is_named():

@@ -19,7 +19,7 @@ pytestmark = pytest.mark.usefixtures("deterministic")
 )
 def test_learning_rate_follows_its_schedule_over_updates(schedule, rates):
     settings = config.TrainingConfig(learning_rate_schedule=schedule)
-    rate_at = optimizers.learning_rate_schedule(settings, 5e-4, updates=3)
+    rate_at = optimizers.learning_rate_schedule(settings, 2000, 5e-4, updates=3)
     for update, rate in rates.items():
         np.testing.assert_allclose(rate_at(update), rate, rtol=1e-5)
 
