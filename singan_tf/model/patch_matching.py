@@ -202,8 +202,7 @@ def overlay(
     corners: tf.Tensor,
     photograph: tf.Tensor,
     wrap: bool,
-    trust: Optional[tf.Tensor] = None,
-    window: Optional[tf.Tensor] = None,
+    weights: Optional[tuple[tf.Tensor, tf.Tensor]] = None,
 ) -> tf.Tensor:
     """Lays patches over each other and averages them, perhaps by weights.
 
@@ -212,17 +211,16 @@ def overlay(
             pixel in its upper left corner.
         photograph: Where the patches are from, [h, w, C].
         wrap: Whether patches go on beyond the borders.
-        trust: The weight of each patch, float32 [N, M]; None for equal ones.
-        window: Along a side of a patch, the weights of its pixels, float32 [7]; goes
-            with `trust`.
+        weights: Of each patch, float32 [N, M], and of its pixels along a side, float32
+            [7], which are multiplied; None for equal ones.
 
     Returns:
         [N + 6, M + 6, C], or with `wrap` [N, M, C].
     """
     over = PATCH_SIZE - 1
     corners = _surrounded(corners, wrap, _nowhere(photograph))
-    if trust is not None:
-        trust = _surrounded(trust, wrap, 0.0)
+    if weights is not None:
+        trust, window = _surrounded(weights[0], wrap, 0.0), weights[1]
     channels, columns = photograph.shape[2], tf.shape(photograph)[1]
     # A fourth channel counts. Pixel 0 is nowhere: zeros, not counted.
     pixels = tf.reshape(photograph, [-1, channels])
@@ -238,7 +236,7 @@ def overlay(
         inside = row * columns + tf.range(over, -1, -1)
         numbers = tf.maximum(covering + inside + 1, 0)
         shown = tf.gather(pixels, numbers)
-        if trust is not None:
+        if weights is not None:
             begun = trust[tf.newaxis, over - row : over - row + height, :, tf.newaxis]
             votes = tf.image.extract_patches(begun, seen, [1] * 4, [1] * 4, "VALID")[0]
             # The leftmost of them shows its last column.

@@ -331,7 +331,7 @@ def _vote(
         -((tf.range(PATCH_SIZE, dtype=tf.float32) - (PATCH_SIZE - 1) / 2) ** 2)
         / (2 * _WINDOW_STDDEV**2)
     )
-    return overlay(corners, photograph, wrap, trust, window)
+    return overlay(corners, photograph, wrap, (trust, window))
 
 
 def _apart(values: tf.Tensor, stride: int) -> tf.Tensor:
