@@ -21,6 +21,7 @@ REFERENCE = {
     "layout": {
         "patch_scales": 0,
         "patch_iterations": 5,
+        "patch_votes": False,
         "layout_shift": 0.0,
         "layout_diversity": 0.5,
     },
@@ -79,6 +80,7 @@ CHANGED = {
     "num_scales": 5,
     "patch_scales": 2,
     "patch_iterations": 3,
+    "patch_votes": True,
     "layout_shift": 0.2,
     "layout_diversity": 0.3,
     "channels": 1,
@@ -215,7 +217,7 @@ INSIDE = {
     "metric_steps": (0,),
 }
 
-BOOLEANS = {"residual", "xla"}
+BOOLEANS = {"patch_votes", "residual", "xla"}
 BY_SCALE = ("steps", "critic_updates", "generator_updates", "crop_size")
 PATHS = {"inception_weights", "vgg_weights"}
 

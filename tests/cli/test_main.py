@@ -140,7 +140,8 @@ def test_a_bad_image_is_one_sentence_that_names_it(capsys, tmp_path, name):
     assert not run_dir.exists()
 
 
-@pytest.mark.parametrize("mode", ["I;16", pytest.param("CMYK", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("mode", ["I;16", "CMYK"])
 def test_images_of_other_kinds_train(capsys, tmp_path, mode):
     path = tmp_path / ("image.tif" if mode == "CMYK" else "image.png")
     grey = np.arange(40 * 40, dtype=np.uint16).reshape(40, 40)

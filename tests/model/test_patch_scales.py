@@ -88,6 +88,7 @@ def test_the_patch_scales_restore_the_photograph_to_the_last_bit(patched):
         assert RunFolder(patched).state(scale).step == 0
 
 
+@pytest.mark.slow
 def test_the_report_tells_what_was_not_trained(patched, untrained):
     page = (patched / "report/index.html").read_text()
     assert page.count("none: patch matching") == 2

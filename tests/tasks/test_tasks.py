@@ -493,6 +493,7 @@ def test_greys_are_cut_and_told_of(capsys, tmp_path, finished, inputs):
         )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", MASKED)
 def test_a_soft_mask_is_taken_exactly_as_it_is(
     capsys, tmp_path, finished, exported, inputs, name

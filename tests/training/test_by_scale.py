@@ -52,6 +52,7 @@ def assert_same_scale(first, second, scale):
         np.testing.assert_array_equal(value, second[key], err_msg=str(key))
 
 
+@pytest.mark.slow
 def test_the_coarse_scale_is_that_of_a_run_with_its_numbers(coffee, both, tmp_path):
     with pytest.raises(Interrupted):
         train(coffee, tmp_path, stop_after(5), **REST, **COARSE)
@@ -60,6 +61,7 @@ def test_the_coarse_scale_is_that_of_a_run_with_its_numbers(coffee, both, tmp_pa
     assert_same_scale(both, tmp_path, 0)
 
 
+@pytest.mark.slow
 def test_the_fine_scale_is_that_of_a_run_with_its_numbers_from_there(
     coffee, both, tmp_path
 ):
