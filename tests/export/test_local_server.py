@@ -466,6 +466,7 @@ def test_who_leaves_the_queue_is_not_run(narrow):
     late = narrow.predict_async(request("slow", steps=[ENDLESS]), timeout=0.3)
     assert late.code() == Code.DEADLINE_EXCEEDED
     # Its place is free; the next one's client goes away.
+    eventually(lambda: not narrow.server._gate._queue)
     gone = taken_up(narrow, request("slow", steps=[ENDLESS]))
     gone.cancel()
     assert running.code() == Code.DEADLINE_EXCEEDED
