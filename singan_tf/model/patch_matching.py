@@ -94,7 +94,7 @@ def _replacer(channels: int, wrap: bool, stride: int, table_cells: int) -> Calla
             across = columns - PATCH_SIZE + 1
             corners = corners // across * columns + corners % across
             if stride > 1:
-                corners = spread(corners, stride, photograph)
+                corners = spread(corners, stride, nowhere(photograph))
             places = tf.shape(query)[:2] - (0 if wrap else PATCH_SIZE - 1)
             corners = corners[: places[0], : places[1]]
             return index + 1, overlay(corners, photograph, wrap)
@@ -143,9 +143,7 @@ def _search(
         int32 [N, M], for each place of the query its patch's number, below K.
     """
     if wrap:
-        over = PATCH_SIZE - 1
-        query = tf.concat([query, query[:over]], axis=0)
-        query = tf.concat([query, query[:, :over]], axis=1)
+        query = continued(query)
     # |q - k|^2 = |q|^2 - 2 q k + |k|^2, the products by convolution.
     values = PATCH_SIZE**2 * query.shape[2]
     ones = tf.ones([PATCH_SIZE, PATCH_SIZE, query.shape[2], 1])
@@ -175,16 +173,23 @@ def _search(
     return where[0]
 
 
-def spread(corners: tf.Tensor, stride: int, photograph: tf.Tensor) -> tf.Tensor:
-    """Moves patches `stride` pixels apart; between them there is none."""
-    corners = corners[:, tf.newaxis, :, tf.newaxis]
-    between = [[0, 0], [0, stride - 1], [0, 0], [0, stride - 1]]
-    corners = tf.pad(corners, between, constant_values=_nowhere(photograph))
-    rows, columns = tf.shape(corners)[0], tf.shape(corners)[2]
-    return tf.reshape(corners, [rows * stride, columns * stride])
+def spread(values: tf.Tensor, stride: int, between: Any) -> tf.Tensor:
+    """Moves values [N, M] `stride` apart, with `between` between them."""
+    values = values[:, tf.newaxis, :, tf.newaxis]
+    gaps = [[0, 0], [0, stride - 1], [0, 0], [0, stride - 1]]
+    values = tf.pad(values, gaps, constant_values=between)
+    rows, columns = tf.shape(values)[0], tf.shape(values)[2]
+    return tf.reshape(values, [rows * stride, columns * stride])
 
 
-def _nowhere(photograph: tf.Tensor) -> tf.Tensor:
+def continued(image: tf.Tensor) -> tf.Tensor:
+    """A tile [H, W, C] with the rows and columns that its last patches go on to."""
+    over = PATCH_SIZE - 1
+    image = tf.concat([image, image[:over]], axis=0)
+    return tf.concat([image, image[:, :over]], axis=1)
+
+
+def nowhere(photograph: tf.Tensor) -> tf.Tensor:
     """So negative that it is no pixel's number, whatever is added."""
     return -tf.size(photograph)
 
@@ -218,7 +223,7 @@ def overlay(
         [N + 6, M + 6, C], or with `wrap` [N, M, C].
     """
     over = PATCH_SIZE - 1
-    corners = _surrounded(corners, wrap, _nowhere(photograph))
+    corners = _surrounded(corners, wrap, nowhere(photograph))
     if weights is not None:
         trust, window = _surrounded(weights[0], wrap, 0.0), weights[1]
     channels, columns = photograph.shape[2], tf.shape(photograph)[1]

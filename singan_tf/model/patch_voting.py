@@ -19,7 +19,15 @@ from typing import Callable, NamedTuple
 
 import tensorflow as tf
 
-from singan_tf.model.patch_matching import ALPHA, PATCH_SIZE, missing, overlay, spread
+from singan_tf.model.patch_matching import (
+    ALPHA,
+    PATCH_SIZE,
+    continued,
+    missing,
+    nowhere,
+    overlay,
+    spread,
+)
 
 # Most patches of the photograph that are all looked at: above, half the size is first.
 _MOST_PATCHES = 5000
@@ -190,9 +198,7 @@ def _components(
     Scaled so that squared distances are the patches' mean squared differences.
     """
     if wrap:
-        over = PATCH_SIZE - 1
-        image = tf.concat([image, image[:over]], axis=0)
-        image = tf.concat([image, image[:, :over]], axis=1)
+        image = continued(image)
     values = PATCH_SIZE**2 * image.shape[2]
     return tf.nn.conv2d(image[tf.newaxis], basis, stride, "VALID")[0] / values**0.5
 
@@ -324,7 +330,8 @@ def _vote(
     trust = tf.exp(tf.maximum(-found.distances / (2 * unit), _LEAST_TRUST))
     corners = found.rows * tf.shape(photograph)[1] + found.columns
     if stride > 1:
-        corners, trust = spread(corners, stride, photograph), _apart(trust, stride)
+        corners = spread(corners, stride, nowhere(photograph))
+        trust = spread(trust, stride, 0.0)
     places = tf.shape(query)[:2] - (0 if wrap else PATCH_SIZE - 1)
     corners, trust = (x[: places[0], : places[1]] for x in (corners, trust))
     window = tf.exp(
@@ -332,11 +339,3 @@ def _vote(
         / (2 * _WINDOW_STDDEV**2)
     )
     return overlay(corners, photograph, wrap, (trust, window))
-
-
-def _apart(values: tf.Tensor, stride: int) -> tf.Tensor:
-    """Moves values `stride` apart, with zeros between them."""
-    values = values[:, tf.newaxis, :, tf.newaxis]
-    values = tf.pad(values, [[0, 0], [0, stride - 1], [0, 0], [0, stride - 1]])
-    rows, columns = tf.shape(values)[0], tf.shape(values)[2]
-    return tf.reshape(values, [rows * stride, columns * stride])
