@@ -1,6 +1,8 @@
 """What all command lines share: kinds of flags, standard streams, errors' way out."""
 
 import errno
+import importlib
+import importlib.util
 import json
 import logging
 import os
@@ -15,9 +17,11 @@ from benchmarks import load_test
 from helpers import ROOT, run, sentence
 
 import main
-from export import beam_sample, client, client_commands, signatures
+from export import client, client_commands, signatures
 from singan_tf.cli import command_line, commands, program
 from singan_tf.errors import UserError
+
+WITH_BEAM = importlib.util.find_spec("apache_beam") is not None
 
 # Every text that a flag takes is one or the other.
 PATHS = {
@@ -68,9 +72,11 @@ def all_flags():
         (f"client {command.name}", command.define)
         for command in client_commands.COMMANDS
     )
-    defines.update(
-        load_test=load_test.COMMAND.define, beam_sample=beam_sample.COMMAND.define
-    )
+    defines["load_test"] = load_test.COMMAND.define
+    if WITH_BEAM:
+        defines["beam_sample"] = importlib.import_module(
+            "export.beam_sample"
+        ).COMMAND.define
     for name, define in defines.items():
         values = flags.FlagValues()
         define(values)
