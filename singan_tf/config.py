@@ -60,7 +60,8 @@ class LayoutConfig(Section):
         0,
         "The number of coarsest scales that are not trained, but put together from "
         "patches of the photograph; with as many as there are or more, nothing is "
-        "trained; -1: those of up to 160 pixels, but not the two finest.",
+        "trained; -1: those of up to 160 pixels, but not the two finest, and with "
+        "--patch_votes all but the finest.",
         AUTO,
         64,
     )
@@ -75,6 +76,11 @@ class LayoutConfig(Section):
         False,
         "Whether overlapping patches count by how well each fits, rather than alike; "
         "large scales are then searched near the matches of smaller ones.",
+    )
+    patches_compete: bool = setting(
+        False,
+        "Whether a scale that is trained is made of patches as well, and the samples "
+        "nearer to the photograph decide which of the two stays.",
     )
     layout_shift: float = setting(
         0.0,
@@ -307,8 +313,10 @@ def settle(config: Config, sizes: list[tuple[int, int]]) -> Config:
         UserError: if a scale is too small for its critic.
     """
     if config.layout.patch_scales == AUTO:
-        small = sum(max(size) <= _PATCHED_SIDE for size in sizes)
-        count = max(min(small, len(sizes) - 2), 0)
+        count = len(sizes) - 1
+        if not config.layout.patch_votes:
+            small = sum(max(size) <= _PATCHED_SIDE for size in sizes)
+            count = max(min(small, count - 1), 0)
         layout = dataclasses.replace(config.layout, patch_scales=count)
         config = dataclasses.replace(config, layout=layout)
     _check_critics(config, sizes)

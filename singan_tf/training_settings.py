@@ -107,6 +107,13 @@ class TrainingConfig(Section):
         0,
         1,
     )
+    keep_best: int = setting(
+        0,
+        "The number of steps from one measurement of a scale's samples to the next: "
+        "the generator keeps the weights whose samples are nearest to the photograph; "
+        "0: the last ones.",
+        0,
+    )
     mixed_precision: str = setting(
         "none",
         "The arithmetic of convolutions: bfloat16 and float16 are of 16 bits; losses, "

@@ -14,7 +14,7 @@ Core operations only, for sizes known or not known when a graph is traced.
 """
 
 import functools
-from typing import Any, Callable, Optional
+from typing import Callable, Optional
 
 import tensorflow as tf
 
@@ -93,11 +93,8 @@ def _replacer(channels: int, wrap: bool, stride: int, table_cells: int) -> Calla
             columns = tf.shape(photograph)[1]
             across = columns - PATCH_SIZE + 1
             corners = corners // across * columns + corners % across
-            if stride > 1:
-                corners = spread(corners, stride, nowhere(photograph))
-            places = tf.shape(query)[:2] - (0 if wrap else PATCH_SIZE - 1)
-            corners = corners[: places[0], : places[1]]
-            return index + 1, overlay(corners, photograph, wrap)
+            size = tf.unstack(tf.shape(query)[:2])
+            return index + 1, overlay(corners, photograph, size, wrap, stride)
 
         _, query = tf.while_loop(
             lambda index, _: index < iterations,
@@ -173,15 +170,6 @@ def _search(
     return where[0]
 
 
-def spread(values: tf.Tensor, stride: int, between: Any) -> tf.Tensor:
-    """Moves values [N, M] `stride` apart, with `between` between them."""
-    values = values[:, tf.newaxis, :, tf.newaxis]
-    gaps = [[0, 0], [0, stride - 1], [0, 0], [0, stride - 1]]
-    values = tf.pad(values, gaps, constant_values=between)
-    rows, columns = tf.shape(values)[0], tf.shape(values)[2]
-    return tf.reshape(values, [rows * stride, columns * stride])
-
-
 def continued(image: tf.Tensor) -> tf.Tensor:
     """A tile [H, W, C] with the rows and columns that its last patches go on to."""
     over = PATCH_SIZE - 1
@@ -189,24 +177,12 @@ def continued(image: tf.Tensor) -> tf.Tensor:
     return tf.concat([image, image[:, :over]], axis=1)
 
 
-def nowhere(photograph: tf.Tensor) -> tf.Tensor:
-    """So negative that it is no pixel's number, whatever is added."""
-    return -tf.size(photograph)
-
-
-def _surrounded(values: tf.Tensor, wrap: bool, outside: Any) -> tf.Tensor:
-    """Values [N, M] with what comes before the first and after the last of them."""
-    over = PATCH_SIZE - 1
-    if not wrap:
-        return tf.pad(values, [[over, over]] * 2, constant_values=outside)
-    values = tf.concat([values[-over:], values], axis=0)
-    return tf.concat([values[:, -over:], values], axis=1)
-
-
 def overlay(
     corners: tf.Tensor,
     photograph: tf.Tensor,
+    size: tuple[tf.Tensor, tf.Tensor],
     wrap: bool,
+    stride: int,
     weights: Optional[tuple[tf.Tensor, tf.Tensor]] = None,
 ) -> tf.Tensor:
     """Lays patches over each other and averages them, perhaps by weights.
@@ -215,36 +191,70 @@ def overlay(
         corners: int32 [N, M], of the patch that lies at each place, the number of the
             pixel in its upper left corner.
         photograph: Where the patches are from, [h, w, C].
+        size: Height and width of the result, which the patches cover.
         wrap: Whether patches go on beyond the borders.
+        stride: Pixels from one place to the next, down and across.
         weights: Of each patch, float32 [N, M], and of its pixels along a side, float32
             [7], which are multiplied; None for equal ones.
 
     Returns:
-        [N + 6, M + 6, C], or with `wrap` [N, M, C].
+        [*size, C].
     """
-    over = PATCH_SIZE - 1
-    corners = _surrounded(corners, wrap, nowhere(photograph))
-    if weights is not None:
-        trust, window = _surrounded(weights[0], wrap, 0.0), weights[1]
+    votes, window = weights or (tf.ones(tf.shape(corners)), tf.ones([PATCH_SIZE]))
     channels, columns = photograph.shape[2], tf.shape(photograph)[1]
-    # A fourth channel counts. Pixel 0 is nowhere: zeros, not counted.
+    # A further channel counts.
     pixels = tf.reshape(photograph, [-1, channels])
     pixels = tf.pad(pixels, [[0, 0], [0, 1]], constant_values=1.0)
-    pixels = tf.pad(pixels, [[1, 0], [0, 0]])
-    height = tf.shape(corners)[0] - over
-    total: tf.Tensor = 0.0
-    for row in range(PATCH_SIZE):
-        # Patches that show their row number `row` here began so many rows above.
-        begun = corners[tf.newaxis, over - row : over - row + height, :, tf.newaxis]
-        seen = [1, 1, PATCH_SIZE, 1]
-        covering = tf.image.extract_patches(begun, seen, [1] * 4, [1] * 4, "VALID")[0]
-        inside = row * columns + tf.range(over, -1, -1)
-        numbers = tf.maximum(covering + inside + 1, 0)
-        shown = tf.gather(pixels, numbers)
-        if weights is not None:
-            begun = trust[tf.newaxis, over - row : over - row + height, :, tf.newaxis]
-            votes = tf.image.extract_patches(begun, seen, [1] * 4, [1] * 4, "VALID")[0]
-            # The leftmost of them shows its last column.
-            shown *= (votes * window[row] * window[::-1])[..., tf.newaxis]
-        total += tf.reduce_sum(shown, axis=2)
+    # A patch begins in a block of stride x stride pixels and goes on in those after it.
+    down, across = tf.unstack(tf.shape(corners))
+    blocks = -(-PATCH_SIZE // stride)
+    along = (across + blocks - 1) * stride
+
+    def add(row, total):
+        """Adds row number `row` of all patches."""
+        numbers = (corners + row * columns)[..., tf.newaxis] + tf.range(PATCH_SIZE)
+        counts = (votes * window[row])[..., tf.newaxis] * window
+        shown = tf.gather(pixels, numbers) * counts[..., tf.newaxis]
+        shown = tf.pad(
+            shown, [[0, 0], [0, 0], [0, blocks * stride - PATCH_SIZE], [0, 0]]
+        )
+        shown = tf.reshape(shown, [down, across, blocks, stride, channels + 1])
+        line = tf.add_n(
+            [
+                tf.pad(
+                    shown[:, :, block],
+                    [[0, 0], [block, blocks - 1 - block], [0, 0], [0, 0]],
+                )
+                for block in range(blocks)
+            ]
+        )
+        line = tf.reshape(line, [down, 1, along, channels + 1])
+        above, within = row // stride, row % stride
+        around = [[above, blocks - 1 - above], [within, stride - 1 - within]]
+        return row + 1, total + tf.pad(line, [*around, [0, 0], [0, 0]])
+
+    # A loop and not seven copies of its body, which take seconds to trace.
+    _, total = tf.while_loop(
+        lambda row, _: row < PATCH_SIZE,
+        add,
+        (0, tf.zeros([down + blocks - 1, stride, along, channels + 1])),
+        (tf.TensorShape([]), tf.TensorShape([None, None, None, channels + 1])),
+        parallel_iterations=1,
+    )
+    total = tf.reshape(total, [-1, along, channels + 1])
+    for axis in (0, 1):
+        total = _within(total, axis, size[axis], wrap)
     return total[..., :channels] / total[..., channels:]
+
+
+def _within(total: tf.Tensor, axis: int, side: tf.Tensor, wrap: bool) -> tf.Tensor:
+    """Cuts sums to a side; what goes beyond it is added at the beginning, or lost."""
+    inside, beyond = tf.split(total, [side, tf.shape(total)[axis] - side], axis)
+    if not wrap:
+        return inside
+    # No patch goes further beyond, but the blocks may.
+    count = tf.minimum(tf.shape(beyond)[axis], PATCH_SIZE - 1)
+    beyond = tf.gather(beyond, tf.range(count), axis=axis)
+    after = [[0, 0]] * 3
+    after[axis] = [0, side - count]
+    return inside + tf.pad(beyond, after)

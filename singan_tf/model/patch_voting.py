@@ -15,32 +15,32 @@ Core operations only, for sizes known or not known when a graph is traced.
 """
 
 import functools
-from typing import Callable, NamedTuple
+from typing import Callable, NamedTuple, Union
 
 import tensorflow as tf
 
 from singan_tf.model.patch_matching import (
-    ALPHA,
     PATCH_SIZE,
     continued,
     missing,
-    nowhere,
     overlay,
-    spread,
 )
 
 # Most patches of the photograph that are all looked at: above, half the size is first.
-_MOST_PATCHES = 5000
+_MOST_PATCHES = 2500
+# As in `patch_matching`, but the less of it the more of all of the photograph is in
+# the result: averages of patches that do not fit no longer set a limit.
+_ALPHA = 0.003
 _COMPONENTS = 24
 # Patches whose principal components stand for all.
 _SAMPLED = 4000
-# How far from a match its better is looked for, in pixels.
-_RADIUS = 1
 # The matches of a place and of those beside it.
 _BESIDE = ((0, 0), (-1, 0), (1, 0), (0, -1), (0, 1))
-# Of the distances, which one is the unit of trust; and the least such unit, a
-# difference that nobody sees, where most patches fit exactly.
-_TRUST_QUANTILE = 0.6
+# Where a match's better is looked for.
+_AROUND = tuple((down, across) for down in (-1, 0, 1) for across in (-1, 0, 1))
+# Of the distances, which one is the unit of trust if nothing else is said; and the
+# least such unit, a difference that nobody sees, where most patches fit exactly.
+TRUST = 0.6
 _LEAST_TRUST_UNIT = 1e-4
 # Less trust than exp of this is none, and none would divide by zero.
 _LEAST_TRUST = -20.0
@@ -70,6 +70,7 @@ def rearrange(
     iterations: int,
     wrap: bool = False,
     stride: int = 1,
+    trust: Union[float, tf.Tensor] = TRUST,
 ) -> tf.Tensor:
     """Makes images that look like the query from the photograph's patches.
 
@@ -85,6 +86,8 @@ def rearrange(
         wrap: Whether the result's borders continue each other (a seamless tile).
         stride: Pixels from one of the query's patches to the next, down and across,
             at most 4; where they do not end at its borders, it is mirrored there.
+        trust: The share of patches whose distance is at most the unit of trust, 0 to
+            1: the more, the softer; a scalar.
 
     Returns:
         float32 [B, H, W, C], within the photograph's range.
@@ -92,7 +95,7 @@ def rearrange(
     replace = _replacer(query.shape[3], wrap, stride, _halvings(*keys.shape[1:3]))
 
     def row(image):
-        return replace(image, keys[0], photograph[0], iterations)
+        return replace(image, keys[0], photograph[0], iterations, trust)
 
     images = tf.map_fn(row, query, parallel_iterations=1)
     return tf.ensure_shape(images, query.shape)
@@ -113,10 +116,15 @@ def _replacer(channels: int, wrap: bool, stride: int, halvings: int) -> Callable
     image = tf.TensorSpec([None, None, channels], tf.float32)
 
     @tf.function(
-        input_signature=[image, image, image, tf.TensorSpec([], tf.int32)],
+        input_signature=[
+            *[image] * 3,
+            tf.TensorSpec([], tf.int32),
+            tf.TensorSpec([], tf.float32),
+        ],
         autograph=False,
+        experimental_attributes={"_noinline": True},
     )
-    def replace(query, keys, photograph, iterations):
+    def replace(query, keys, photograph, iterations, trust):
         sides = tf.unstack(tf.shape(query)[:2])
         more = [missing(side, wrap, stride) for side in sides]
         query = tf.pad(query, [[0, more[0]], [0, more[1]], [0, 0]], "SYMMETRIC")
@@ -125,7 +133,7 @@ def _replacer(channels: int, wrap: bool, stride: int, halvings: int) -> Callable
         def iterate(index, query):
             known = seen[tf.minimum(index, 1)]
             found = _search(query, known, wrap, stride, halvings)
-            return index + 1, _vote(found, query, photograph, wrap, stride)
+            return index + 1, _vote(found, query, photograph, wrap, stride, trust)
 
         _, query = tf.while_loop(
             lambda index, _: index < iterations,
@@ -157,7 +165,10 @@ def _search(
     if not halvings:
         return _among_all(found, keys)
     coarse = _search(_halved(query), _halved(known), wrap, 1, halvings - 1)
-    return _near(found, keys, *_brought_up(coarse, tf.shape(found)[:2], stride))
+    best = _near(found, keys, *_brought_up(coarse, tf.shape(found)[:2], stride))
+    down, across = zip(*_AROUND)
+    around = best.rows[..., tf.newaxis] + down, best.columns[..., tf.newaxis] + across
+    return _near(found, keys, *around)
 
 
 def _halved(image: tf.Tensor) -> tf.Tensor:
@@ -218,7 +229,7 @@ def _among_all(query: tf.Tensor, keys: tf.Tensor) -> _Matches:
         products = tf.matmul(query, some, transpose_b=True)
         distances = squares - 2 * products + key_squares[start : start + group]
         distances = tf.maximum(distances, 0.0)
-        scores = distances / (ALPHA + tf.reduce_min(distances, axis=0))
+        scores = distances / (_ALPHA + tf.reduce_min(distances, axis=0))
         index = tf.argmin(scores, axis=1, output_type=tf.int32)
         least = tf.reduce_min(scores, axis=1)
         better = least < best
@@ -258,45 +269,40 @@ def _brought_up(
     begins = [tf.range(places[axis]) * stride for axis in (0, 1)]
     # Patches have the same size here and there, so they share their middles.
     halves = [(begin - PATCH_SIZE // 2) // 2 for begin in begins]
-    last = tf.shape(coarse.rows) - 1
-    rows, columns = [], []
-    for shifts in _BESIDE:
-        row, column = (
-            tf.clip_by_value(half + shift, 0, last[axis])
-            for axis, (half, shift) in enumerate(zip(halves, shifts))
+    row, column = (
+        tf.clip_by_value(half[:, tf.newaxis] + shifts, 0, count - 1)
+        for half, shifts, count in zip(
+            halves, zip(*_BESIDE), tf.unstack(tf.shape(coarse.rows))
         )
+    )
+    row = row[:, tf.newaxis]
+    there = row * tf.shape(coarse.rows)[1] + column
 
-        def at(matches, row=row, column=column):
-            return tf.gather(tf.gather(matches, row), column, axis=1)
+    def at(values):
+        return tf.gather(tf.reshape(values, [-1]), there)
 
-        # What lies beside the match lies beside the place.
-        rows.append(2 * at(coarse.rows) + (begins[0] - 2 * row)[:, tf.newaxis])
-        columns.append(2 * at(coarse.columns) + begins[1] - 2 * column)
-    return tf.stack(rows, axis=2), tf.stack(columns, axis=2)
+    # What lies beside the match lies beside the place.
+    rows = 2 * at(coarse.rows) + begins[0][:, tf.newaxis, tf.newaxis] - 2 * row
+    return rows, 2 * at(coarse.columns) + begins[1][:, tf.newaxis] - 2 * column
 
 
 def _near(
-    query: tf.Tensor, keys: tf.Tensor, rows: tf.Tensor, columns: tf.Tensor
+    query: tf.Tensor,
+    keys: tf.Tensor,
+    rows: tf.Tensor,
+    columns: tf.Tensor,
 ) -> _Matches:
-    """The best of the keys near some of them.
+    """The best of some of the keys.
 
     Args:
         query: [N, M, D].
         keys: [n, m, D].
-        rows: Where to look, int32 [N, M, L].
+        rows: Of those to look at, int32 [N, M, L], or beyond the border the nearest.
         columns: Likewise.
     """
     height, width = tf.unstack(tf.shape(keys)[:2])
-    shifts = tf.range(-_RADIUS, _RADIUS + 1)
-    down, across = (tf.reshape(x, [-1]) for x in tf.meshgrid(shifts, shifts))
-    places = tf.shape(query)[:2]
-
-    def within(corners, shifts, most):
-        corners = corners[..., tf.newaxis] + shifts
-        corners = tf.clip_by_value(corners, 0, most - 1)
-        return tf.reshape(corners, [places[0], places[1], -1])
-
-    rows, columns = within(rows, down, height), within(columns, across, width)
+    rows = tf.clip_by_value(rows, 0, height - 1)
+    columns = tf.clip_by_value(columns, 0, width - 1)
     numbers = rows * width + columns
     table = tf.reshape(keys, [-1, keys.shape[2]])
 
@@ -309,11 +315,11 @@ def _near(
         row,
         (query, numbers),
         fn_output_signature=tf.TensorSpec([None, numbers.shape[2]], tf.float32),
-        parallel_iterations=1,
+        parallel_iterations=4,
     )
     # Of a key that nothing looked at, infinite.
     least = tf.math.unsorted_segment_min(distances, numbers, height * width)
-    scores = distances / (ALPHA + tf.gather(least, numbers))
+    scores = distances / (_ALPHA + tf.gather(least, numbers))
     best = tf.argmin(scores, axis=2, output_type=tf.int32)
     return _Matches(
         *(tf.gather(x, best, batch_dims=2) for x in (rows, columns, distances))
@@ -321,21 +327,22 @@ def _near(
 
 
 def _vote(
-    found: _Matches, query: tf.Tensor, photograph: tf.Tensor, wrap: bool, stride: int
+    found: _Matches,
+    query: tf.Tensor,
+    photograph: tf.Tensor,
+    wrap: bool,
+    stride: int,
+    trust: tf.Tensor,
 ) -> tf.Tensor:
     """Lays the matches over each other, each by how well it fits; [H, W, C]."""
     ordered = tf.sort(tf.reshape(found.distances, [-1]))
-    index = tf.cast(tf.size(ordered) - 1, tf.float32) * _TRUST_QUANTILE
+    index = tf.cast(tf.size(ordered) - 1, tf.float32) * trust
     unit = tf.maximum(ordered[tf.cast(index, tf.int32)], _LEAST_TRUST_UNIT)
-    trust = tf.exp(tf.maximum(-found.distances / (2 * unit), _LEAST_TRUST))
+    votes = tf.exp(tf.maximum(-found.distances / (2 * unit), _LEAST_TRUST))
     corners = found.rows * tf.shape(photograph)[1] + found.columns
-    if stride > 1:
-        corners = spread(corners, stride, nowhere(photograph))
-        trust = spread(trust, stride, 0.0)
-    places = tf.shape(query)[:2] - (0 if wrap else PATCH_SIZE - 1)
-    corners, trust = (x[: places[0], : places[1]] for x in (corners, trust))
     window = tf.exp(
         -((tf.range(PATCH_SIZE, dtype=tf.float32) - (PATCH_SIZE - 1) / 2) ** 2)
         / (2 * _WINDOW_STDDEV**2)
     )
-    return overlay(corners, photograph, wrap, (trust, window))
+    size = tf.unstack(tf.shape(query)[:2])
+    return overlay(corners, photograph, size, wrap, stride, (votes, window))

@@ -209,7 +209,8 @@ def _scale_table(singan: SinGAN, config: Config, paces) -> str:
             (
                 scale,
                 f"{width}x{height}",
-                adversary if steps else "none: patch matching",
+                adversary if steps else "none",
+                "generator" if singan.stages[scale].trained else "patches",
                 steps,
                 page.number(found and found.seconds),
                 page.number(found and found.step_seconds),
@@ -221,6 +222,7 @@ def _scale_table(singan: SinGAN, config: Config, paces) -> str:
         "scale",
         "size",
         "adversary",
+        "made by",
         "steps",
         "seconds",
         "s / step",

@@ -23,7 +23,7 @@ logger = logging.getLogger(__name__)
 
 _STATE_NAME = "state.json"
 _SUFFIXES = (".index", ".data-00000-of-00001")
-_CHECKPOINT = re.compile(r"step-(\d{6,})(-finished)?\.index")
+_CHECKPOINT = re.compile(r"step-(\d{6,})(-finished|-patches)?\.index")
 
 
 class ScaleState(NamedTuple):
@@ -40,9 +40,15 @@ class ScaleState(NamedTuple):
     checkpoint: str
 
     @classmethod
-    def at(cls, step: int, finished: bool) -> "ScaleState":
+    def at(cls, step: int, finished: bool, patches: bool = False) -> "ScaleState":
         """A state as `save` leaves it."""
-        return cls(step, finished, f"step-{step:06d}" + "-finished" * finished)
+        ending = "-patches" if patches else "-finished" * finished
+        return cls(step, finished, f"step-{step:06d}{ending}")
+
+    @property
+    def patches(self) -> bool:
+        """Whether patches won against what the scale had trained."""
+        return self.checkpoint.endswith("-patches")
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> "ScaleState":
@@ -54,7 +60,8 @@ class ScaleState(NamedTuple):
         state = cls(**data)
         if type(state.step) is not int or type(state.finished) is not bool:
             raise TypeError("a step must be a whole number and finished true or false")
-        if state.step < 0 or state != cls.at(state.step, state.finished):
+        won = state.finished and state.patches
+        if state.step < 0 or state != cls.at(state.step, state.finished, won):
             raise TypeError(f"no checkpoint of step {state.step} has its name")
         return state
 
@@ -107,7 +114,11 @@ def sound_state(folder: pathlib.Path) -> Optional[ScaleState]:
 
 
 def save(
-    folder: pathlib.Path, step: int, objects: dict[str, Any], finished: bool
+    folder: pathlib.Path,
+    step: int,
+    objects: dict[str, Any],
+    finished: bool,
+    patches: bool = False,
 ) -> None:
     """Stores the training state of a scale.
 
@@ -119,6 +130,7 @@ def save(
         step: The number of steps done.
         objects: What a tf.train.Checkpoint holds, by name.
         finished: Whether the scale is.
+        patches: Whether it is made of patches though it was trained.
 
     Raises:
         UserError: if the folder cannot be written; the last state stays valid.
@@ -127,7 +139,7 @@ def save(
     # What else could be damaged by now must not keep this from being stored.
     with contextlib.suppress(Damaged):
         before = read_state(folder)
-    state = ScaleState.at(step, finished)
+    state = ScaleState.at(step, finished, patches)
     try:
         with files.plain_path(folder) as plain:
             tf.train.Checkpoint(**objects).write(f"{plain}/{state.checkpoint}")
@@ -219,7 +231,9 @@ def _sound_checkpoint(folder: pathlib.Path) -> Optional[ScaleState]:
     for entry in folder.iterdir():
         match = _CHECKPOINT.fullmatch(entry.name)
         if match:
-            found.append(ScaleState.at(int(match[1]), bool(match[2])))
+            ended = bool(match[2])
+            patches = match[2] == "-patches"
+            found.append(ScaleState.at(int(match[1]), ended, patches))
     for state in sorted(found, reverse=True):
         try:
             require_whole(folder, state)

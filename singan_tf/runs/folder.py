@@ -213,7 +213,12 @@ class RunFolder:
         return scales_finished and self.samples.exists()
 
     def save(
-        self, scale: int, objects: dict[str, Any], losses: np.ndarray, finished: bool
+        self,
+        scale: int,
+        objects: dict[str, Any],
+        losses: np.ndarray,
+        finished: bool,
+        patches: bool = False,
     ) -> None:
         """Stores the training state of a scale, as `checkpoints.save` does.
 
@@ -222,12 +227,13 @@ class RunFolder:
             objects: What a tf.train.Checkpoint holds, by name.
             losses: One row for each step so far, float32 [steps, len(LOSS_COLUMNS)].
             finished: Whether the scale is.
+            patches: Whether it is made of patches though it was trained.
 
         Raises:
             UserError: if the folder cannot be written; the last state stays valid.
         """
         tables.write_losses(self._losses(scale), losses)
-        checkpoints.save(self.scale(scale), len(losses), objects, finished)
+        checkpoints.save(self.scale(scale), len(losses), objects, finished, patches)
 
     def restore(self, scale: int, state: ScaleState, objects: dict[str, Any]) -> None:
         """Gives objects the values that `save` stored, or some of them.

@@ -129,15 +129,17 @@ def check_trained(task: Task, scale: int, what: str) -> None:
     Raises:
         UserError: if the scale is made of patches.
     """
-    if task.config.steps_at(scale):
+    stages = enumerate(task.singan.stages)
+    trained = [number for number, stage in stages if number and stage.trained]
+    if scale in trained:
         return
-    first = task.config.layout.patch_scales
     way_out = f"leave out {what}"
-    if first <= task.last:
-        way_out = f"use injection_scale={first} or above, or {way_out}"
+    if trained:
+        numbers = ", ".join(map(str, trained))
+        way_out = f"use injection_scale={numbers}, or {way_out}"
     raise UserError(
         f"{what} trains a scale again, but scale {scale} of the run in "
-        f"{task.run.path} is made of patches, without training; {way_out}."
+        f"{task.run.path} is made of patches; {way_out}."
     )
 
 

@@ -14,6 +14,7 @@ from singan_tf.model.singan import SinGAN
 from singan_tf.runs.folder import model_objects
 from singan_tf.runs.tables import LOSS_COLUMNS
 from singan_tf.training import distribution, draws, previous_images
+from singan_tf.training.judge import Judge
 from singan_tf.training.pictures import write_pictures
 from singan_tf.training.session import Interrupted, Run, agreed_state
 
@@ -22,6 +23,8 @@ from singan_tf.training.session import Interrupted, Run, agreed_state
 _LAYOUTS = 32
 _MOST_SHIFT = 0.5
 _BISECTIONS = 10
+# See `patch_voting.rearrange`; of what measures alike, the first.
+_TRUSTS = (0.6, 0.8, 0.9, 0.97)
 
 
 def make_patch_scale(run: Run, singan: SinGAN, scale: int, real: tf.Tensor) -> None:
@@ -38,12 +41,10 @@ def make_patch_scale(run: Run, singan: SinGAN, scale: int, real: tf.Tensor) -> N
         UserError: if the run folder is damaged.
     """
     # The stage, and the pyramid as it will be with it.
-    previous_reconstruction = previous_images.reconstruction(singan)
-    with run.strategy.scope():
-        stage = stages.build_patch_stage(run.config, scale, singan.sizes[scale])
-        stage.remember(real, previous_reconstruction)
-        grown = singan.with_stage(stage)
-        if scale == 0:
+    stage = patch_stage(run, singan, real)
+    grown = singan.with_stage(stage)
+    if scale == 0:
+        with run.strategy.scope():
             grown.set_reconstruction_noise(None)
 
     # The chief makes the scale, unless an earlier process has.
@@ -54,6 +55,8 @@ def make_patch_scale(run: Run, singan: SinGAN, scale: int, real: tf.Tensor) -> N
         if run.chief:
             if scale == 0:
                 set_layout_shift(stage, run.config)
+            elif scale == len(singan.sizes) - 1 and run.config.layout.patch_votes:
+                set_trust(stage, Judge(singan, real, None, run.config.training))
             seed = run.config.training.seed
             pictures = write_pictures(grown, scale, seed, run.folder)
             run.monitor.finish_scale(scale, real, *pictures)
@@ -66,6 +69,44 @@ def make_patch_scale(run: Run, singan: SinGAN, scale: int, real: tf.Tensor) -> N
     # What the chief found, in all workers: another machine may round otherwise.
     run.folder.restore(scale, state, saved)
     singan.append(stage, grown.reconstruction_noise)
+
+
+def patch_stage(run: Run, singan: SinGAN, real: tf.Tensor) -> stages.PatchStage:
+    """The next stage of a pyramid, of patches of the photograph.
+
+    Args:
+        run: What stays the same from scale to scale.
+        singan: The stages of the coarser scales; the pyramid stays as it is.
+        real: The photograph there, float32 [1, H, W, C] in [-1, 1].
+    """
+    scale = len(singan.stages)
+    previous_reconstruction = previous_images.reconstruction(singan)
+    with run.strategy.scope():
+        stage = stages.build_patch_stage(run.config, scale, singan.sizes[scale])
+        stage.remember(real, previous_reconstruction)
+    return stage
+
+
+def set_trust(stage: stages.PatchStage, judge: Judge) -> float:
+    """Lets patches vote as suits the photograph.
+
+    Where texture fills it, only those that fit may count, or it is averaged away;
+    where edges lie before smooth ground, seams show, and their power in all
+    frequencies, unless more of them count.
+
+    Args:
+        stage: It has seen the photograph, and its patches vote.
+        judge: Of its scale.
+
+    Returns:
+        How far samples are from the photograph then, by the judge.
+    """
+    distances = []
+    for trust in _TRUSTS:
+        stage.trust.assign(trust)
+        distances.append(judge.distance(stage))
+    stage.trust.assign(_TRUSTS[int(np.argmin(distances))])
+    return min(distances)
 
 
 def set_layout_shift(stage: stages.PatchStage, config: Config) -> None:

@@ -17,14 +17,21 @@ from singan_tf.config import Config
 from singan_tf.errors import UsageError, UserError
 from singan_tf.model import networks, pyramid
 from singan_tf.model.singan import SinGAN
+from singan_tf.model.stages import Stage
 from singan_tf.runs.display import Monitor
 from singan_tf.runs.folder import RunFolder, model_objects
-from singan_tf.training import distribution, draws, previous_images, session
-from singan_tf.training.layouts import make_patch_scale
+from singan_tf.training import (
+    distribution,
+    draws,
+    layouts,
+    previous_images,
+    session,
+)
+from singan_tf.training.contest import Contest, open_contest
 from singan_tf.training.pictures import write_pictures, write_samples
 from singan_tf.training.players import Players, make_players, noise_amplitude
 from singan_tf.training.progress import Progress
-from singan_tf.training.session import Interrupted, Run
+from singan_tf.training.session import Interrupted, Run, agreed_state
 from singan_tf.training.step import ScaleStep
 
 
@@ -92,11 +99,12 @@ def _train(run: Run, photograph: np.ndarray) -> SinGAN:
     singan = SinGAN(sizes, config.network.channels)
     critic = pool = None
     for scale, real in enumerate(reals):
-        pool = previous_images.draw_pool(singan, pool, config.training)
+        if any(config.steps_at(above) for above in range(scale, len(reals))):
+            pool = previous_images.draw_pool(singan, pool, config.training)
         if config.steps_at(scale):
             critic = train_scale(run, singan, scale, real, critic, pool)
         else:
-            make_patch_scale(run, singan, scale, real)
+            layouts.make_patch_scale(run, singan, scale, real)
 
     # The contact sheet, which says that the run has ended.
     if run.chief:
@@ -140,8 +148,8 @@ def train_scale(
     """
     config, strategy = run.config, run.strategy
     # The new networks start from the weights of the scale below.
-    if generator is None and scale > config.layout.patch_scales:
-        generator = singan.stages[-1].generator
+    if generator is None and singan.stages:
+        generator = getattr(singan.stages[-1], "generator", None)
     previous = previous_images.reconstruction(singan)
     with strategy.scope():
         synchronized = strategy.num_replicas_in_sync > 1
@@ -150,17 +158,36 @@ def train_scale(
         )
         grown = _with_first_values(config, singan, players, real, previous)
 
-    # If an earlier process was at this scale, they go on from its last checkpoint.
-    objects = {**players.objects(), **model_objects(grown, scale)}
-    progress = Progress(run, scale, objects)
+    stage: Optional[Stage] = _better_patches(run, singan, players, real)
+    if stage is None:
+        # If an earlier process was at this scale, they go on from its last checkpoint.
+        contest = open_contest(run, singan, players, real, pool)
+        objects = {**players.objects(), **model_objects(grown, scale)}
+        if contest is not None:
+            objects["best"] = contest.best
+        progress = Progress(run, scale, objects)
 
-    # The steps that are left, and then the stage stays as it is.
-    if not progress.finished:
-        step = ScaleStep(config, strategy, grown, players, real, previous, pool)
-        _repeat(step.compiled(), run, grown, scale, real, progress)
-        _finish(run, grown, players, scale, real, progress)
-    singan.append(players.stage, grown.reconstruction_noise)
+        # The steps that are left, and then the stage stays as it is.
+        stage = players.stage
+        if not progress.finished:
+            step = ScaleStep(config, strategy, grown, players, real, previous, pool)
+            _repeat(step.compiled(), run, grown, scale, real, progress, contest)
+            stage = _finish(run, grown, players, scale, real, progress, contest)
+    singan.append(stage, grown.reconstruction_noise)
     return critic_below if players.critic is None else players.critic
+
+
+def _better_patches(
+    run: Run, singan: SinGAN, players: Players, real: tf.Tensor
+) -> Optional[Stage]:
+    """The stage of patches that an earlier process found better, if it did."""
+    scale = len(singan.stages)
+    state = agreed_state(run, scale) if run.config.layout.patches_compete else None
+    if state is None or not state.patches:
+        return None
+    stage = layouts.patch_stage(run, singan, real)
+    run.folder.restore(scale, state, {**players.objects(), "stage": stage})
+    return stage
 
 
 def _with_first_values(
@@ -189,6 +216,7 @@ def _repeat(
     scale: int,
     real: tf.Tensor,
     progress: Progress,
+    contest: Optional[Contest],
 ) -> None:
     """Does the steps of a scale that are not done; raises Interrupted if asked to."""
     config = run.config
@@ -202,6 +230,9 @@ def _repeat(
         run.monitor.measure(
             scale, step, real, lambda: grown.sample([config.training.seed])
         )
+
+        if contest is not None:
+            contest.offer(step)
 
         # What a process that is stopped or killed leaves.
         stopping = session.should_stop(run, scale, step)
@@ -219,7 +250,8 @@ def _finish(
     scale: int,
     real: tf.Tensor,
     progress: Progress,
-) -> None:
+    contest: Optional[Contest],
+) -> Stage:
     """Settles what a stage is from now on, shows it, and saves it as finished."""
     training = run.config.training
     if progress.unsaved:
@@ -228,13 +260,18 @@ def _finish(
 
     # Averaged weights, and the last z*.
     if training.moving_average:
-        variables = players.stage.generator.trainable_variables
-        players.generator_optimizer.finalize_variable_values(variables)
+        players.average()
     if scale == 0:
         seed = draws.reconstruction_seed(training, training.at(0).steps - 1)
         grown.set_reconstruction_noise(seed)
 
+    # The best of the candidates, if there were several.
+    stage = players.stage if contest is None else contest.settle()
+    patches = None if stage is players.stage else {**players.objects(), "stage": stage}
+    grown = grown.coarsest(scale).with_stage(stage)
+
     if run.chief:
         pictures = write_pictures(grown, scale, training.seed, run.folder)
         run.monitor.finish_scale(scale, real, *pictures)
-    progress.save(finished=True)
+    progress.save(finished=True, patches=patches)
+    return stage

@@ -22,6 +22,11 @@ class Players(NamedTuple):
     generator_optimizer: keras.optimizers.Optimizer
     critic_optimizer: Optional[keras.optimizers.Optimizer]
 
+    def average(self) -> None:
+        """Gives the generator the moving average of its weights."""
+        variables = self.stage.generator.trainable_variables
+        self.generator_optimizer.finalize_variable_values(variables)
+
     def objects(self) -> dict[str, Any]:
         """Those that there are, by the names that they have in a checkpoint."""
         named = self._asdict().items()

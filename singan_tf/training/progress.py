@@ -1,7 +1,7 @@
 """How far a scale has come: what its steps have lost, and the checkpoints of it."""
 
 import time
-from typing import Any
+from typing import Any, Optional
 
 import numpy as np
 import tensorflow as tf
@@ -61,11 +61,13 @@ class Progress:
         """Counts a step, with its losses, float32 [len(LOSS_COLUMNS)]."""
         self._fresh_rows.append(losses)
 
-    def save(self, finished: bool) -> None:
+    def save(self, finished: bool, patches: Optional[dict[str, Any]] = None) -> None:
         """Writes a checkpoint.
 
         Args:
             finished: Whether the scale is.
+            patches: What it holds instead if the scale is made of patches though it
+                was trained.
 
         Raises:
             UserError: if training has diverged, or the folder cannot be written.
@@ -74,7 +76,10 @@ class Progress:
         self._fresh_rows.clear()
         if self._run.chief:
             losses = np.stack(self._saved_rows)
-            self._run.folder.save(self._scale, self._objects, losses, finished)
+            objects = patches or self._objects
+            self._run.folder.save(
+                self._scale, objects, losses, finished, patches is not None
+            )
         self._last_saved = time.monotonic()
 
 

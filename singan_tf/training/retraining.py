@@ -44,6 +44,9 @@ def retrain_scale(
     pool = previous_images.draw_pool_of(singan.coarsest(scale), run.config.training)
     real = images.read(trained.real(scale), singan.channels)
     retrained = singan.coarsest(scale)
+    # It is trained as it was, but patches know of no colours.
+    layout = dataclasses.replace(run.config.layout, patches_compete=False)
+    run = run._replace(config=dataclasses.replace(run.config, layout=layout))
     train_scale(run, retrained, scale, tf.constant(real), critic_below, pool, palette)
     retrained.stages = [*retrained.stages, *singan.stages[scale + 1 :]]
     return retrained
@@ -85,6 +88,9 @@ def retrain_on_images(
     )
     for each in range(scale, len(singan.sizes)):
         pool = previous_images.draw_pool(retrained, pool, run.config.training)
+        if not singan.stages[each].trained:
+            retrained.append(singan.stages[each], None)
+            continue
         real = images.read(trained.real(each), singan.channels)
         train_scale(
             first if each == scale else run,

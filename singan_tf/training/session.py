@@ -64,9 +64,11 @@ def require_same_task(run: Run, photograph: np.ndarray) -> None:
 def agreed_state(run: Run, scale: int) -> Optional[ScaleState]:
     """How far a scale has come, as the chief reads it; None before its start."""
     state = run.folder.sound_state(scale) if run.chief else None
-    numbers = (-1, 0) if state is None else (state.step, int(state.finished))
-    step, finished = distribution.from_chief(run.strategy, numbers)
-    return None if step < 0 else ScaleState.at(step, bool(finished))
+    numbers = (-1, 0, 0)
+    if state is not None:
+        numbers = (state.step, int(state.finished), int(state.patches))
+    step, finished, patches = distribution.from_chief(run.strategy, numbers)
+    return None if step < 0 else ScaleState.at(step, bool(finished), bool(patches))
 
 
 def should_stop(run: Run, scale: int, step: int) -> bool:

@@ -135,8 +135,8 @@ def test_every_task_works(kind, command, request, capsys, tmp_path, photograph, 
 @pytest.mark.parametrize(
     ("kind", "scale", "told"),
     [
-        ("patched", 1, "injection_scale=2 or above, or leave out "),
-        ("untrained", 2, "training; leave out "),
+        ("patched", 1, "injection_scale=2, or leave out "),
+        ("untrained", 2, "patches; leave out "),
     ],
 )
 def test_patches_are_not_trained_again(

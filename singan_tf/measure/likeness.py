@@ -1,0 +1,46 @@
+"""How far samples are from the photograph: one number to choose the best by.
+
+Patches do not tell a weak grating from none, as little as they tell it from what the
+samples lack elsewhere, and frequencies do not tell where contrast lies. Together they
+do. Neither sees layout: compare samples of one layout.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from singan_tf.measure import metrics, spectrum
+
+# So many decibels, as a root of the mean over bands, weigh as much as patches that are
+# as far from the photograph's as those of an image of its mean colour.
+_DECIBELS = 10.0
+# The variance of a photograph of nearly one colour: one of 255 levels.
+_LEAST_VARIANCE = (1 / 127.5) ** 2
+
+
+def distance(samples: Sequence[np.ndarray], photograph: np.ndarray) -> float:
+    """The distance of patches and that of frequencies, each as a share, added.
+
+    sqrt(F / v) + r / 10, with F the mean over the samples of `metrics.patch_frechet`,
+    v the variance of the photograph's values, and r the `rms` of `spectrum.compare`
+    over all samples in dB; 0 for r where the images are too small for a spectrum.
+
+    Args:
+        samples: [1, H, W, C] in [-1, 1], at least one.
+        photograph: Likewise.
+
+    Returns:
+        0 for copies of the photograph, else more; infinite if a sample is not finite.
+
+    Raises:
+        ValueError: if an image has fewer than two patches.
+    """
+    if not all(np.isfinite(sample).all() for sample in samples):
+        return np.inf
+    found = [metrics.patch_frechet(sample, photograph) for sample in samples]
+    if None in found:
+        raise ValueError("an image has fewer than two patches")
+    variance = max(float(np.var(photograph)), _LEAST_VARIANCE)
+    bands = spectrum.compare(samples, photograph)
+    rms = bands.rms if bands else 0.0
+    return float(np.sqrt(np.mean(found) / variance) + rms / _DECIBELS)
