@@ -174,15 +174,19 @@ def _train(
     strategy = distribution.make_strategy(config.runtime.strategy)
     around = circumstances.find(config, strategy)
     with run.open(config, facts, overwrite, around):
+        samples = None
         if not run.is_finished(len(sizes)):
             weights = config.runtime.inception_weights
             network = inception.load(weights) if weights else None
             monitor = Monitor(config, sizes, run, network)
             try:
-                loop.train(photograph, config, run, monitor, strategy=strategy)
+                trained = loop.train(
+                    photograph, config, run, monitor, strategy=strategy
+                )
+                samples = trained.samples
             finally:
                 monitor.close()
         # Also after a kill between the samples, which end a run, and its report.
         if not run.report.exists():
-            report.write(run)
+            report.write(run, samples)
     return load(run.path)

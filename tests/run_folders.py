@@ -31,7 +31,7 @@ def train(photograph, run_dir, should_stop=lambda: False, **settings):
         try:
             return loop.train(
                 photograph, settings, RunFolder(run_dir), watch, should_stop
-            )
+            ).singan
         finally:
             watch.close()
 

@@ -146,17 +146,18 @@ def _lead(job: _Job, finished: bool, strategy: Any) -> None:
     network = inception.load(weights) if weights else None
     around = circumstances.find(job.config, strategy)
     with run.open(job.config, job.facts, job.overwrite, around):
+        samples = None
         if finished:
             command_line.say(f"The run in {run.path} is finished.")
         else:
             if job.config.runtime.strategy != "multi_worker":
                 _foretell(job)
             shown = Monitor(job.config, job.sizes, run, network)
-            _train_opened(job, shown, strategy)
+            samples = _train_opened(job, shown, strategy)
             command_line.say(f"Wrote {run.path}")
         # Also after a kill between the samples, which end a run, and its report.
         if not run.report.exists():
-            report.write(run)
+            report.write(run, samples)
     command_line.say(f"Report: {run.report}")
     command_line.say(f"Samples: {run.samples}")
     named = shlex.quote(str(run.path))
@@ -215,8 +216,12 @@ def _how(config: config_lib.Config, scale: int) -> str:
     return f"{channels} channels, {config.adversary.at(scale)}, {steps} steps"
 
 
-def _train_opened(job: _Job, shown: Any, strategy: Any) -> None:
-    """Trains what `_carry_out` prepared, and closes `shown`, a `display.Monitor`."""
+def _train_opened(job: _Job, shown: Any, strategy: Any) -> Any:
+    """Trains what `_carry_out` prepared, and closes `shown`, a `display.Monitor`.
+
+    Returns:
+        Samples, as `training.loop.Trained` has them.
+    """
     import tensorflow as tf
 
     from singan_tf.training import loop as training
@@ -227,9 +232,9 @@ def _train_opened(job: _Job, shown: Any, strategy: Any) -> None:
     command = job.call.again(leave_out="overwrite")
     try:
         with interruption.resumable(training.Interrupted, command) as should_stop:
-            training.train(
+            return training.train(
                 job.photograph, job.config, job.run, shown, should_stop, strategy
-            )
+            ).samples
     finally:
         shown.close()
 

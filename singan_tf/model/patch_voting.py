@@ -30,7 +30,7 @@ from singan_tf.model.patch_matching import (
 _MOST_PATCHES = 2500
 # As in `patch_matching`, but the less of it the more of all of the photograph is in
 # the result: averages of patches that do not fit no longer set a limit.
-_ALPHA = 0.003
+_ALPHA = 0.002
 _COMPONENTS = 24
 # Patches whose principal components stand for all.
 _SAMPLED = 4000
@@ -92,10 +92,11 @@ def rearrange(
     Returns:
         float32 [B, H, W, C], within the photograph's range.
     """
-    replace = _replacer(query.shape[3], wrap, stride, _halvings(*keys.shape[1:3]))
+    halvings = _halvings(*keys.shape[1:3])
+    replace = _replacer(query.shape[3], wrap, stride, halvings, iterations)
 
     def row(image):
-        return replace(image, keys[0], photograph[0], iterations, trust)
+        return replace(image, keys[0], photograph[0], trust)
 
     images = tf.map_fn(row, query, parallel_iterations=1)
     return tf.ensure_shape(images, query.shape)
@@ -111,20 +112,18 @@ def _halvings(height: int, width: int) -> int:
 
 
 @functools.cache
-def _replacer(channels: int, wrap: bool, stride: int, halvings: int) -> Callable:
+def _replacer(
+    channels: int, wrap: bool, stride: int, halvings: int, iterations: int
+) -> Callable:
     """`rearrange` for one image of any size, by a photograph of many."""
     image = tf.TensorSpec([None, None, channels], tf.float32)
 
     @tf.function(
-        input_signature=[
-            *[image] * 3,
-            tf.TensorSpec([], tf.int32),
-            tf.TensorSpec([], tf.float32),
-        ],
+        input_signature=[image, image, image, tf.TensorSpec([], tf.float32)],
         autograph=False,
         experimental_attributes={"_noinline": True},
     )
-    def replace(query, keys, photograph, iterations, trust):
+    def replace(query, keys, photograph, trust):
         sides = tf.unstack(tf.shape(query)[:2])
         more = [missing(side, wrap, stride) for side in sides]
         query = tf.pad(query, [[0, more[0]], [0, more[1]], [0, 0]], "SYMMETRIC")

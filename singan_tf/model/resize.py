@@ -8,7 +8,8 @@ multiplied with the inputs that it is made of alone, so that time and memory gro
 the pixels and not with the square of a side.
 """
 
-from typing import NamedTuple, Union
+import functools
+from typing import Callable, NamedTuple, Union
 
 import tensorflow as tf
 
@@ -59,12 +60,35 @@ def resize(image: tf.Tensor, height: Size, width: Size) -> tf.Tensor:
 
 def _by_what_fits(image: tf.Tensor, axis: int, target: Size) -> tf.Tensor:
     """Resizes along one axis where only the running graph knows the lengths."""
-    length = tf.cast(target, tf.int32)
-    longer = tf.maximum(tf.shape(image)[axis], length)
-    # One block is one matrix. A branch for each would double what a server has to
-    # optimize when it loads a model.
-    block = tf.where(longer <= _SHORT, length, _BLOCK)
-    return _by_blocks(image, axis, target, block)
+    resized = _resizer(axis)(image, tf.cast(target, tf.int32))
+    side = target if isinstance(target, int) else None
+    resized.set_shape([*image.shape[:axis], side, *image.shape[axis + 1 :]])
+    return resized
+
+
+@functools.cache
+def _resizer(axis: int) -> Callable:
+    """`_by_what_fits` as a graph of its own, which a pyramid has once for all scales.
+
+    A copy for each would take most of the seconds in which a sampler is traced and a
+    server optimizes a model.
+    """
+
+    @tf.function(
+        input_signature=[
+            tf.TensorSpec([None] * 4, tf.float32),
+            tf.TensorSpec([], tf.int32),
+        ],
+        autograph=False,
+        experimental_attributes={"_noinline": True},
+    )
+    def resized(image, length):
+        longer = tf.maximum(tf.shape(image)[axis], length)
+        # One block is one matrix. A branch for each would double the graph.
+        block = tf.where(longer <= _SHORT, length, _BLOCK)
+        return _by_blocks(image, axis, length, block)
+
+    return resized
 
 
 def _by_one_matrix(image: tf.Tensor, axis: int, target: Size) -> tf.Tensor:

@@ -26,7 +26,7 @@ _FAKES = 3
 # Samples on the page.
 _SHOWN = 11
 # For the map of variance: so many, and of large ones so many pixels in all.
-_LEAST_SAMPLES, _MOST_SAMPLES = 4, 16
+_LEAST_SAMPLES, _MOST_SAMPLES = 4, 11
 _SAMPLE_PIXELS = 2**21
 VARIANCE = (
     "Maps of variance show how much the grey value of each pixel varies over samples, "
@@ -58,11 +58,14 @@ class Pace(NamedTuple):
     peak_mib: float
 
 
-def write(run: RunFolder) -> pathlib.Path:
+def write(
+    run: RunFolder, samples: Optional[dict[int, np.ndarray]] = None
+) -> pathlib.Path:
     """Writes the report of a finished run.
 
     Args:
         run: The run.
+        samples: Of it, by seed, float32 [1, H, W, C] in [-1, 1]; None to draw them.
 
     Returns:
         The report's path.
@@ -75,7 +78,7 @@ def write(run: RunFolder) -> pathlib.Path:
     photograph = run.read()[1]
     last = len(singan.sizes) - 1
     real = images.read(run.real(last), singan.channels)
-    samples = _draw(singan, config.training.seed)
+    samples = samples or _draw(singan, config.training.seed)
     paces = [pace(run, scale) for scale in range(last + 1)]
     title = f"{photograph.name}: a run of singan_tf"
     body = [

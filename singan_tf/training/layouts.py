@@ -22,9 +22,9 @@ from singan_tf.training.session import Interrupted, Run, agreed_state
 # for, and how often the interval is halved.
 _LAYOUTS = 32
 _MOST_SHIFT = 0.5
-_BISECTIONS = 10
+_BISECTIONS = 8
 # See `patch_voting.rearrange`; of what measures alike, the first.
-_TRUSTS = (0.6, 0.8, 0.9, 0.97)
+_TRUSTS = (0.6, 0.8, 0.95)
 
 
 def make_patch_scale(run: Run, singan: SinGAN, scale: int, real: tf.Tensor) -> None:

@@ -8,7 +8,7 @@ step (`step.ScaleStep`, the recipe of the paper) and appends the finished stage 
 pyramid. Scales of patches need no training (`layouts`).
 """
 
-from typing import Callable, Optional
+from typing import Callable, NamedTuple, Optional
 
 import numpy as np
 import tensorflow as tf
@@ -35,6 +35,19 @@ from singan_tf.training.session import Interrupted, Run, agreed_state
 from singan_tf.training.step import ScaleStep
 
 
+class Trained(NamedTuple):
+    """What training leaves, beside the run folder.
+
+    Attributes:
+        singan: The trained pyramid.
+        samples: Those of the contact sheet by seed, float32 [1, H, W, C] in [-1, 1];
+            None where another worker drew them.
+    """
+
+    singan: SinGAN
+    samples: Optional[dict[int, np.ndarray]]
+
+
 def train(
     photograph: np.ndarray,
     config: Config,
@@ -42,7 +55,7 @@ def train(
     monitor: Monitor,
     should_stop: Callable[[], bool] = lambda: False,
     strategy: Optional[tf.distribute.Strategy] = None,
-) -> SinGAN:
+) -> Trained:
     """Trains a pyramid on one photograph, or goes on where a run folder stands.
 
     Args:
@@ -54,7 +67,7 @@ def train(
         strategy: On which devices; by default as the configuration says.
 
     Returns:
-        The trained pyramid.
+        The trained pyramid, and samples of it.
 
     Raises:
         Interrupted: if `should_stop` said so; the run can be resumed.
@@ -77,7 +90,7 @@ def train(
         raise distribution.worker_lost(error) from None
 
 
-def _train(run: Run, photograph: np.ndarray) -> SinGAN:
+def _train(run: Run, photograph: np.ndarray) -> Trained:
     """Trains every scale."""
     config = run.config
     if config.training.xla and run.strategy.num_replicas_in_sync > 1:
@@ -107,11 +120,12 @@ def _train(run: Run, photograph: np.ndarray) -> SinGAN:
             layouts.make_patch_scale(run, singan, scale, real)
 
     # The contact sheet, which says that the run has ended.
+    samples = None
     if run.chief:
-        write_samples(singan, reals[-1], config.training.seed, run.folder)
+        samples = write_samples(singan, reals[-1], config.training.seed, run.folder)
     # A worker that ends early would not be there for a chief that starts again.
     distribution.any_worker(run.strategy, False)
-    return singan
+    return Trained(singan, samples)
 
 
 def train_scale(

@@ -2,6 +2,7 @@
 
 import logging
 
+import numpy as np
 import tensorflow as tf
 
 from singan_tf import images
@@ -33,18 +34,28 @@ def write_pictures(
     return fake, reconstruction
 
 
-def write_samples(singan: SinGAN, real: tf.Tensor, seed: int, run: RunFolder) -> None:
-    """Leaves a contact sheet: the photograph, then random samples.
+def write_samples(
+    singan: SinGAN, real: tf.Tensor, seed: int, run: RunFolder
+) -> dict[int, np.ndarray]:
+    """Leaves a contact sheet: the photograph, then the samples of the first seeds.
 
     Args:
         singan: The trained pyramid.
         real: The photograph at the finest scale, float32 [1, H, W, C] in [-1, 1].
         seed: Of the first sample; the others' count on from there.
         run: Where the run is kept.
+
+    Returns:
+        The samples by seed, float32 [1, H, W, C] in [-1, 1].
     """
     logger.info("Drawing %d samples.", _SHEET_SAMPLES)
-    sheet, captions = [real.numpy()], ["photograph"]
-    for index in range(_SHEET_SAMPLES):
-        sheet.append(singan.sample([seed + index]).numpy())
-        captions.append(f"seed {seed + index}")
-    images.write(run.samples, images.contact_sheet(sheet, captions))
+    # To the last bit what the sample command draws.
+    sample = singan.sampler()
+    samples = {
+        number: sample([number], 0, *real.shape[1:3], 1.0).numpy()
+        for number in range(seed, seed + _SHEET_SAMPLES)
+    }
+    captions = ["photograph", *(f"seed {number}" for number in samples)]
+    sheet = images.contact_sheet([real.numpy(), *samples.values()], captions)
+    images.write(run.samples, sheet)
+    return samples

@@ -75,7 +75,7 @@ def matched(query, known, wrap, stride, halvings):
         best = np.zeros([*patches.shape[:2], 2], int)
         fit = np.zeros(patches.shape[:2])
         for place, corners in candidates.items():
-            scores = [distances[place, c] / (0.003 + least[c]) for c in corners]
+            scores = [distances[place, c] / (0.002 + least[c]) for c in corners]
             best[place] = corners[int(np.argmin(scores))]
             fit[place] = distances[place, tuple(best[place])]
         return best, fit
