@@ -481,6 +481,13 @@ def test_the_small_scales_but_the_two_finest_are_patches(longest, expected):
     assert config.settle(given, sizes) == given
 
 
+@pytest.mark.parametrize("count", [1, 2, 5])
+def test_of_patches_that_vote_all_scales_but_the_finest_are_made(count):
+    sizes = [(100 * side, 200 * side) for side in range(1, count + 1)]
+    asked = config.from_settings({"patch_scales": -1, "patch_votes": True})
+    assert config.settle(asked, sizes).layout.patch_scales == count - 1
+
+
 @pytest.mark.parametrize(
     ("values", "sides", "part"),
     [

@@ -10,7 +10,7 @@ from singan_tf.model.singan import SinGAN, bring_up
 from singan_tf.model.stage import Stage
 from singan_tf.training import draws
 
-_SAMPLES = 4
+_SAMPLES = 8
 
 
 class Judge:

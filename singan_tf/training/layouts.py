@@ -24,7 +24,7 @@ _LAYOUTS = 32
 _MOST_SHIFT = 0.5
 _BISECTIONS = 8
 # See `patch_voting.rearrange`; of what measures alike, the first.
-_TRUSTS = (0.6, 0.8, 0.95)
+_TRUSTS = (0.6, 0.8, 0.9, 0.97)
 
 
 def make_patch_scale(run: Run, singan: SinGAN, scale: int, real: tf.Tensor) -> None:

@@ -45,6 +45,16 @@ def untrained(tmp_path_factory, photograph):
 
 
 @pytest.fixture(scope="module")
+def competing(tmp_path_factory, photograph):
+    """Of two scales of patches and one that is of patches after all."""
+    folder = tmp_path_factory.mktemp("runs") / "competing"
+    wild = ["--generator_learning_rate=1", "--patch_votes", "--patches_compete"]
+    train(folder, photograph, *SETTINGS, *wild)
+    assert RunFolder(folder).state(2).patches
+    return folder
+
+
+@pytest.fixture(scope="module")
 def mask(tmp_path_factory, photograph):
     path = tmp_path_factory.mktemp("masks") / "mask.png"
     with Image.open(photograph) as image:
@@ -55,7 +65,7 @@ def mask(tmp_path_factory, photograph):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", ["patched", "voting"])
+@pytest.mark.parametrize("kind", ["patched", "voting", "competing"])
 def test_such_a_run_exports_and_answers_alike(kind, request, tmp_path):
     run_dir = tmp_path / "run"
     shutil.copytree(request.getfixturevalue(kind), run_dir)
@@ -114,7 +124,14 @@ def test_the_report_tells_what_was_not_trained(patched, untrained):
     ids=lambda command: command[0],
 )
 @pytest.mark.parametrize(
-    "kind", ["patched", pytest.param("untrained", marks=pytest.mark.slow)]
+    "kind",
+    [
+        "patched",
+        *(
+            pytest.param(kind, marks=pytest.mark.slow)
+            for kind in ("untrained", "competing")
+        ),
+    ],
 )
 def test_every_task_works(kind, command, request, capsys, tmp_path, photograph, mask):
     run_dir = request.getfixturevalue(kind)
@@ -137,6 +154,7 @@ def test_every_task_works(kind, command, request, capsys, tmp_path, photograph, 
     [
         ("patched", 1, "injection_scale=2, or leave out "),
         ("untrained", 2, "patches; leave out "),
+        pytest.param("competing", 2, "patches; leave out ", marks=pytest.mark.slow),
     ],
 )
 def test_patches_are_not_trained_again(

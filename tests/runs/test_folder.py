@@ -279,6 +279,29 @@ def test_a_damaged_checkpoint_gives_way_to_the_one_before(
     assert checkpoints(tmp_path) == sorted(kept)
 
 
+def test_that_patches_won_is_in_the_name_of_the_checkpoint(tmp_path):
+    singan = saved_run(tmp_path)
+    folder = RunFolder(tmp_path)
+    assert not folder.state(0).patches
+    losses = np.zeros([9, 5], np.float32)
+    folder.save(0, model_objects(singan, 0), losses, finished=True, patches=True)
+    state = folder.state(0)
+    assert state.patches and state == ScaleState.at(9, True, patches=True)
+    # What the state says is said again where it is damaged.
+    tear(folder.scale(0) / "state.json")
+    assert folder.sound_state(0) == state
+
+
+def test_patches_cannot_have_won_before_the_end(tmp_path):
+    saved_run(tmp_path)
+    path = RunFolder(tmp_path).scale(0) / "state.json"
+    path.write_text(
+        json.dumps({"step": 4, "finished": False, "checkpoint": "step-000004-patches"})
+    )
+    with pytest.raises(Damaged, match="no checkpoint of step 4"):
+        RunFolder(tmp_path).state(0)
+
+
 def test_damage_without_a_checkpoint_before_never_costs_what_is_sound(tmp_path):
     saved_run(tmp_path)
     tear(RunFolder(tmp_path).scale(1) / "step-000004-finished.index")
