@@ -1,4 +1,4 @@
-"""Presets by time, memory, SIFID and diversity: prints a Markdown table.
+"""Presets by time, memory and what `evaluate` measures: prints a Markdown table.
 
     python tests/benchmarks/presets.py --weights=STEM.npz PHOTO ... -- [--flag ...]
 
@@ -18,9 +18,20 @@ import time
 
 import numpy as np
 from PIL import Image
+from step_time import convolution_rate
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 SAMPLES = 10
+COLUMNS = (
+    "training, s",
+    "a sample, s",
+    "SIFID",
+    "diversity",
+    "copied",
+    "copied anywhere",
+    "spectrum rms, dB",
+    "worst band, dB",
+)
 
 
 def command(*arguments: str) -> float:
@@ -32,7 +43,7 @@ def command(*arguments: str) -> float:
 
 
 def measure(photograph: pathlib.Path, flags: list[str], weights: str, folder) -> list:
-    """Seconds of training and of a sample, SIFID, diversity, copied share."""
+    """Seconds of training and of a sample, then what `COLUMNS` says."""
     run, drawn, saved = (folder / name for name in ("run", "drawn", "samples"))
     trained = command("train", f"--image={photograph}", f"--run_dir={run}", *flags)
     few, many = (
@@ -64,6 +75,9 @@ def measure(photograph: pathlib.Path, flags: list[str], weights: str, folder) ->
         found["diversity"],
         # None where a photograph was shrunk: its places are others.
         found["copied"]["mean"] if found["copied"] else float("nan"),
+        found["copied_anywhere"]["mean"],
+        found["mean_spectrum"]["rms"],
+        found["mean_spectrum"]["worst"],
     ]
 
 
@@ -78,8 +92,8 @@ def main() -> None:
     parser.add_argument("--keep", type=pathlib.Path)
     values = parser.parse_args(own)
     print(f"`{' '.join(flags)}`\n")
-    print("| photograph | training, s | a sample, s | SIFID | diversity | copied |")
-    print("|---|---|---|---|---|---|")
+    print(f"| photograph | {' | '.join(COLUMNS)} |")
+    print("|---" * (1 + len(COLUMNS)) + "|")
     rows = []
     with tempfile.TemporaryDirectory() as temporary:
         parent = values.keep or pathlib.Path(temporary)
@@ -93,6 +107,7 @@ def main() -> None:
     print("| mean |", " | ".join(f"{x:.3g}" for x in mean), "|")
     peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
     print(f"\nMost memory of a process: {peak:.0f} MiB.")
+    print(f"The machine's rate: {convolution_rate() / 1e9:.0f} GFLOP/s.")
 
 
 if __name__ == "__main__":
