@@ -21,10 +21,9 @@ _LEAST_VARIANCE = (1 / 127.5) ** 2
 def distance(samples: Sequence[np.ndarray], photograph: np.ndarray) -> float:
     """The distance of patches and that of frequencies, each as a share, added.
 
-    sqrt(F / v) + (r + max(w, 0)) / 10, with F the mean over the samples of
-    `metrics.patch_frechet`, v the variance of the photograph's values, and r and w the
-    `rms` and the `worst` of `spectrum.compare` over all samples in dB: an excess in one
-    band is what the eye sees first. Images too small for a spectrum have F alone.
+    sqrt(F / v) + r / 10, with F the mean over the samples of `metrics.patch_frechet`,
+    v the variance of the photograph's values, and r the `rms` of `spectrum.compare`
+    over all samples in dB; 0 for r where the images are too small for a spectrum.
 
     Args:
         samples: [1, H, W, C] in [-1, 1], at least one.
@@ -43,5 +42,5 @@ def distance(samples: Sequence[np.ndarray], photograph: np.ndarray) -> float:
         raise ValueError("an image has fewer than two patches")
     variance = max(float(np.var(photograph)), _LEAST_VARIANCE)
     bands = spectrum.compare(samples, photograph)
-    decibels = bands.rms + max(bands.worst, 0.0) if bands else 0.0
-    return float(np.sqrt(np.mean(found) / variance) + decibels / _DECIBELS)
+    rms = bands.rms if bands else 0.0
+    return float(np.sqrt(np.mean(found) / variance) + rms / _DECIBELS)

@@ -16,10 +16,8 @@ def test_a_copy_is_at_no_distance():
 @pytest.mark.parametrize("contrast", [0.5, 2.0])
 def test_contrast_counts_in_patches_and_in_frequencies(contrast):
     # Of covariances S and c^2 S, tr(S + c^2 S - 2 c S) = (1 - c)^2 tr(S): as a share
-    # |1 - c|. Every band is 20 log10 c decibels off, of which ten count as one, and an
-    # excess as two.
-    decibels = 20 * np.log10(contrast)
-    expected = abs(1 - contrast) + (abs(decibels) + max(decibels, 0)) / 10
+    # |1 - c|. Every band is 20 log10 c decibels off, of which ten count as one.
+    expected = abs(1 - contrast) + abs(20 * np.log10(contrast)) / 10
     found = distance([contrast * NOISE], NOISE)
     assert found == pytest.approx(expected, rel=0.01)
 
