@@ -1,7 +1,8 @@
 """The stage that puts images together from the photograph's patches, untrained."""
 
 import functools
-from typing import Optional
+import math
+from typing import Callable, Optional
 
 import tensorflow as tf
 
@@ -61,7 +62,8 @@ class PatchStage(Stage):
             size[1] - patch_matching.PATCH_SIZE + 1
         ) > _DENSE_PATCHES:
             self._iterations, self._stride = (2, 2) if votes else (1, _STRIDE)
-        self._rearrange = patch_matching.rearrange
+        self._votes = votes
+        self._rearrange: Callable[..., tf.Tensor] = patch_matching.rearrange
         if votes:
             self.trust = tf.Variable(patch_voting.TRUST, trainable=False)
             self._rearrange = functools.partial(
@@ -113,8 +115,16 @@ class PatchStage(Stage):
             if noise_map is not None:
                 query = displace(query, self.noise_amplitude * noise_map, self._wrap)
             query = tf.ensure_shape(query, previous.shape)
+        # What is enlarged keeps its content: nothing has to turn up in it.
+        more = {} if noise_map is not None or not self._votes else {"alpha": math.inf}
         return self._rearrange(
-            query, self.keys, self.real, self._iterations, self._wrap, self._stride
+            query,
+            self.keys,
+            self.real,
+            self._iterations,
+            self._wrap,
+            self._stride,
+            **more,
         )
 
     def restore(self, noise_map: Optional[tf.Tensor], previous: tf.Tensor) -> tf.Tensor:

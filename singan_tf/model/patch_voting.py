@@ -15,6 +15,7 @@ Core operations only, for sizes known or not known when a graph is traced.
 """
 
 import functools
+import math
 from typing import Callable, NamedTuple, Union
 
 import tensorflow as tf
@@ -30,7 +31,7 @@ from singan_tf.model.patch_matching import (
 _MOST_PATCHES = 2500
 # As in `patch_matching`, but the less of it the more of all of the photograph is in
 # the result: averages of patches that do not fit no longer set a limit.
-_ALPHA = 0.002
+ALPHA = 0.002
 _COMPONENTS = 24
 # Patches whose principal components stand for all.
 _SAMPLED = 4000
@@ -71,6 +72,7 @@ def rearrange(
     wrap: bool = False,
     stride: int = 1,
     trust: Union[float, tf.Tensor] = TRUST,
+    alpha: float = ALPHA,
 ) -> tf.Tensor:
     """Makes images that look like the query from the photograph's patches.
 
@@ -88,12 +90,14 @@ def rearrange(
             at most 4; where they do not end at its borders, it is mirrored there.
         trust: The share of patches whose distance is at most the unit of trust, 0 to
             1: the more, the softer; a scalar.
+        alpha: See `patch_matching`; where it is infinite, the nearest patch scores
+            best, whether or not others are left out.
 
     Returns:
         float32 [B, H, W, C], within the photograph's range.
     """
     halvings = _halvings(*keys.shape[1:3])
-    replace = _replacer(query.shape[3], wrap, stride, halvings, iterations)
+    replace = _replacer(query.shape[3], wrap, stride, halvings, iterations, alpha)
 
     def row(image):
         return replace(image, keys[0], photograph[0], trust)
@@ -113,7 +117,12 @@ def _halvings(height: int, width: int) -> int:
 
 @functools.cache
 def _replacer(
-    channels: int, wrap: bool, stride: int, halvings: int, iterations: int
+    channels: int,
+    wrap: bool,
+    stride: int,
+    halvings: int,
+    iterations: int,
+    alpha: float,
 ) -> Callable:
     """`rearrange` for one image of any size, by a photograph of many."""
     image = tf.TensorSpec([None, None, channels], tf.float32)
@@ -131,7 +140,7 @@ def _replacer(
 
         def iterate(index, query):
             known = seen[tf.minimum(index, 1)]
-            found = _search(query, known, wrap, stride, halvings)
+            found = _search(query, known, wrap, stride, halvings, alpha)
             return index + 1, _vote(found, query, photograph, wrap, stride, trust)
 
         _, query = tf.while_loop(
@@ -147,7 +156,12 @@ def _replacer(
 
 
 def _search(
-    query: tf.Tensor, known: tf.Tensor, wrap: bool, stride: int, halvings: int
+    query: tf.Tensor,
+    known: tf.Tensor,
+    wrap: bool,
+    stride: int,
+    halvings: int,
+    alpha: float,
 ) -> _Matches:
     """The best patch of `known` for each of the query's.
 
@@ -157,17 +171,19 @@ def _search(
         wrap: Whether the query's patches go on beyond its borders.
         stride: Pixels between the query's patches.
         halvings: How often both are halved before all patches are looked at.
+        alpha: See `rearrange`.
     """
     basis = _principal_components(known)
     found = _components(query, basis, wrap, stride)
     keys = _components(known, basis, False, 1)
     if not halvings:
-        return _among_all(found, keys)
-    coarse = _search(_halved(query), _halved(known), wrap, 1, halvings - 1)
-    best = _near(found, keys, *_brought_up(coarse, tf.shape(found)[:2], stride))
+        return _among_all(found, keys, alpha)
+    coarse = _search(_halved(query), _halved(known), wrap, 1, halvings - 1, alpha)
+    leads = _brought_up(coarse, tf.shape(found)[:2], stride)
+    best = _near(found, keys, *leads, alpha)
     down, across = zip(*_AROUND)
     around = best.rows[..., tf.newaxis] + down, best.columns[..., tf.newaxis] + across
-    return _near(found, keys, *around)
+    return _near(found, keys, *around, alpha)
 
 
 def _halved(image: tf.Tensor) -> tf.Tensor:
@@ -213,7 +229,7 @@ def _components(
     return tf.nn.conv2d(image[tf.newaxis], basis, stride, "VALID")[0] / values**0.5
 
 
-def _among_all(query: tf.Tensor, keys: tf.Tensor) -> _Matches:
+def _among_all(query: tf.Tensor, keys: tf.Tensor, alpha: float) -> _Matches:
     """The best of all keys [n, m, D] for each of the query's places [N, M, D]."""
     places, size = tf.shape(query)[:2], query.shape[2]
     columns = tf.shape(keys)[1]
@@ -228,7 +244,7 @@ def _among_all(query: tf.Tensor, keys: tf.Tensor) -> _Matches:
         products = tf.matmul(query, some, transpose_b=True)
         distances = squares - 2 * products + key_squares[start : start + group]
         distances = tf.maximum(distances, 0.0)
-        scores = distances / (_ALPHA + tf.reduce_min(distances, axis=0))
+        scores = _scores(distances, tf.reduce_min(distances, axis=0), alpha)
         index = tf.argmin(scores, axis=1, output_type=tf.int32)
         least = tf.reduce_min(scores, axis=1)
         better = least < best
@@ -249,6 +265,11 @@ def _among_all(query: tf.Tensor, keys: tf.Tensor) -> _Matches:
     )
     where, fit = tf.reshape(where, places), tf.reshape(fit, places)
     return _Matches(where // columns, where % columns, fit)
+
+
+def _scores(distances: tf.Tensor, least: tf.Tensor, alpha: float) -> tf.Tensor:
+    """The less, the better: see `patch_matching` and `rearrange`."""
+    return distances if math.isinf(alpha) else distances / (alpha + least)
 
 
 def _brought_up(
@@ -290,6 +311,7 @@ def _near(
     keys: tf.Tensor,
     rows: tf.Tensor,
     columns: tf.Tensor,
+    alpha: float,
 ) -> _Matches:
     """The best of some of the keys.
 
@@ -298,6 +320,7 @@ def _near(
         keys: [n, m, D].
         rows: Of those to look at, int32 [N, M, L], or beyond the border the nearest.
         columns: Likewise.
+        alpha: See `rearrange`.
     """
     height, width = tf.unstack(tf.shape(keys)[:2])
     rows = tf.clip_by_value(rows, 0, height - 1)
@@ -318,7 +341,7 @@ def _near(
     )
     # Of a key that nothing looked at, infinite.
     least = tf.math.unsorted_segment_min(distances, numbers, height * width)
-    scores = distances / (_ALPHA + tf.gather(least, numbers))
+    scores = _scores(distances, tf.gather(least, numbers), alpha)
     best = tf.argmin(scores, axis=2, output_type=tf.int32)
     return _Matches(
         *(tf.gather(x, best, batch_dims=2) for x in (rows, columns, distances))

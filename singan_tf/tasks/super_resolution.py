@@ -227,7 +227,8 @@ def _super_resolution_step(
         size = tf.unstack(size)
         enlarged = bring_up(result, size)
         stream = len(singan.stages) + tf.cast(step, tf.int64)
-        noise_map = stage.noise(seeds, stream, *size)
+        # Patches are not varied: what is enlarged keeps its content.
+        noise_map = stage.noise(seeds, stream, *size) if stage.trained else None
         drawn = _clip(stage(noise_map, enlarged))
         result = enlarged + strength * (drawn - enlarged)
         if back_projection:

@@ -49,7 +49,7 @@ def half(image):
     return np.pad(image, [*more, (0, 0)], "edge")
 
 
-def matched(query, known, wrap, stride, halvings):
+def matched(query, known, wrap, stride, halvings, alpha=0.002):
     """Corners [N, M, 2] and distances [N, M], place by place."""
     patches, keys = windows(query, wrap)[::stride, ::stride], windows(known)
     apart = int((known.shape[0] * known.shape[1] / 4000) ** 0.5) + 1
@@ -59,7 +59,7 @@ def matched(query, known, wrap, stride, halvings):
     patches, keys = patches @ basis, keys @ basis
     last = np.array(keys.shape[:2]) - 1
     if halvings:
-        coarse, _ = matched(half(query), half(known), wrap, 1, halvings - 1)
+        coarse, _ = matched(half(query), half(known), wrap, 1, halvings - 1, alpha)
     scale = 49 * query.shape[2]
 
     def best_of(candidates):
@@ -75,7 +75,9 @@ def matched(query, known, wrap, stride, halvings):
         best = np.zeros([*patches.shape[:2], 2], int)
         fit = np.zeros(patches.shape[:2])
         for place, corners in candidates.items():
-            scores = [distances[place, c] / (0.002 + least[c]) for c in corners]
+            scores = [distances[place, c] for c in corners]
+            if alpha < np.inf:
+                scores = [s / (alpha + least[c]) for s, c in zip(scores, corners)]
             best[place] = corners[int(np.argmin(scores))]
             fit[place] = distances[place, tuple(best[place])]
         return best, fit
@@ -99,7 +101,7 @@ def matched(query, known, wrap, stride, halvings):
     )
 
 
-def written_out(query, keys, photograph, iterations, wrap, stride, trust):
+def written_out(query, keys, photograph, iterations, wrap, stride, trust, alpha):
     """What `rearrange` says that it does, patch by patch, for one image in float64."""
     query, keys, photograph = (x.astype(float) for x in (query, keys, photograph))
     height, width = query.shape[:2]
@@ -109,7 +111,7 @@ def written_out(query, keys, photograph, iterations, wrap, stride, trust):
     along = np.exp(-((np.arange(7) - 3) ** 2) / (2 * 1.5**2))
     for iteration in range(iterations):
         known = photograph if iteration else keys
-        best, fit = matched(query, known, wrap, stride, 0)
+        best, fit = matched(query, known, wrap, stride, 0, alpha)
         unit = max(np.sort(fit.ravel())[int(trust * (fit.size - 1))], 1e-4)
         votes = np.exp(np.maximum(-fit / (2 * unit), -20))
         total, weights = np.zeros_like(query), np.zeros(query.shape[:2])
@@ -126,35 +128,41 @@ def written_out(query, keys, photograph, iterations, wrap, stride, trust):
 
 
 @pytest.mark.parametrize(
-    ("wrap", "stride", "channels", "iterations", "trust"),
+    ("wrap", "stride", "channels", "iterations", "trust", "alpha"),
     [
-        (False, 1, 3, 2, 0.6),
-        (True, 1, 1, 1, 0.97),
-        (False, 2, 3, 1, 0.3),
-        (True, 2, 3, 2, 0.8),
+        (False, 1, 3, 2, 0.6, 0.002),
+        (True, 1, 1, 1, 0.97, np.inf),
+        (False, 2, 3, 1, 0.3, np.inf),
+        (True, 2, 3, 2, 0.8, 0.1),
     ],
 )
 @pytest.mark.parametrize("halvings", [0], indirect=True)
 def test_it_is_the_method_written_out(
-    halvings, wrap, stride, channels, iterations, trust
+    halvings, wrap, stride, channels, iterations, trust, alpha
 ):
     known = (x[:, :20, :22] for x in (KEYS, PHOTOGRAPH))
     images = [x[..., :channels] for x in (QUERY, *known)]
-    made = rearrange(*images, iterations, wrap, stride, trust)
+    made = rearrange(*images, iterations, wrap, stride, trust, alpha)
     query, keys, photograph = images[0][0], images[1][0], images[2][0]
-    expected = written_out(query, keys, photograph, iterations, wrap, stride, trust)
+    how = (iterations, wrap, stride, trust, alpha)
+    expected = written_out(query, keys, photograph, *how)
     np.testing.assert_allclose(made[0], expected, atol=1e-3)
 
 
 @pytest.mark.parametrize(("halvings", "side"), [(1, 32), (2, 60)])
-@pytest.mark.parametrize(("wrap", "stride"), [(False, 1), (False, 2), (True, 2)])
-def test_large_photographs_are_searched_as_written_out(halvings, side, wrap, stride):
+@pytest.mark.parametrize(
+    ("wrap", "stride", "alpha"),
+    [(False, 1, 0.002), (False, 2, np.inf), (True, 2, 0.002)],
+)
+def test_large_photographs_are_searched_as_written_out(
+    halvings, side, wrap, stride, alpha
+):
     query, known = QUERY[0], PHOTOGRAPH[0, :side, : side + 2]
     places, distances = matched(
-        query.astype(float), known.astype(float), wrap, stride, halvings
+        query.astype(float), known.astype(float), wrap, stride, halvings, alpha
     )
     found = patch_voting._search(
-        tf.constant(query), tf.constant(known), wrap, stride, halvings
+        tf.constant(query), tf.constant(known), wrap, stride, halvings, alpha
     )
     same = (found.rows == places[..., 0]) & (found.columns == places[..., 1])
     # Where two fit alike, 32 bits may choose the other.
