@@ -22,6 +22,7 @@ REFERENCE = {
         "patch_scales": 0,
         "patch_iterations": 5,
         "patch_votes": False,
+        "patches_compete": False,
         "layout_shift": 0.0,
         "layout_diversity": 0.5,
     },
@@ -56,6 +57,7 @@ REFERENCE = {
         "crop_size": 0,
         "previous_pool": 0,
         "moving_average": 0.0,
+        "keep_best": 0,
         "mixed_precision": "none",
         "xla": False,
         "seed": 0,
@@ -81,6 +83,7 @@ CHANGED = {
     "patch_scales": 2,
     "patch_iterations": 3,
     "patch_votes": True,
+    "patches_compete": True,
     "layout_shift": 0.2,
     "layout_diversity": 0.3,
     "channels": 1,
@@ -111,6 +114,7 @@ CHANGED = {
     "crop_size": 64,
     "previous_pool": 8,
     "moving_average": 0.99,
+    "keep_best": 100,
     "mixed_precision": "bfloat16",
     "seed": 7,
     "adversary": "0-1:critic,2-:frechet",
@@ -167,6 +171,7 @@ OUTSIDE = {
     "crop_size": (-1, 1, 15),
     "previous_pool": (-1, 1025),
     "moving_average": (-0.1, 1, 1.1),
+    "keep_best": (-1,),
     "mixed_precision": ("float8",),
     "seed": (-1, 2**31),
     "adversary": ("", "discriminator", "critic,"),
@@ -205,6 +210,7 @@ INSIDE = {
     "crop_size": (0, 16),
     "previous_pool": (0, 1024),
     "moving_average": (0, 0.9999),
+    "keep_best": (0, 1),
     "seed": (0, 2**31 - 1),
     "patch_weight": (0,),
     "patch_size": (1, 25),
@@ -217,7 +223,7 @@ INSIDE = {
     "metric_steps": (0,),
 }
 
-BOOLEANS = {"patch_votes", "residual", "xla"}
+BOOLEANS = {"patch_votes", "patches_compete", "residual", "xla"}
 BY_SCALE = ("steps", "critic_updates", "generator_updates", "crop_size")
 PATHS = {"inception_weights", "vgg_weights"}
 

@@ -215,23 +215,11 @@ def overlay(
         numbers = (corners + row * columns)[..., tf.newaxis] + tf.range(PATCH_SIZE)
         counts = (votes * window[row])[..., tf.newaxis] * window
         shown = tf.gather(pixels, numbers) * counts[..., tf.newaxis]
-        shown = tf.pad(
-            shown, [[0, 0], [0, 0], [0, blocks * stride - PATCH_SIZE], [0, 0]]
-        )
-        shown = tf.reshape(shown, [down, across, blocks, stride, channels + 1])
-        line = tf.add_n(
-            [
-                tf.pad(
-                    shown[:, :, block],
-                    [[0, 0], [block, blocks - 1 - block], [0, 0], [0, 0]],
-                )
-                for block in range(blocks)
-            ]
-        )
-        line = tf.reshape(line, [down, 1, along, channels + 1])
+        line = _side_by_side(shown, stride, blocks)
         above, within = row // stride, row % stride
         around = [[above, blocks - 1 - above], [within, stride - 1 - within]]
-        return row + 1, total + tf.pad(line, [*around, [0, 0], [0, 0]])
+        line = tf.pad(line[:, tf.newaxis], [*around, [0, 0], [0, 0]])
+        return row + 1, total + line
 
     # A loop and not seven copies of its body, which take seconds to trace.
     _, total = tf.while_loop(
@@ -245,6 +233,23 @@ def overlay(
     for axis in (0, 1):
         total = _within(total, axis, size[axis], wrap)
     return total[..., :channels] / total[..., channels:]
+
+
+def _side_by_side(shown: tf.Tensor, stride: int, blocks: int) -> tf.Tensor:
+    """Adds up one row of each patch, [N, M, 7, D], `stride` apart.
+
+    Returns:
+        [N, (M + blocks - 1) * stride, D].
+    """
+    down, across, channels = tf.shape(shown)[0], tf.shape(shown)[1], shown.shape[3]
+    missed = blocks * stride - PATCH_SIZE
+    shown = tf.pad(shown, [[0, 0], [0, 0], [0, missed], [0, 0]])
+    shown = tf.reshape(shown, [down, across, blocks, stride, channels])
+    moved = [
+        tf.pad(part, [[0, 0], [block, blocks - 1 - block], [0, 0], [0, 0]])
+        for block, part in enumerate(tf.unstack(shown, axis=2))
+    ]
+    return tf.reshape(tf.add_n(moved), [down, -1, channels])
 
 
 def _within(total: tf.Tensor, axis: int, side: tf.Tensor, wrap: bool) -> tf.Tensor:

@@ -60,8 +60,10 @@ class ScaleState(NamedTuple):
         state = cls(**data)
         if type(state.step) is not int or type(state.finished) is not bool:
             raise TypeError("a step must be a whole number and finished true or false")
-        won = state.finished and state.patches
-        if state.step < 0 or state != cls.at(state.step, state.finished, won):
+        possible = [cls.at(state.step, state.finished)]
+        if state.finished:
+            possible.append(cls.at(state.step, True, patches=True))
+        if state.step < 0 or state not in possible:
             raise TypeError(f"no checkpoint of step {state.step} has its name")
         return state
 

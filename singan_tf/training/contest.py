@@ -24,7 +24,10 @@ logger = logging.getLogger(__name__)
 
 
 class Best(tf.Module):
-    """The weights of a generator that measured best so far, for checkpoints."""
+    """The weights of a generator that measured best so far, for checkpoints.
+
+    With the averages of its batch norm, which are no weights but belong to them.
+    """
 
     def __init__(self, weights: list[tf.Variable]):
         """Makes place for as many; nothing has been measured."""
@@ -61,7 +64,7 @@ class Contest:
         self._run, self._singan, self._players, self._real = run, singan, players, real
         self._scale = len(singan.stages)
         self._judge = Judge(singan, real, pool, run.config.training)
-        self.best = Best(players.stage.generator.trainable_variables)
+        self.best = Best(players.stage.generator.variables)
 
     def offer(self, step: int) -> None:
         """Measures the weights after a step, if it is time to.
@@ -89,9 +92,7 @@ class Contest:
         config, stage = self._run.config, self._players.stage
         if config.training.keep_best:
             self._keep_if_best()
-            for weight, value in zip(
-                stage.generator.trainable_variables, self.best.weights
-            ):
+            for weight, value in zip(stage.generator.variables, self.best.weights):
                 weight.assign(value.numpy())
         if not self._scale:
             return stage
@@ -128,9 +129,7 @@ class Contest:
         distance = self._judge.distance(stage)
         if self._chief_says(distance < self.best.distance.numpy()):
             self.best.distance.assign(distance)
-            for kept, weight in zip(
-                self.best.weights, stage.generator.trainable_variables
-            ):
+            for kept, weight in zip(self.best.weights, stage.generator.variables):
                 kept.assign(weight.numpy())
 
     def _chief_says(self, better: bool) -> bool:

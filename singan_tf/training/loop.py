@@ -172,23 +172,37 @@ def train_scale(
         )
         grown = _with_first_values(config, singan, players, real, previous)
 
-    stage: Optional[Stage] = _better_patches(run, singan, players, real)
+    # The steps that are left, and then the stage stays as it is.
+    stage = _better_patches(run, singan, players, real)
     if stage is None:
-        # If an earlier process was at this scale, they go on from its last checkpoint.
-        contest = open_contest(run, singan, players, real, pool)
-        objects = {**players.objects(), **model_objects(grown, scale)}
-        if contest is not None:
-            objects["best"] = contest.best
-        progress = Progress(run, scale, objects)
-
-        # The steps that are left, and then the stage stays as it is.
-        stage = players.stage
-        if not progress.finished:
-            step = ScaleStep(config, strategy, grown, players, real, previous, pool)
-            _repeat(step.compiled(), run, grown, scale, real, progress, contest)
-            stage = _finish(run, grown, players, scale, real, progress, contest)
+        stage = _take_steps(run, grown, players, real, previous, pool)
     singan.append(stage, grown.reconstruction_noise)
     return critic_below if players.critic is None else players.critic
+
+
+def _take_steps(
+    run: Run,
+    grown: SinGAN,
+    players: Players,
+    real: tf.Tensor,
+    previous_reconstruction: tf.Tensor,
+    pool: Optional[tf.Tensor],
+) -> Stage:
+    """Does what an earlier process has left of a scale; the stage that it is then."""
+    # They go on from its last checkpoint.
+    scale = len(grown.stages) - 1
+    contest = open_contest(run, grown.coarsest(scale), players, real, pool)
+    objects = {**players.objects(), **model_objects(grown, scale)}
+    if contest is not None:
+        objects["best"] = contest.best
+    progress = Progress(run, scale, objects)
+    if progress.finished:
+        return players.stage
+    step = ScaleStep(
+        run.config, run.strategy, grown, players, real, previous_reconstruction, pool
+    )
+    _repeat(step.compiled(), run, grown, scale, real, progress, contest)
+    return _finish(run, grown, players, scale, real, progress, contest)
 
 
 def _better_patches(

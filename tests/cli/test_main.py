@@ -276,7 +276,7 @@ def test_hours_are_told_of_at_once_and_minutes_are_not(
 ):
     """In place of the training, which would take them."""
     monkeypatch.setattr(train, "_train_opened", lambda *_: None)
-    monkeypatch.setattr("singan_tf.reports.report.write", lambda run_dir: None)
+    monkeypatch.setattr("singan_tf.reports.report.write", lambda *_: None)
     told = {}
     for image, *settings in (
         ("coffee",),

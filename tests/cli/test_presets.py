@@ -126,7 +126,7 @@ def test_a_dry_run_writes_nothing_and_prints_what_a_run_is(
 ):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(train, "_train_opened", lambda *_: None)
-    monkeypatch.setattr("singan_tf.reports.report.write", lambda run_dir: None)
+    monkeypatch.setattr("singan_tf.reports.report.write", lambda *_: None)
     command = ["train", f"--image={photograph}", "--run_dir=run", *settings]
     status, out, error = run(capsys, *command, "--dry_run")
     assert (status, error) == (0, "")
