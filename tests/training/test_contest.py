@@ -57,6 +57,7 @@ def test_the_weights_that_measure_best_are_kept(coffee, tmp_path):
         np.testing.assert_array_equal(found, expected)
 
 
+@pytest.mark.slow
 def test_of_measurements_apart_only_those_count(coffee, tmp_path):
     settings = {**RATES, "steps": "0:1,1-:5"}
     kept = train(coffee, tmp_path / "kept", keep_best=3, **settings)
@@ -68,6 +69,7 @@ def test_of_measurements_apart_only_those_count(coffee, tmp_path):
     assert distance(kept, real) == min(distance(singan, real) for singan in ended)
 
 
+@pytest.mark.slow
 def test_what_is_measured_are_averages_where_they_are_kept(coffee, tmp_path):
     settings = {**RATES, "moving_average": 0.5}
     kept = train(
@@ -81,8 +83,15 @@ def test_what_is_measured_are_averages_where_they_are_kept(coffee, tmp_path):
     assert distance(kept, real) == min(distance(singan, real) for singan in ended)
 
 
-@pytest.mark.parametrize("votes", [False, True])
-@pytest.mark.parametrize("rate", [0.0001, 1.0])
+@pytest.mark.parametrize(
+    ("votes", "rate"),
+    [
+        (True, 1.0),
+        pytest.param(False, 1.0, marks=pytest.mark.slow),
+        pytest.param(False, 0.0001, marks=pytest.mark.slow),
+        pytest.param(True, 0.0001, marks=pytest.mark.slow),
+    ],
+)
 def test_the_nearer_of_generator_and_patches_stays(
     coffee, tmp_path, caplog, votes, rate
 ):
