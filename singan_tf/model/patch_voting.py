@@ -337,7 +337,7 @@ def _near(
         row,
         (query, numbers),
         fn_output_signature=tf.TensorSpec([None, numbers.shape[2]], tf.float32),
-        parallel_iterations=4,
+        parallel_iterations=1,
     )
     # Of a key that nothing looked at, infinite.
     least = tf.math.unsorted_segment_min(distances, numbers, height * width)

@@ -21,6 +21,7 @@ from singan_tf.runs import loading
 from singan_tf.runs.folder import RunFolder
 from singan_tf.runs.tables import LOSS_COLUMNS, Metric
 from singan_tf.training import patch_losses
+from singan_tf.training.pictures import draw_samples
 
 _FAKES = 3
 # Samples on the page.
@@ -186,11 +187,7 @@ def _draw(singan: SinGAN, seed: int) -> dict[int, np.ndarray]:
     height, width = singan.sizes[-1]
     most = _SAMPLE_PIXELS // (height * width)
     count = max(_LEAST_SAMPLES, min(_MOST_SAMPLES, most))
-    make = singan.sampler()
-    return {
-        number: make([number], 0, height, width, 1.0).numpy()
-        for number in range(seed, seed + count)
-    }
+    return draw_samples(singan, seed, count)
 
 
 def _samples(real: np.ndarray, samples: dict[int, np.ndarray]) -> str:

@@ -7,6 +7,7 @@ the photograph in place of the generator. All make samples of the same layouts, 
 nearest to the photograph stays (`likeness.distance`).
 """
 
+import functools
 import logging
 from typing import Optional
 
@@ -62,9 +63,13 @@ class Contest:
                 some.
         """
         self._run, self._singan, self._players, self._real = run, singan, players, real
-        self._scale = len(singan.stages)
-        self._judge = Judge(singan, real, pool, run.config.training)
+        self._scale, self._pool = len(singan.stages), pool
         self.best = Best(players.stage.generator.variables)
+
+    @functools.cached_property
+    def _judge(self) -> Judge:
+        """Made when it is asked first: a finished scale that is taken up needs none."""
+        return Judge(self._singan, self._real, self._pool, self._run.config.training)
 
     def offer(self, step: int) -> None:
         """Measures the weights after a step, if it is time to.
@@ -96,7 +101,11 @@ class Contest:
                 weight.assign(value.numpy())
         if not self._scale:
             return stage
-        least, winner = self._judge.distance(stage), stage
+        winner = stage
+        if config.training.keep_best:
+            least = float(self.best.distance.numpy())
+        else:
+            least = self._judge.distance(stage)
         if config.layout.patches_compete:
             patches = layouts.patch_stage(self._run, self._singan, self._real)
             if config.layout.patch_votes:

@@ -34,6 +34,24 @@ def write_pictures(
     return fake, reconstruction
 
 
+def draw_samples(singan: SinGAN, seed: int, count: int) -> dict[int, np.ndarray]:
+    """Samples of the photograph's size, to the last bit those of the sample command.
+
+    Args:
+        singan: The trained pyramid.
+        seed: Of the first sample; the others' count on from there.
+        count: How many.
+
+    Returns:
+        float32 [1, H, W, C] in [-1, 1] by seed.
+    """
+    sample = singan.sampler()
+    return {
+        number: sample([number], 0, *singan.sizes[-1], 1.0).numpy()
+        for number in range(seed, seed + count)
+    }
+
+
 def write_samples(
     singan: SinGAN, real: tf.Tensor, seed: int, run: RunFolder
 ) -> dict[int, np.ndarray]:
@@ -49,12 +67,7 @@ def write_samples(
         The samples by seed, float32 [1, H, W, C] in [-1, 1].
     """
     logger.info("Drawing %d samples.", _SHEET_SAMPLES)
-    # To the last bit what the sample command draws.
-    sample = singan.sampler()
-    samples = {
-        number: sample([number], 0, *real.shape[1:3], 1.0).numpy()
-        for number in range(seed, seed + _SHEET_SAMPLES)
-    }
+    samples = draw_samples(singan, seed, _SHEET_SAMPLES)
     captions = ["photograph", *(f"seed {number}" for number in samples)]
     sheet = images.contact_sheet([real.numpy(), *samples.values()], captions)
     images.write(run.samples, sheet)
