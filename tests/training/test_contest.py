@@ -170,8 +170,7 @@ def test_a_scale_that_makes_samples_worse_says_so(coffee, tmp_path, caplog):
 
 
 def test_without_candidates_nothing_is_measured(coffee, tmp_path, caplog):
-    settings = {"steps": "0:1,1-:1", "generator_learning_rate": 1.0}
-    train(coffee, tmp_path / "run", **settings)
+    train(coffee, tmp_path / "run", steps="0:20,1-:1", **RATES)
     assert not [each for each in caplog.messages if "worse" in each]
 
 
