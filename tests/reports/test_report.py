@@ -92,6 +92,7 @@ def test_a_run_without_times_and_metrics_has_a_report(ours):
     assert "Frechet" not in found.text and "–" in found.text
 
 
+@pytest.mark.slow
 def test_the_spectrum_has_a_plot_where_it_was_measured(ours):
     # The scales of a small run are smaller than a tile.
     before = check_page(ours / "report" / "index.html").text

@@ -59,9 +59,6 @@ def carry_out(capsys, name, photograph, study_dir, *flags):
     return run(capsys, "study", *arguments, *FLAGS, *flags)
 
 
-FAST = ("padding",)
-
-
 @pytest.fixture
 def few_rows(monkeypatch):
     """One row of each study, two of padding and of the variation of one run."""
@@ -75,13 +72,8 @@ def few_rows(monkeypatch):
         monkeypatch.setitem(studies.STUDIES, name, study._replace(rows=rows))
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        name if name in FAST else pytest.param(name, marks=pytest.mark.slow)
-        for name in studies.STUDIES
-    ],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("name", list(studies.STUDIES))
 def test_every_study_makes_its_page_and_table(
     capsys, name, photograph, study_dir, in_this_process, few_rows, request
 ):

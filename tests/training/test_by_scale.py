@@ -73,6 +73,7 @@ def test_the_fine_scale_is_that_of_a_run_with_its_numbers_from_there(
     assert_same_scale(both, folder, 1)
 
 
+@pytest.mark.slow
 def test_a_run_by_scale_goes_on_exactly_and_tells_the_steps_of_its_scales(
     coffee, both, tmp_path, caplog, monkeypatch
 ):

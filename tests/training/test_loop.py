@@ -82,22 +82,20 @@ VARIANTS = [
         "padding": "circular",
         "moving_average": 0.5,
     },
+    {
+        "crop_size": 16,
+        "previous_pool": 3,
+        "channels": 1,
+        "padding": "reflect",
+        "mixed_precision": "bfloat16",
+    },
 ]
-QUICK_VARIANT = {
-    "crop_size": 16,
-    "previous_pool": 3,
-    "channels": 1,
-    "padding": "reflect",
-    "mixed_precision": "bfloat16",
-}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "settings",
-    [
-        QUICK_VARIANT,
-        *(pytest.param(each, marks=pytest.mark.slow) for each in VARIANTS),
-    ],
+    VARIANTS,
     ids=str,
 )
 def test_every_variant_trains_resumes_exactly_and_loads(coffee, tmp_path, settings):
@@ -187,6 +185,7 @@ def test_plain_lines_tell_scale_step_losses_and_time_left(
     assert any("gradient_penalty" in line for line in lines)
 
 
+@pytest.mark.slow
 def test_tensorboard_has_the_losses_and_images_of_each_scale(coffee, tmp_path):
     train(coffee, tmp_path)
     found = set()
