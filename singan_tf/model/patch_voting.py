@@ -48,6 +48,8 @@ _LEAST_TRUST = -20.0
 _WINDOW_STDDEV = 1.5
 # Scores that are held at a time where all patches are looked at.
 _TABLE_CELLS = 2**20
+# Rows of a query that are compared with some of the keys at a time.
+_ROWS_AT_ONCE = 4
 
 
 class _Matches(NamedTuple):
@@ -337,7 +339,7 @@ def _near(
         row,
         (query, numbers),
         fn_output_signature=tf.TensorSpec([None, numbers.shape[2]], tf.float32),
-        parallel_iterations=1,
+        parallel_iterations=_ROWS_AT_ONCE,
     )
     # Of a key that nothing looked at, infinite.
     least = tf.math.unsorted_segment_min(distances, numbers, height * width)
