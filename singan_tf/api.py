@@ -28,7 +28,7 @@ from singan_tf.reports import report
 from singan_tf.runs import loading
 from singan_tf.runs.display import Monitor
 from singan_tf.runs.folder import Photograph, RunFolder, run_scales
-from singan_tf.training import circumstances, distribution, loop
+from singan_tf.training import circumstances, continuation, distribution, loop
 
 _RECIPE = Config()
 
@@ -120,6 +120,7 @@ def train(
     run_dir: Union[str, os.PathLike[str]],
     config: Union[Config, Mapping[str, Any]] = _RECIPE,
     overwrite: bool = False,
+    continue_steps: int = 0,
 ) -> Model:
     """Trains a run on one photograph, or goes on with it, as the command does.
 
@@ -134,12 +135,15 @@ def train(
         config: A configuration, or settings by name, the command's flags: what is
             missing keeps the reference recipe's value.
         overwrite: Deletes an existing run first.
+        continue_steps: The number of steps to add at the finest scale, also when the
+            run has ended; the configuration is that of the run before them.
 
     Returns:
         The trained model.
 
     Raises:
-        UsageError: if a setting is unknown or out of its range, or names a cluster.
+        UsageError: if a setting is unknown or out of its range, or names a cluster, or
+            there is nothing to add steps to.
         UserError: if the photograph cannot be read or does not fit the settings, the
             folder holds another run, is damaged or cannot be written, or training
             diverges.
@@ -149,7 +153,8 @@ def train(
         config = config_lib.from_settings(dict(config))
     run = RunFolder(pathlib.Path(run_dir))
     if not isinstance(image, np.ndarray):
-        return _train(images.resolve(os.fspath(image)), run, config, overwrite)
+        path = images.resolve(os.fspath(image))
+        return _train(path, run, config, overwrite, continue_steps)
     if image.dtype != np.uint8 or image.shape[2:] not in ((), (3,)) or image.ndim < 2:
         raise ValueError(
             f"{image.dtype} {image.shape} is not uint8 [H, W] or [H, W, 3]"
@@ -158,11 +163,11 @@ def train(
         path = pathlib.Path(place, "array.png")
         # Not packed: the same bytes, by which a run knows its photograph, everywhere.
         Image.fromarray(image).save(path, compress_level=0)
-        return _train(path, run, config, overwrite)
+        return _train(path, run, config, overwrite, continue_steps)
 
 
 def _train(
-    path: pathlib.Path, run: RunFolder, config: Config, overwrite: bool
+    path: pathlib.Path, run: RunFolder, config: Config, overwrite: bool, more: int
 ) -> Model:
     if config.runtime.strategy == "multi_worker":
         raise UsageError("strategy multi_worker is the train command's only.")
@@ -171,9 +176,15 @@ def _train(
     facts = Photograph(path.name, *photograph.shape[1:3], images.sha256(path))
     sizes = run_scales(config, facts).sizes
     config = config_lib.settle(config, sizes)
+    finest, begun = len(sizes) - 1, None
+    if more:
+        config = continuation.with_more_steps(config, finest, more)
+        begun = None if overwrite else continuation.begun(run, config, finest)
     strategy = distribution.make_strategy(config.runtime.strategy)
     around = circumstances.find(config, strategy)
-    with run.open(config, facts, overwrite, around):
+    with run.open(begun or config, facts, overwrite, around):
+        if begun:
+            run.extend(config, finest)
         samples = None
         if not run.is_finished(len(sizes)):
             weights = config.runtime.inception_weights

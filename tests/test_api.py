@@ -81,6 +81,10 @@ def test_an_array_trains_and_is_known_again(tmp_path, photograph):
     assert contents(tmp_path / "run") == before
     with pytest.raises(UserError, match="photograph: another one"):
         singan_tf.train(array[:, ::-1], tmp_path / "run", TINY)
+    for _ in range(2):
+        singan_tf.train(array, tmp_path / "run", TINY, continue_steps=1)
+        states = [RunFolder(tmp_path / "run").state(scale) for scale in (0, 1)]
+        assert [state.step for state in states] == [2, 3]
 
 
 def test_what_cannot_be_trained_is_refused(tmp_path, photograph):
