@@ -28,7 +28,7 @@ from singan_tf.tasks.task import Task
 _FREE = 0.25
 # At every scale what is kept fades into what is drawn, outside of it: the radius of the
 # disk and the sigma of the blur, in pixels of the scale.
-_FADE = (1, 1.0)
+_FADE = (2, 2.0)
 # How far the content of a layout moves beyond the borders of a run whose coarsest scale
 # is trained: the standard deviation, as a share of the longer side.
 _SHIFT = 0.1

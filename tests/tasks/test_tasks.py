@@ -47,31 +47,6 @@ def grey(tmp_path_factory, photograph):
 
 
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory):
-    """A run that has learnt something."""
-    run_dir = tmp_path_factory.mktemp("runs") / "trained"
-    status = main.main(
-        [
-            "main.py",
-            "train",
-            "--image=rocket",
-            f"--run_dir={run_dir}",
-            "--max_size=64",
-            "--min_size=16",
-            "--num_scales=4",
-            "--steps=120",
-            "--width=16",
-            "--width_doubling=0",
-            "--critic_updates=1",
-            "--generator_updates=1",
-            "--learning_rate_schedule=cosine",
-        ]
-    )
-    assert status == 0
-    return run_dir
-
-
-@pytest.fixture(scope="module")
 def inputs(tmp_path_factory):
     """Images of the run's size, a mask, and what is wrong in every way."""
     folder = tmp_path_factory.mktemp("inputs")
