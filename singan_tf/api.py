@@ -147,7 +147,7 @@ def train(
         UserError: if the photograph cannot be read or does not fit the settings, the
             folder holds another run, is damaged or cannot be written, or training
             diverges.
-        ValueError: if an array is no picture.
+        ValueError: if an array is no picture, or continue_steps is below 0.
     """
     if not isinstance(config, Config):
         config = config_lib.from_settings(dict(config))

@@ -93,6 +93,8 @@ def test_what_cannot_be_trained_is_refused(tmp_path, photograph):
             singan_tf.train(array, tmp_path / "run")
     with pytest.raises(UsageError, match="no setting named spam"):
         singan_tf.train(photograph, tmp_path / "run", {"spam": 1})
+    with pytest.raises(ValueError, match="continue_steps -1"):
+        singan_tf.train(photograph, tmp_path / "run", TINY, continue_steps=-1)
     with pytest.raises(UsageError, match="train command"):
         singan_tf.train(photograph, tmp_path / "run", {"strategy": "multi_worker"})
     with pytest.raises(UserError, match="no run in"):

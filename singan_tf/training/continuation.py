@@ -31,7 +31,10 @@ def with_more_steps(config: Config, finest: int, more: int) -> Config:
     Raises:
         UsageError: if the scale is made of patches, or the learning rate is 0 at the
             end of its course.
+        ValueError: if no step is added.
     """
+    if more < 1:
+        raise ValueError(f"continue_steps {more} is not a number of steps to add")
     training, steps = config.training, config.steps_at(finest)
     if not steps:
         raise UsageError(
