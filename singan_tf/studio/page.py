@@ -1,0 +1,134 @@
+"""The studio's page: tabs over one model, and the server that shows it."""
+
+from typing import Any, Optional
+
+import gradio as gr
+from starlette.datastructures import MutableHeaders
+from starlette.middleware import Middleware
+
+from singan_tf import images
+from singan_tf.errors import UserError
+from singan_tf.studio import tabs, train_tab
+from singan_tf.studio.session import Page
+
+# Nothing is fetched from, or sent to, another host, whatever a library would like to.
+_POLICY = (
+    "default-src 'self' 'unsafe-inline' 'unsafe-eval' data: blob:; "
+    "frame-ancestors 'self'"
+)
+# Seconds between two looks for files that nobody needs, and how long they are kept.
+_TIDY = (300, 3600)
+_STYLE = """
+.gradio-container { width: 100% !important; max-width: 1400px !important; margin: 0 auto; }
+footer { display: none !important; }
+.command textarea { font-family: monospace; }
+"""
+
+
+def build(page: Page) -> gr.Blocks:
+    """The page.
+
+    Args:
+        page: What its tabs share.
+    """
+    names = page.source.names()
+    with gr.Blocks(
+        title="SinGAN studio", analytics_enabled=False, delete_cache=_TIDY
+    ) as blocks:
+        gr.Markdown("# SinGAN studio\nNew images from one photograph.")
+        chosen = gr.Dropdown(
+            names, value=names[0] if names else None, label="Model", elem_id="model"
+        )
+        picked = gr.State()
+        made: list[tabs.Tab] = []
+        with gr.Tabs(selected="sample" if names else "train") as all_tabs:
+            if page.source.trainings:
+                with gr.Tab("Train", id="train"):
+                    train_tab.build(page, chosen, all_tabs)
+            for name, tab in tabs.TABS.items():
+                with gr.Tab(name, id=name.lower()):
+                    made.append(tab(page, chosen, picked))
+        everything = [part for tab in made for part in tab.outputs]
+
+        def show(name: Optional[str]) -> list[Any]:
+            if not name:
+                return [gr.skip() for _ in everything]
+            model = page.model(name)
+            return [update for tab in made for update in tab.fit(model)]
+
+        shown = gr.on(
+            [blocks.load, chosen.change],
+            show,
+            chosen,
+            everything,
+            show_progress="hidden",
+        )
+        # Graphs are traced while the person looks around, not at the first click.
+        shown.then(
+            lambda name: page.model(name).warm_up() if name else None,
+            chosen,
+            show_progress="hidden",
+        )
+        blocks.load(
+            lambda: gr.Dropdown(choices=page.source.names()),
+            outputs=chosen,
+            show_progress="hidden",
+        )
+        blocks.unload(page.forget)
+    return blocks
+
+
+class _OnlyThisHost:
+    """Adds the policy to every answer (an ASGI middleware)."""
+
+    def __init__(self, app: Any):
+        self._app = app
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        async def send_with_policy(message: Any) -> None:
+            if message["type"] == "http.response.start":
+                MutableHeaders(scope=message)["Content-Security-Policy"] = _POLICY
+            await send(message)
+
+        await self._app(scope, receive, send_with_policy)
+
+
+def serve(page: Page, host: str, port: Optional[int], open_browser: bool) -> Any:
+    """Starts the server, in threads of its own.
+
+    Args:
+        page: What its tabs share.
+        host: The address to listen at.
+        port: The port; None for a free one.
+        open_browser: Whether a browser opens.
+
+    Returns:
+        Gradio's blocks, which `close` ends; their address is `local_url`.
+
+    Raises:
+        UserError: if the address is taken.
+    """
+    blocks = build(page)
+    font = ("system-ui", "sans-serif")
+    try:
+        blocks.queue(default_concurrency_limit=1, api_open=False).launch(
+            server_name=host,
+            server_port=port,
+            inbrowser=open_browser,
+            share=False,
+            quiet=True,
+            prevent_thread_lock=True,
+            ssr_mode=False,
+            show_error=True,
+            footer_links=[],
+            allowed_paths=[str(page.root)],
+            max_file_size=images.MAX_PIXELS,
+            theme=gr.themes.Base(font=font, font_mono=("monospace",)),
+            css=_STYLE,
+            app_kwargs={"middleware": [Middleware(_OnlyThisHost)]},
+        )
+    except OSError as error:
+        raise UserError(
+            f"--port={port} cannot be used ({error}); name another."
+        ) from None
+    return blocks
