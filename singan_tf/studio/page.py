@@ -1,5 +1,6 @@
 """The studio's page: tabs over one model, and the server that shows it."""
 
+import socket
 from typing import Any, Optional
 
 import gradio as gr
@@ -8,7 +9,15 @@ from starlette.middleware import Middleware
 
 from singan_tf import images
 from singan_tf.errors import UserError
-from singan_tf.studio import tabs, train_tab
+from singan_tf.studio import (
+    animate_tab,
+    edit_tab,
+    enlarge_tab,
+    paint_tab,
+    sample_tab,
+    train_tab,
+)
+from singan_tf.studio.parts import Tab
 from singan_tf.studio.session import Page
 
 # Nothing is fetched from, or sent to, another host, whatever a library would like to.
@@ -18,8 +27,15 @@ _POLICY = (
 )
 # Seconds between two looks for files that nobody needs, and how long they are kept.
 _TIDY = (300, 3600)
+_TABS = {
+    "Sample": sample_tab,
+    "Paint": paint_tab,
+    "Edit": edit_tab,
+    "Enlarge": enlarge_tab,
+    "Animate": animate_tab,
+}
 _STYLE = """
-.gradio-container { width: 100% !important; max-width: 1400px !important; margin: 0 auto; }
+.gradio-container { width: 100% !important; max-width: 1400px !important; }
 footer { display: none !important; }
 .command textarea { font-family: monospace; }
 """
@@ -40,14 +56,14 @@ def build(page: Page) -> gr.Blocks:
             names, value=names[0] if names else None, label="Model", elem_id="model"
         )
         picked = gr.State()
-        made: list[tabs.Tab] = []
+        made: list[Tab] = []
         with gr.Tabs(selected="sample" if names else "train") as all_tabs:
             if page.source.trainings:
                 with gr.Tab("Train", id="train"):
                     train_tab.build(page, chosen, all_tabs)
-            for name, tab in tabs.TABS.items():
+            for name, tab in _TABS.items():
                 with gr.Tab(name, id=name.lower()):
-                    made.append(tab(page, chosen, picked))
+                    made.append(tab.build(page, chosen, picked))
         everything = [part for tab in made for part in tab.outputs]
 
         def show(name: Optional[str]) -> list[Any]:
@@ -93,13 +109,13 @@ class _OnlyThisHost:
         await self._app(scope, receive, send_with_policy)
 
 
-def serve(page: Page, host: str, port: Optional[int], open_browser: bool) -> Any:
+def serve(page: Page, host: str, port: int, open_browser: bool) -> Any:
     """Starts the server, in threads of its own.
 
     Args:
         page: What its tabs share.
         host: The address to listen at.
-        port: The port; None for a free one.
+        port: The port; 0 for a free one.
         open_browser: Whether a browser opens.
 
     Returns:
@@ -113,7 +129,7 @@ def serve(page: Page, host: str, port: Optional[int], open_browser: bool) -> Any
     try:
         blocks.queue(default_concurrency_limit=1, api_open=False).launch(
             server_name=host,
-            server_port=port,
+            server_port=port or _free_port(host),
             inbrowser=open_browser,
             share=False,
             quiet=True,
@@ -132,3 +148,9 @@ def serve(page: Page, host: str, port: Optional[int], open_browser: bool) -> Any
             f"--port={port} cannot be used ({error}); name another."
         ) from None
     return blocks
+
+
+def _free_port(host: str) -> int:
+    with socket.socket() as found:
+        found.bind((host, 0))
+        return found.getsockname()[1]

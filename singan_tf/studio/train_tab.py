@@ -6,8 +6,10 @@ import shutil
 from typing import Any, Optional
 
 import gradio as gr
+import numpy as np
 
 from singan_tf import images, presets
+from singan_tf.studio import parts
 from singan_tf.studio.session import Page, told
 
 _PHOTOGRAPHS = (
@@ -35,8 +37,12 @@ def build(page: Page, chosen: gr.Dropdown, all_tabs: gr.Tabs) -> None:
     trainings = page.source.trainings
     with gr.Row():
         with gr.Column(scale=1, min_width=260):
-            photograph = gr.Image(
-                label="Photograph", type="filepath", format="png", elem_id="photograph"
+            photograph = gr.File(label="Photograph", height=140, elem_id="photograph")
+            preview = gr.Image(
+                label="As it is read",
+                interactive=False,
+                visible=False,
+                elem_id="preview",
             )
             known = gr.Dropdown(
                 _PHOTOGRAPHS, value="", label="Or one that is at hand", elem_id="known"
@@ -72,8 +78,7 @@ def build(page: Page, chosen: gr.Dropdown, all_tabs: gr.Tabs) -> None:
             if not known:
                 # Training may go on when this session's files are gone.
                 source = str(_kept(pathlib.Path(source), trainings.path(name)))
-            found = images.resolve(source)
-            images.check_photograph(found, images.read(found))
+            _read(source)
             trainings.start(source, name, preset)
         return [name, *look(name)]
 
@@ -96,9 +101,25 @@ def build(page: Page, chosen: gr.Dropdown, all_tabs: gr.Tabs) -> None:
         state, *rest = look(name)
         return [f"Stopped; «Train, or go on» goes on. {state}", *rest]
 
+    photograph.change(_preview, photograph, preview)
     start.click(begin, [photograph, known, preset, name], [name, *shown])
     stop.click(end, name, shown)
     timer.tick(look, name, shown, show_progress="hidden", concurrency_limit=None)
+
+
+def _read(source: str) -> np.ndarray:
+    """The photograph as training reads it, refused as training would."""
+    path = images.resolve(source)
+    photograph = images.read(path)
+    images.check_photograph(path, photograph)
+    return photograph
+
+
+def _preview(path: Optional[str]) -> Any:
+    if not path:
+        return gr.Image(value=None, visible=False)
+    with told():
+        return gr.Image(value=parts.levels(_read(path)), visible=True)
 
 
 def _name_of(source: str) -> str:
