@@ -52,7 +52,7 @@ def build(page: Page, chosen: gr.Dropdown, picked: gr.State) -> Tab:
 
     def fit(model: Model) -> list[Any]:
         photograph = parts.levels(model.photograph)
-        brush = gr.Brush(colors=parts.palette(model), default_size=12)
+        brush = parts.brush(model)
         white = gr.Brush(colors=["#ffffff"], default_size=24)
         return [
             gr.ImageEditor(value=photograph, brush=brush),

@@ -57,10 +57,10 @@ def build(page: Page) -> gr.Blocks:
         )
         picked = gr.State()
         made: list[Tab] = []
-        with gr.Tabs(selected="sample" if names else "train") as all_tabs:
+        with gr.Tabs(selected="sample" if names else "train"):
             if page.source.trainings:
                 with gr.Tab("Train", id="train"):
-                    train_tab.build(page, chosen, all_tabs)
+                    train_tab.build(page, chosen, blocks)
             for name, tab in _TABS.items():
                 with gr.Tab(name, id=name.lower()):
                     made.append(tab.build(page, chosen, picked))

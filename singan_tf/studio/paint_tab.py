@@ -53,7 +53,7 @@ def build(page: Page, chosen: gr.Dropdown, picked: gr.State) -> Tab:
     sample.click(parts.picture_of, picked, canvas)
 
     def fit(model: Model) -> list[Any]:
-        brush = gr.Brush(colors=parts.palette(model), default_size=12)
+        brush = parts.brush(model)
         canvas = gr.ImageEditor(value=parts.blank(model), brush=brush)
         return [canvas, parts.injection(model), parts.can(model, models.REDRAW)]
 

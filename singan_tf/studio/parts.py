@@ -125,6 +125,12 @@ def palette(model: Model) -> list[str]:
     return [f"#{bytes(each).hex()}" for each in ordered.astype(np.uint8)]
 
 
+def brush(model: Model) -> gr.Brush:
+    """A brush in the photograph's main colours, at first in another than the canvas."""
+    first, *others = palette(model)
+    return gr.Brush(colors=[*others, first], default_size=12)
+
+
 def composite(value: Optional[dict]) -> np.ndarray:
     """What a person sees in an editor, uint8 [H, W, 3]."""
     if not value or value.get("composite") is None:

@@ -3,7 +3,7 @@
 import pathlib
 import re
 import shutil
-from typing import Any, Optional
+from typing import Any, Callable, Optional
 
 import gradio as gr
 import numpy as np
@@ -26,15 +26,14 @@ _PHOTOGRAPHS = (
 _POLL = 2.0
 
 
-def build(page: Page, chosen: gr.Dropdown, all_tabs: gr.Tabs) -> None:
+def build(page: Page, chosen: gr.Dropdown, blocks: gr.Blocks) -> None:
     """Lays out the tab.
 
     Args:
         page: What all tabs share; it trains.
         chosen: Where the model is chosen: a run that is finished is put in.
-        all_tabs: The page's tabs, to turn to the next.
+        blocks: The page.
     """
-    trainings = page.source.trainings
     with gr.Row():
         with gr.Column(scale=1, min_width=260):
             photograph = gr.File(label="Photograph", height=140, elem_id="photograph")
@@ -51,60 +50,81 @@ def build(page: Page, chosen: gr.Dropdown, all_tabs: gr.Tabs) -> None:
                 presets.names(), value="quick", label="Preset", elem_id="preset"
             )
             name = gr.Textbox(label="Name of the run", max_lines=1, elem_id="name")
-            start = gr.Button(
-                "Train, or go on", variant="primary", elem_id="train-start"
-            )
+            start = gr.Button("Train", variant="primary", elem_id="train-start")
             stop = gr.Button("Stop", elem_id="train-stop")
+            resume = gr.Button("Go on with the run of this name", elem_id="train-on")
         with gr.Column(scale=2):
             state = gr.Textbox(
                 label="Progress", interactive=False, lines=2, elem_id="progress"
             )
-            gallery = gr.Gallery(
-                label="Scales so far, coarse to fine",
-                columns=4,
-                format="png",
-                interactive=False,
-                object_fit="contain",
-            )
+            gallery = parts.pictures("Scales so far, coarse to fine", columns=4)
     timer = gr.Timer(_POLL, active=False)
-    shown = [state, gallery, timer, chosen, all_tabs]
+    shown = [name, state, gallery, timer, chosen]
+    look = _looker(page)
+    begin, go_on, end = _starter(page, look)
+
+    photograph.change(_preview, photograph, preview)
+    start.click(begin, [photograph, known, preset, name], shown)
+    resume.click(go_on, name, shown)
+    stop.click(end, name, shown)
+    gr.on([name.submit, name.blur], look, name, shown, show_progress="hidden")
+    timer.tick(look, name, shown, show_progress="hidden", concurrency_limit=None)
+    # A page that is opened, perhaps again, while a run is trained shows it.
+    blocks.load(
+        lambda: look(next(iter(page.source.trainings.running()), "")),
+        outputs=shown,
+        show_progress="hidden",
+    )
+
+
+def _looker(page: Page) -> Callable:
+    """What tells how far a run is."""
+    trainings = page.source.trainings
+
+    def look(name: str) -> list[Any]:
+        if not name:
+            return [gr.skip()] * 5
+        with told():
+            progress = trainings.progress(name)
+        if progress.finished and not progress.running:
+            update = gr.Dropdown(choices=page.source.names(), value=name)
+            text = f"{name} is trained: choose a tab."
+            return [name, text, progress.pictures, gr.Timer(active=False), update]
+        timer = gr.Timer(active=progress.running)
+        return [name, progress.text, progress.pictures, timer, gr.skip()]
+
+    return look
+
+
+def _starter(page: Page, look: Callable) -> tuple[Callable, Callable, Callable]:
+    """What starts a training, goes on with one, and stops one."""
+    trainings = page.source.trainings
 
     def begin(path: Optional[str], known: str, preset: str, name: str) -> list[Any]:
         with told():
             source = known or path
             if not source:
                 raise ValueError("Drop a photograph, or choose one.")
+            _read(source)
             name = name.strip() or _name_of(source)
             if not known:
                 # Training may go on when this session's files are gone.
                 source = str(_kept(pathlib.Path(source), trainings.path(name)))
-            _read(source)
             trainings.start(source, name, preset)
-        return [name, *look(name)]
+        return look(name)
 
-    def look(name: str) -> list[Any]:
-        if not name:
-            return [gr.skip()] * len(shown)
+    def go_on(name: str) -> list[Any]:
         with told():
-            progress = trainings.progress(name)
-        text = progress.text
-        if progress.finished and not progress.running:
-            update = gr.Dropdown(choices=page.source.names(), value=name)
-            done = f"{name} is trained: choose a tab."
-            return [done, progress.pictures, gr.Timer(active=False), update, gr.skip()]
-        timer = gr.Timer(active=progress.running)
-        return [text, progress.pictures, timer, gr.skip(), gr.skip()]
+            trainings.go_on(name.strip())
+        return look(name.strip())
 
     def end(name: str) -> list[Any]:
         with told():
-            trainings.stop(trainings.path(name).name)
-        state, *rest = look(name)
-        return [f"Stopped; «Train, or go on» goes on. {state}", *rest]
+            trainings.path(name)
+            trainings.stop(name)
+        return look(name)
 
-    photograph.change(_preview, photograph, preview)
-    start.click(begin, [photograph, known, preset, name], [name, *shown])
-    stop.click(end, name, shown)
-    timer.tick(look, name, shown, show_progress="hidden", concurrency_limit=None)
+    return begin, go_on, end
 
 
 def _read(source: str) -> np.ndarray:
@@ -127,8 +147,8 @@ def _name_of(source: str) -> str:
 
 
 def _kept(path: pathlib.Path, run_dir: pathlib.Path) -> pathlib.Path:
-    """The uploaded photograph, copied to where its run will be."""
-    kept = run_dir.with_name(run_dir.name + path.suffix)
+    """The uploaded photograph, copied to beside its run, never over another one."""
+    kept = run_dir.with_name(f"{run_dir.name}_{images.sha256(path)[:8]}{path.suffix}")
     kept.parent.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(path, kept)
     return kept

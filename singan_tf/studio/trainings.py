@@ -4,10 +4,14 @@ What a page shows of a training is read from the run folder and its log, so a pa
 is closed, or a studio that is started again, loses nothing.
 """
 
+import json
 import pathlib
 import threading
 from typing import Callable, NamedTuple
 
+import numpy as np
+
+from singan_tf import files, images
 from singan_tf.errors import UserError
 from singan_tf.fleet.processes import Pool, error_path, last_line, log_path
 from singan_tf.runs.folder import RunFolder, run_scales
@@ -20,13 +24,14 @@ class Progress(NamedTuple):
         running: Whether its process lives.
         finished: Whether all scales are trained.
         text: What it said last, or the error that ended it.
-        pictures: The fake and the reconstruction of each scale so far, with captions.
+        pictures: The fake and the reconstruction of each scale so far, uint8 [H, W, 3],
+            with captions.
     """
 
     running: bool
     finished: bool
     text: str
-    pictures: list[tuple[str, str]]
+    pictures: list[tuple[np.ndarray, str]]
 
 
 class Trainings:
@@ -80,6 +85,7 @@ class Trainings:
         if self.is_running(name):
             return
         self._runs_dir.mkdir(parents=True, exist_ok=True)
+        files.write_json(_call_path(path), {"image": image, "preset": preset})
         error_path(path).unlink(missing_ok=True)
         pool = Pool(1)
         words = self._command(image, path, preset)
@@ -87,9 +93,25 @@ class Trainings:
         self._pools[name] = pool, thread
         thread.start()
 
+    def go_on(self, name: str) -> None:
+        """Goes on with a run that was started here, perhaps by an earlier studio.
+
+        Raises:
+            UserError: if the name is none, or no run of that name was started.
+        """
+        call = _call_path(self.path(name))
+        if not call.exists():
+            raise UserError(f"No run named {name} was begun here: train it first.")
+        found = json.loads(call.read_text(encoding="utf-8"))
+        self.start(found["image"], name, found["preset"])
+
     def is_running(self, name: str) -> bool:
         """Whether a run is trained here now."""
         return name in self._pools and self._pools[name][1].is_alive()
+
+    def running(self) -> list[str]:
+        """The runs that are trained here now."""
+        return [name for name in list(self._pools) if self.is_running(name)]
 
     def stop(self, name: str) -> None:
         """Ends a training, which saves what it has; waits for it."""
@@ -119,6 +141,11 @@ class Trainings:
         return Progress(running, finished, text, _pictures(RunFolder(path)))
 
 
+def _call_path(path: pathlib.Path) -> pathlib.Path:
+    """Where it stands how a run was started, beside its folder."""
+    return path.with_name(f"{path.name}.studio.json")
+
+
 def _is_finished(path: pathlib.Path) -> bool:
     run = RunFolder(path)
     try:
@@ -129,7 +156,7 @@ def _is_finished(path: pathlib.Path) -> bool:
         return False
 
 
-def _pictures(run: RunFolder) -> list[tuple[str, str]]:
+def _pictures(run: RunFolder) -> list[tuple[np.ndarray, str]]:
     found = []
     for folder in sorted(run.path.glob("scales/[0-9][0-9]")):
         scale = int(folder.name)
@@ -138,5 +165,6 @@ def _pictures(run: RunFolder) -> list[tuple[str, str]]:
             (run.reconstruction(scale), f"scale {scale}, reconstruction"),
         ):
             if path.exists():
-                found.append((str(path), caption))
+                levels = images.to_uint8(images.read(path)[0])
+                found.append((images.thumbnail(levels), caption))
     return found
