@@ -61,13 +61,13 @@ def _studio(call: Call) -> None:
     values = call.values
     root = pathlib.Path(tempfile.mkdtemp(prefix="singan_studio_"))
     # Gradio reads both when it is loaded: nothing is told to its makers, and files that
-    # people upload go when the studio ends.
+    # people upload go when the studio ends. What is below that folder it does not copy.
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
-    os.environ["GRADIO_TEMP_DIR"] = str(root / "uploads")
+    os.environ["GRADIO_TEMP_DIR"] = str(root)
     source = _source(values)
     from singan_tf.studio import page as page_lib
 
-    page = page_lib.Page(source, root)
+    page = page_lib.Page(source, root / "sessions")
     try:
         blocks = page_lib.serve(page, values.host, values.port, values.open)
         command_line.say(f"The studio is at {blocks.local_url} (Ctrl-C ends it)")

@@ -38,6 +38,7 @@ _STYLE = """
 .gradio-container { width: 100% !important; max-width: 1400px !important; }
 footer { display: none !important; }
 .command textarea { font-family: monospace; }
+.or, .min_value, .max_value { color: var(--body-text-color) !important; }
 """
 
 
@@ -125,7 +126,6 @@ def serve(page: Page, host: str, port: int, open_browser: bool) -> Any:
         UserError: if the address is taken.
     """
     blocks = build(page)
-    font = ("system-ui", "sans-serif")
     try:
         blocks.queue(default_concurrency_limit=1, api_open=False).launch(
             server_name=host,
@@ -135,11 +135,12 @@ def serve(page: Page, host: str, port: int, open_browser: bool) -> Any:
             quiet=True,
             prevent_thread_lock=True,
             ssr_mode=False,
+            run_history=False,
             show_error=True,
             footer_links=[],
             allowed_paths=[str(page.root)],
             max_file_size=images.MAX_PIXELS,
-            theme=gr.themes.Base(font=font, font_mono=("monospace",)),
+            theme=_theme(),
             css=_STYLE,
             app_kwargs={"middleware": [Middleware(_OnlyThisHost)]},
         )
@@ -154,3 +155,14 @@ def _free_port(host: str) -> int:
     with socket.socket() as found:
         found.bind((host, 0))
         return found.getsockname()[1]
+
+
+def _theme() -> gr.themes.Base:
+    """Fonts that are there, and buttons dark enough for white letters."""
+    theme = gr.themes.Base(font=("system-ui", "sans-serif"), font_mono=("monospace",))
+    return theme.set(
+        button_primary_background_fill="*primary_700",
+        button_primary_background_fill_dark="*primary_700",
+        button_primary_background_fill_hover="*primary_800",
+        button_primary_background_fill_hover_dark="*primary_800",
+    )

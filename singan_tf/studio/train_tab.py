@@ -24,6 +24,8 @@ _PHOTOGRAPHS = (
 )
 # Seconds between two looks at a training.
 _POLL = 2.0
+# Where a browser keeps the name of the run that it began last.
+_KEY = "singan_run"
 
 
 def build(page: Page, chosen: gr.Dropdown, blocks: gr.Blocks) -> None:
@@ -64,16 +66,19 @@ def build(page: Page, chosen: gr.Dropdown, blocks: gr.Blocks) -> None:
     begin, go_on, end = _starter(page, look)
 
     photograph.change(_preview, photograph, preview)
-    start.click(begin, [photograph, known, preset, name], shown)
+    started = start.click(begin, [photograph, known, preset, name], shown)
     resume.click(go_on, name, shown)
     stop.click(end, name, shown)
     gr.on([name.submit, name.blur], look, name, shown, show_progress="hidden")
     timer.tick(look, name, shown, show_progress="hidden", concurrency_limit=None)
-    # A page that is opened, perhaps again, while a run is trained shows it.
+    # A page that is opened again in the same browser shows the run that it began.
+    started.then(None, name, None, js=f"name => localStorage.setItem('{_KEY}', name)")
     blocks.load(
-        lambda: look(next(iter(page.source.trainings.running()), "")),
-        outputs=shown,
+        look,
+        name,
+        shown,
         show_progress="hidden",
+        js=f"() => localStorage.getItem('{_KEY}') || ''",
     )
 
 

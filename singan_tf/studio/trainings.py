@@ -109,10 +109,6 @@ class Trainings:
         """Whether a run is trained here now."""
         return name in self._pools and self._pools[name][1].is_alive()
 
-    def running(self) -> list[str]:
-        """The runs that are trained here now."""
-        return [name for name in list(self._pools) if self.is_running(name)]
-
     def stop(self, name: str) -> None:
         """Ends a training, which saves what it has; waits for it."""
         if self.is_running(name):
@@ -135,9 +131,12 @@ class Trainings:
         running, finished = self.is_running(name), _is_finished(path)
         failed = error_path(path)
         log = log_path(path)
-        text = last_line(log) if log.exists() else "Starting."
-        if not running and not finished and failed.exists():
-            text = failed.read_text(encoding="utf-8")
+        text = last_line(log) if log.exists() and log.stat().st_size else "Starting."
+        if not running and not finished:
+            # What failed says why; the rest was stopped.
+            text = "Stopped; it can go on."
+            if failed.exists():
+                text = failed.read_text(encoding="utf-8")
         return Progress(running, finished, text, _pictures(RunFolder(path)))
 
 
