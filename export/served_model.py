@@ -8,6 +8,7 @@ import numpy as np
 
 from export.client import SinGANClient
 from singan_tf import images
+from singan_tf.cli import launch
 from singan_tf.config import Config
 from singan_tf.errors import UserError
 from singan_tf.model import pyramid
@@ -114,7 +115,7 @@ class ServedModel:
         program += [f"--target={self._target}", f"--model={self.name}"]
         listed = ",".join(map(str, seeds))
         return "\n".join(
-            models.shell_line(program, **flags, injection_scale=each, seeds=listed)
+            launch.line(program, **flags, injection_scale=each, seeds=listed)
             for each in scales
         )
 

@@ -209,6 +209,7 @@ SETTINGS = {
 }
 STYLE_SHEETS = {
     "singan_tf/reports/page.py",
+    "singan_tf/studio/page.py",
 }
 
 

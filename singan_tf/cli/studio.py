@@ -69,7 +69,13 @@ def _studio(call: Call) -> None:
 
     page = page_lib.Page(source, root / "sessions")
     try:
-        blocks = page_lib.serve(page, values.host, values.port, values.open)
+        try:
+            blocks = page_lib.serve(page, values.host, values.port, values.open)
+        except OSError as error:
+            raise UserError(
+                f"--host={values.host} --port={values.port} cannot be used ({error}); "
+                "name another port, or 0 for a free one."
+            ) from None
         command_line.say(f"The studio is at {blocks.local_url} (Ctrl-C ends it)")
         sys.stdout.flush()
         while True:
@@ -94,8 +100,9 @@ def _source(values: flags.FlagValues) -> Any:
         client = SinGANClient(values.target, values.model)
         return sources.One(ServedModel(client, values.target, values.model))
     if values.run_dir:
-        return sources.One(models.RunModel(RunFolder(pathlib.Path(values.run_dir))))
-    return sources.Runs(pathlib.Path(values.runs_dir), _train)
+        run = RunFolder(pathlib.Path(values.run_dir))
+        return sources.One(models.RunModel(run, launch.task))
+    return sources.Runs(pathlib.Path(values.runs_dir), _train, launch.task)
 
 
 def _train(image: str, run_dir: pathlib.Path, preset: str) -> list[str]:

@@ -4,12 +4,10 @@ The page knows a `Model` alone. Images are float32 [1, H, W, C] in [-1, 1], as i
 tasks, so that what the page shows is what the commands write.
 """
 
-import functools
 import pathlib
-import shlex
 import tempfile
 from collections.abc import Iterator
-from typing import Any, Optional, Protocol
+from typing import Any, Callable, Protocol
 
 import numpy as np
 
@@ -79,17 +77,19 @@ class RunModel:
 
     abilities = frozenset({SAMPLE, REDRAW, ENLARGE, ANIMATE})
 
-    def __init__(self, run: RunFolder):
+    def __init__(self, run: RunFolder, line: Callable[..., str]):
         """Loads the run.
 
         Args:
             run: Its folder.
+            line: Writes command lines, of the run's folder, a command's name and its
+                flags by name.
 
         Raises:
             UserError: if there is no run, it is damaged or it is not finished.
         """
         self.name = run.path.name
-        self._run = run
+        self._run, self._line = run, line
         self._singan, self._config = loading.load(run)
         self.sizes = self._singan.sizes
         last = len(self.sizes) - 1
@@ -135,8 +135,7 @@ class RunModel:
 
     def line(self, command: str, **flags: Any) -> str:
         """See `Model.line`."""
-        program = ["python", "main.py", command, f"--run_dir={self._run.path}"]
-        return shell_line(program, **flags)
+        return self._line(self._run.path, command, **flags)
 
 
 def read_input(model: Model, path: pathlib.Path) -> tuple[np.ndarray, list[str]]:
@@ -184,38 +183,8 @@ def bicubic(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     return enlarging.enlarge(image, size)
 
 
-def shell_line(program: list[str], **flags: Any) -> str:
-    """A line for a shell.
-
-    Args:
-        program: Its first words.
-        flags: By name; those of None are left out.
-    """
-    given = [
-        f"--{name}={value:g}" if isinstance(value, float) else f"--{name}={value}"
-        for name, value in flags.items()
-        if value is not None
-    ]
-    return shlex.join([*program, *given])
-
-
 def _task(model: Model) -> Task:
     """What the tasks read inputs with: sizes and channels, and a place for notes."""
     shape = SinGAN(model.sizes, model.photograph.shape[3])
     nowhere = pathlib.Path(tempfile.gettempdir())
     return Task(RunFolder(nowhere / model.name), nowhere, shape, None, [])
-
-
-@functools.lru_cache(maxsize=4)
-def open_run(path: pathlib.Path, changed: Optional[int]) -> RunModel:
-    """A run's model, kept for some runs that were used last.
-
-    Args:
-        path: The run folder.
-        changed: When its settings were written, so that a run that was trained anew
-            is loaded anew.
-
-    Raises:
-        UserError: if there is no run, it is damaged or it is not finished.
-    """
-    return RunModel(RunFolder(path))

@@ -8,7 +8,6 @@ from starlette.datastructures import MutableHeaders
 from starlette.middleware import Middleware
 
 from singan_tf import images
-from singan_tf.errors import UserError
 from singan_tf.studio import (
     animate_tab,
     edit_tab,
@@ -123,31 +122,26 @@ def serve(page: Page, host: str, port: int, open_browser: bool) -> Any:
         Gradio's blocks, which `close` ends; their address is `local_url`.
 
     Raises:
-        UserError: if the address is taken.
+        OSError: if the address is taken.
     """
     blocks = build(page)
-    try:
-        blocks.queue(default_concurrency_limit=1, api_open=False).launch(
-            server_name=host,
-            server_port=port or _free_port(host),
-            inbrowser=open_browser,
-            share=False,
-            quiet=True,
-            prevent_thread_lock=True,
-            ssr_mode=False,
-            run_history=False,
-            show_error=True,
-            footer_links=[],
-            allowed_paths=[str(page.root)],
-            max_file_size=images.MAX_PIXELS,
-            theme=_theme(),
-            css=_STYLE,
-            app_kwargs={"middleware": [Middleware(_OnlyThisHost)]},
-        )
-    except OSError as error:
-        raise UserError(
-            f"--port={port} cannot be used ({error}); name another."
-        ) from None
+    blocks.queue(default_concurrency_limit=1, api_open=False).launch(
+        server_name=host,
+        server_port=port or _free_port(host),
+        inbrowser=open_browser,
+        share=False,
+        quiet=True,
+        prevent_thread_lock=True,
+        ssr_mode=False,
+        run_history=False,
+        show_error=True,
+        footer_links=[],
+        allowed_paths=[str(page.root)],
+        max_file_size=images.MAX_PIXELS,
+        theme=_theme(),
+        css=_STYLE,
+        app_kwargs={"middleware": [Middleware(_OnlyThisHost)]},
+    )
     return blocks
 
 

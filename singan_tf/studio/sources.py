@@ -1,5 +1,6 @@
 """Where the studio's models come from: one that is given, or a folder of runs."""
 
+import functools
 import pathlib
 from typing import Callable, Optional
 
@@ -8,6 +9,8 @@ from singan_tf.runs.folder import RunFolder
 from singan_tf.studio import models
 from singan_tf.studio.models import Model
 from singan_tf.studio.trainings import Trainings
+
+_MOST_LOADED = 4
 
 
 class One:
@@ -35,9 +38,23 @@ class Runs:
         self,
         runs_dir: pathlib.Path,
         command: Callable[[str, pathlib.Path, str], list[str]],
+        line: Callable[..., str],
     ):
-        """Starts nothing; arguments are those of `Trainings`."""
+        """Starts nothing.
+
+        Args:
+            runs_dir: As for `Trainings`.
+            command: Likewise.
+            line: As for `models.RunModel`.
+        """
         self.trainings = Trainings(runs_dir, command)
+
+        # By when its settings were written: a run that was trained anew is loaded anew.
+        @functools.lru_cache(maxsize=_MOST_LOADED)
+        def load(path: pathlib.Path, changed: int) -> Model:
+            return models.RunModel(RunFolder(path), line)
+
+        self._load = load
 
     def names(self) -> list[str]:
         """The finished runs, the one trained last first."""
@@ -53,4 +70,4 @@ class Runs:
         settings = RunFolder(path).config
         if not settings.exists():
             raise UserError(f"There is no run in {path} any more; choose another.")
-        return models.open_run(path, settings.stat().st_mtime_ns)
+        return self._load(path, settings.stat().st_mtime_ns)

@@ -131,6 +131,8 @@ class Trainings:
         running, finished = self.is_running(name), _is_finished(path)
         failed = error_path(path)
         log = log_path(path)
+        if not (running or path.exists() or failed.exists()):
+            return Progress(False, False, "", [])
         text = last_line(log) if log.exists() and log.stat().st_size else "Starting."
         if not running and not finished:
             # What failed says why; the rest was stopped.

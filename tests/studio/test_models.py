@@ -11,6 +11,7 @@ import main
 from export.client import SinGANClient
 from export.served_model import ServedModel
 from singan_tf import images
+from singan_tf.cli import launch
 from singan_tf.errors import UserError
 from singan_tf.runs.folder import RunFolder
 from singan_tf.studio import models, sources
@@ -19,7 +20,7 @@ from singan_tf.tasks import animation, blending
 
 @pytest.fixture(scope="module")
 def model(finished):
-    return models.RunModel(RunFolder(finished))
+    return models.RunModel(RunFolder(finished), launch.task)
 
 
 @pytest.fixture
@@ -138,7 +139,7 @@ def test_a_served_model_draws_what_the_run_does(model, served):
 
 
 def test_runs_are_named_and_opened(runs_dir):
-    source = sources.Runs(runs_dir, lambda *_: [])
+    source = sources.Runs(runs_dir, lambda *_: [], launch.task)
     assert source.names() == ["rocket"]
     assert source.open("rocket").name == "rocket"
     assert source.open("rocket") is source.open("rocket")

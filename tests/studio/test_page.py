@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 import numpy as np
 import pytest
 from helpers import ROOT, pixels
+from serving_helpers import NAME
 
 from singan_tf import api, images
 
@@ -300,3 +301,19 @@ def test_what_was_stopped_goes_on(page, runs_dir):
     wait(page, lambda: "step" in progress(page))
     click(page, "train-stop")
     wait(page, lambda: progress(page).startswith("Stopped"))
+
+
+def test_a_served_model_has_the_same_page(served_export):
+    target = f"127.0.0.1:{served_export.port}"
+    with studio(f"--target={target}", f"--model={NAME}") as found, browser() as driver:
+        open_page(driver, found)
+        names = [each.text.strip() for each in shown(driver, "button[role=tab]")]
+        assert names == ["Sample", "Paint", "Edit", "Enlarge", "Animate"]
+        wait(driver, lambda: not driver.find_element(By.ID, "animate").is_enabled())
+        click(driver, "draw")
+        wait(driver, lambda: len(shown(driver, "#samples img")) >= 4)
+        line = driver.find_element(By.CSS_SELECTOR, ".command textarea")
+        wait(driver, lambda: line.get_attribute("value"))
+        assert line.get_attribute("value").startswith(
+            f"python -m export.client sample --target={target} --model={NAME} "
+        )
