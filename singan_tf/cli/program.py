@@ -15,6 +15,7 @@ from singan_tf.cli import (
     quiet,
     redrawing,
     sampling,
+    studio,
     train,
 )
 
@@ -35,6 +36,7 @@ COMMANDS = (
     exporting.EXPORT,
     exporting.VERIFY,
     exporting.SERVE,
+    studio.STUDIO,
     train.DEMO,
 )
 
