@@ -70,13 +70,12 @@ class ServedModel:
 
     def blend(
         self, image: np.ndarray, softened: np.ndarray, injection_scale: int, seed: int
-    ) -> np.ndarray:
+    ) -> tuple[np.ndarray, np.ndarray]:
         """See `Model.blend`; the server blends."""
         mask = images.to_uint8(2 * softened[np.newaxis, ..., np.newaxis] - 1)
         levels = images.to_uint8(image)
-        return _values(
-            self._ask(self._client.edit, levels, injection_scale, mask, seed)
-        )
+        blended = self._ask(self._client.edit, levels, injection_scale, mask, seed)
+        return self.redraw(image, injection_scale, seed), _values(blended)
 
     def enlarge(
         self, image: np.ndarray, factor: float, strength: float, seed: int

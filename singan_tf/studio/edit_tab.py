@@ -86,8 +86,7 @@ def _drawer(page: Page) -> Callable:
             hidden = parts.keep(folder, "mask.png", _mask(mask, picture, before))
             masking = blending.Masking(radius, float(sigma), fill=way == "inpaint")
             image, softened, _ = models.read_masked(model, path, hidden, masking)
-            redrawn = model.redraw(image, scale, seed)
-            blended = model.blend(image, softened, scale, seed)
+            redrawn, blended = model.blend(image, softened, scale, seed)
             stem = f"scale_{scale:02d}"
             made = [
                 (write(folder, f"{stem}_blended.png", blended), "blended"),

@@ -52,8 +52,8 @@ class Model(Protocol):
 
     def blend(
         self, image: np.ndarray, softened: np.ndarray, injection_scale: int, seed: int
-    ) -> np.ndarray:
-        """An image, shown redrawn inside a softened mask, float32 [H, W] in [0, 1]."""
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """An image redrawn, and the same only inside a mask, float32 [H, W]."""
 
     def enlarge(
         self, image: np.ndarray, factor: float, strength: float, seed: int
@@ -118,10 +118,10 @@ class RunModel:
 
     def blend(
         self, image: np.ndarray, softened: np.ndarray, injection_scale: int, seed: int
-    ) -> np.ndarray:
+    ) -> tuple[np.ndarray, np.ndarray]:
         """See `Model.blend`."""
         redrawn = self.redraw(image, injection_scale, seed)
-        return masks.blend(image, redrawn, softened)
+        return redrawn, masks.blend(image, redrawn, softened)
 
     def enlarge(
         self, image: np.ndarray, factor: float, strength: float, seed: int

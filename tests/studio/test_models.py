@@ -85,7 +85,7 @@ def test_a_blended_edit_is_the_commands(
     found = by_command(line, tmp_path, monkeypatch)
     masking = blending.Masking(3, 1.5, fill)
     image, softened, _ = models.read_masked(model, *painting, masking)
-    blended = model.blend(image, softened, 2, 1)
+    _, blended = model.blend(image, softened, 2, 1)
     name = "scale_02_blended.png"
     np.testing.assert_array_equal(images.to_uint8(blended[0]), found[name])
 
@@ -121,7 +121,7 @@ def test_a_served_model_draws_what_the_run_does(model, served):
     np.testing.assert_array_equal(ours, theirs)
     softened = np.zeros(served.photograph.shape[1:3], np.float32)
     softened[:10] = 1
-    blended = served.blend(served.photograph, softened, 1, 0)
+    _, blended = served.blend(served.photograph, softened, 1, 0)
     np.testing.assert_array_equal(blended[:, 10:], served.photograph[:, 10:])
     assert (blended[:, :10] != served.photograph[:, :10]).any()
     with pytest.raises(UserError, match="does not animate"):
