@@ -123,7 +123,7 @@ class ServedModel:
             return method(*arguments)
         except grpc.RpcError as error:
             raise UserError(
-                f"The server at {self._target} refused: {error.details()}"
+                f"The server at {self._target} gave no answer: {error.details()}"
             ) from None
 
 

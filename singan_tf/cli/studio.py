@@ -71,10 +71,10 @@ def _studio(call: Call) -> None:
     try:
         try:
             blocks = page_lib.serve(page, values.host, values.port, values.open)
-        except OSError as error:
+        except OSError:
             raise UserError(
-                f"--host={values.host} --port={values.port} cannot be used ({error}); "
-                "name another port, or 0 for a free one."
+                f"--host={values.host} --port={values.port} is taken or no address of "
+                "this machine; name another port, or 0 for a free one."
             ) from None
         command_line.say(f"The studio is at {blocks.local_url} (Ctrl-C ends it)")
         sys.stdout.flush()

@@ -126,7 +126,7 @@ def test_a_served_model_draws_what_the_run_does(model, served):
     assert (blended[:, :10] != served.photograph[:, :10]).any()
     with pytest.raises(UserError, match="does not animate"):
         served.animate(animation.Walk(1, 0.1, 0.9, 3, False, 2))
-    with pytest.raises(UserError, match="The server at 127.0.0.1:.* refused: "):
+    with pytest.raises(UserError, match="The server at 127.0.0.1:.* gave no answer: "):
         served.redraw(served.photograph, 99, 0)
     line = served.line("edit", input="input.png", mask="mask.png", mask_radius=3,
                        mask_sigma=2.0, injection_scale=2, seed=1)  # fmt: skip

@@ -317,3 +317,13 @@ def test_a_served_model_has_the_same_page(served_export):
         assert line.get_attribute("value").startswith(
             f"python -m export.client sample --target={target} --model={NAME} "
         )
+
+
+def test_a_port_that_is_taken_is_one_sentence(address, runs_dir):
+    port = address.rstrip("/").rpartition(":")[2]
+    command = [sys.executable, "main.py", "studio", f"--port={port}"]
+    command.append(f"--runs_dir={runs_dir}")
+    refused = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert refused.returncode == 1
+    assert refused.stderr.endswith("name another port, or 0 for a free one.\n")
+    assert f"--port={port} is taken" in refused.stderr
