@@ -2,7 +2,7 @@
 
     import singan_tf
 
-    model = singan_tf.train("photo.jpg", "runs/photo", {"steps": 500})
+    model = singan_tf.train("photo.jpg", "runs/photo", singan_tf.preset("quick"))
     model = singan_tf.load("runs/photo")
     images = model.sample([1, 2], height=96, width=128)
 
@@ -28,6 +28,7 @@ from singan_tf.reports import report
 from singan_tf.runs import loading
 from singan_tf.runs.display import Monitor
 from singan_tf.runs.folder import Photograph, RunFolder, run_scales
+from singan_tf.tasks import masks, painting
 from singan_tf.training import circumstances, continuation, distribution, loop
 
 _RECIPE = Config()
@@ -101,6 +102,49 @@ class Model:
         empty = np.zeros([0, height, width, self.singan.channels], np.float32)
         return np.concatenate([empty, *rows])
 
+    def edit(
+        self,
+        image: np.ndarray,
+        mask: np.ndarray,
+        injection_scale: int,
+        seed: int = 0,
+        mask_radius: int = 20,
+        mask_sigma: float = 5.0,
+    ) -> np.ndarray:
+        """Blends an edit into its picture, equal to the command's to the last bit.
+
+        The picture is redrawn in the photograph's texture, and shown so inside the
+        mask, which is widened and blurred before (SinGAN, section 4).
+
+        Args:
+            image: float32 [H, W, C] in [-1, 1], such as a sample or a photograph at
+                the model's size, with parts moved or painted by hand.
+            mask: [H, W], bool or float in [0, 1]: where the edit is.
+            injection_scale: From 1 to the last scale; the lower, the more changes.
+            seed: Of the noise.
+            mask_radius: How much wider the mask is made, in pixels.
+            mask_sigma: Of the Gaussian that blurs it then, in pixels. With both 0 the
+                mask is used as it is.
+
+        Returns:
+            float32 [H, W, C] in [-1, 1], the image itself where the softened mask is 0.
+
+        Raises:
+            ValueError: if an array has another shape or type, or the scale is out of
+                range.
+        """
+        channels = self.singan.channels
+        if image.dtype != np.float32 or image.shape[2:] != (channels,):
+            raise ValueError(
+                f"image {image.dtype} {image.shape} is not float32 [H, W, {channels}]"
+            )
+        if mask.shape != image.shape[:2]:
+            raise ValueError(f"mask {mask.shape} is not {image.shape[:2]}")
+        rows = image[np.newaxis]
+        redrawn = painting.redraw(self.singan, rows, injection_scale, seed)
+        softened = masks.soften_mask(mask, mask_radius, mask_sigma)
+        return masks.blend(rows, redrawn, softened)[0]
+
 
 def load(run_dir: Union[str, os.PathLike[str]]) -> Model:
     """Loads the model of a finished run.
@@ -132,8 +176,8 @@ def train(
         image: A path, the name of a photograph in scikit-image, or uint8 [H, W] or
             [H, W, 3].
         run_dir: The run's folder; made if missing.
-        config: A configuration, or settings by name, the command's flags: what is
-            missing keeps the reference recipe's value.
+        config: A configuration, or settings by name, such as a `preset`'s, which are
+            the command's flags: what is missing keeps the reference recipe's value.
         overwrite: Deletes an existing run first.
         continue_steps: The number of steps to add at the finest scale, also when the
             run has ended; the configuration is that of the run before them.

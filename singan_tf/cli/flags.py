@@ -5,7 +5,8 @@ from typing import Any, Optional
 from absl import flags
 
 from singan_tf import config as config_lib
-from singan_tf.cli import command_line, presets
+from singan_tf import presets
+from singan_tf.cli import command_line
 from singan_tf.schedule import ByScale
 
 DEMO_IMAGE = "rocket"

@@ -16,6 +16,7 @@ from singan_tf.cli import (
     quiet,
     redrawing,
     sampling,
+    studio,
     train,
 )
 
@@ -37,6 +38,7 @@ COMMANDS = (
     exporting.EXPORT,
     exporting.VERIFY,
     exporting.SERVE,
+    studio.STUDIO,
     train.DEMO,
 )
 
