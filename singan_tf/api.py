@@ -28,7 +28,7 @@ from singan_tf.reports import report
 from singan_tf.runs import loading
 from singan_tf.runs.display import Monitor
 from singan_tf.runs.folder import Photograph, RunFolder, run_scales
-from singan_tf.tasks import masks, painting
+from singan_tf.tasks import keeping, masks, painting
 from singan_tf.training import circumstances, continuation, distribution, loop
 
 _RECIPE = Config()
@@ -144,6 +144,73 @@ class Model:
         redrawn = painting.redraw(self.singan, rows, injection_scale, seed)
         softened = masks.soften_mask(mask, mask_radius, mask_sigma)
         return masks.blend(rows, redrawn, softened)[0]
+
+    def keep(self, image: np.ndarray, kept: np.ndarray, seed: int = 0) -> np.ndarray:
+        """A sample that keeps a region, equal to the command's to the last level.
+
+        Args:
+            image: The photograph at the model's size, float32 [H, W, C] in [-1, 1].
+            kept: bool [H, W], what stays of it.
+            seed: Of the noise.
+
+        Returns:
+            float32 [H, W, C] in [-1, 1], the image itself where it is kept.
+
+        Raises:
+            ValueError: if an array has another shape or type, or nothing or all is
+                kept.
+        """
+        self._check_photograph(image)
+        if kept.dtype != bool or kept.shape != self.size:
+            raise ValueError(f"kept {kept.dtype} {kept.shape} is not bool {self.size}")
+        if kept.all() or not kept.any():
+            raise ValueError("kept has to have something inside and something outside")
+        return keeping.draw_around(self.singan, image[np.newaxis], kept, seed)[0]
+
+    def outpaint(
+        self,
+        image: np.ndarray,
+        left: int = 0,
+        right: int = 0,
+        top: int = 0,
+        bottom: int = 0,
+        seed: int = 0,
+    ) -> np.ndarray:
+        """Grows the photograph beyond its borders, as the command does.
+
+        Args:
+            image: The photograph at the model's size, float32 [H, W, C] in [-1, 1].
+            left: The number of pixels that it grows at this side.
+            right: Likewise.
+            top: Likewise.
+            bottom: Likewise.
+            seed: Of the noise.
+
+        Returns:
+            float32 [top + H + bottom, left + W + right, C] in [-1, 1], the image
+            itself in its place.
+
+        Raises:
+            ValueError: if the image has another shape or type, a side shrinks, or the
+                result has too many pixels.
+        """
+        self._check_photograph(image)
+        margins = keeping.Margins(left, right, top, bottom)
+        height, width = keeping.grown_size(self.size, margins)
+        if min(margins) < 0 or height * width > config_lib.MAX_PIXELS:
+            raise ValueError(
+                f"{margins} makes {width}x{height} pixels; each is at least 0, and the "
+                f"most pixels are {config_lib.MAX_PIXELS}"
+            )
+        layout, kept = keeping.grown(image[np.newaxis], margins)
+        return keeping.draw_around(self.singan, layout, kept, seed)[0]
+
+    def _check_photograph(self, image: np.ndarray) -> None:
+        expected = (*self.size, self.singan.channels)
+        if image.dtype != np.float32 or image.shape != expected:
+            raise ValueError(
+                f"image {image.dtype} {image.shape} is not float32 {expected}"
+            )
 
 
 def load(run_dir: Union[str, os.PathLike[str]]) -> Model:

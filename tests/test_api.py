@@ -117,6 +117,44 @@ def test_training_in_python_makes_the_commands_run(
     assert RunFolder(tmp_path / "run").report.exists()
 
 
+def test_what_is_drawn_around_a_picture_equals_the_commands(model, finished, tmp_path):
+    photograph = images.read(finished / "pyramid" / "02.png")[0]
+    kept = np.zeros(model.size, bool)
+    kept[5:20, 12:30] = True
+    images.write(tmp_path / "kept.png", 2 * kept[..., np.newaxis] - np.float32(1))
+    found = {
+        "sample": model.keep(photograph, kept, seed=3),
+        "outpaint": model.outpaint(photograph, left=8, bottom=3, seed=3),
+    }
+    flags = {"sample": [f"--keep={tmp_path / 'kept.png'}"]}
+    flags["outpaint"] = ["--left=8", "--bottom=3"]
+    for name, image in found.items():
+        output = tmp_path / name
+        arguments = ["main.py", name, f"--run_dir={finished}", *flags[name]]
+        arguments += [f"--output_dir={output}", "--seed=3", "--num_samples=1"]
+        assert main.main(arguments) == 0
+        written = pixels(output / "seed_000003.png")
+        np.testing.assert_array_equal(written, images.to_uint8(image))
+    np.testing.assert_array_equal(found["outpaint"][:-3, 8:], photograph)
+
+
+@pytest.mark.parametrize(
+    "draw",
+    [
+        lambda model, image: model.keep(image[1:], np.ones(model.size, bool)),
+        lambda model, image: model.keep(image, np.ones(model.size, bool)),
+        lambda model, image: model.keep(image, np.ones(model.size)),
+        lambda model, image: model.outpaint(image.astype(float), left=1),
+        lambda model, image: model.outpaint(image, left=-1),
+        lambda model, image: model.outpaint(image, top=10**7),
+    ],
+)
+def test_what_cannot_be_drawn_around_is_refused(model, draw):
+    image = np.zeros([*model.size, 3], np.float32)
+    with pytest.raises(ValueError, match="is not|has to|each is"):
+        draw(model, image)
+
+
 @pytest.mark.slow
 def test_an_array_trains_and_is_known_again(tmp_path, photograph):
     array = pixels(photograph)
