@@ -565,10 +565,13 @@ def test_a_signal_leaves_a_run_that_the_printed_command_resumes(
     deadline = time.monotonic() + 120
     while not (run_dir / "events").exists() and time.monotonic() < deadline:
         time.sleep(0.1)
-    # A second process in the same folder is refused while the first one trains.
+    # A second process in the same folder is refused while the first one trains; it is
+    # halted meanwhile, so that it has steps left to be interrupted in.
+    process.send_signal(signal.SIGSTOP)
     other = start(*command)
     assert other.wait(120) == 1
     assert "Another process is training" in sentence(other.stderr.read())
+    process.send_signal(signal.SIGCONT)
     process.send_signal(number)
     out, error = process.communicate(timeout=120)
     assert process.returncode == 130, error
