@@ -111,6 +111,39 @@ def decode(path: pathlib.Path) -> Samples:
             ) from error
 
 
+def tell_transparency(path: pathlib.Path, samples: Samples) -> None:
+    """Says of an image that is shown on white that it has transparent parts."""
+    if samples.values.shape[-1] in (1, 3):
+        return
+    alpha = samples.values[..., -1]
+    if alpha.min() < samples.peak:
+        what = "transparent in parts; they are"
+        if not alpha.any():
+            what = "transparent everywhere; it is"
+        _log.info("%s is %s shown on white.", printable(path), what)
+
+
+def tell_used_bits(path: pathlib.Path, top: int) -> None:
+    """Says of 16 bits that only the lower ones are used: scanners' 12 of 16 bits.
+
+    They are not scaled: a photograph may be as dark as that.
+    """
+    bits = next((bits for bits in (8, 10, 12, 14) if top < 2**bits), 16)
+    if not 0 < top or bits == 16:
+        return
+    factor = 2 ** (16 - bits)
+    _log.info(
+        "%s has 16 bits, but no value above %d, as files of %d bits have: it is read "
+        "as it is, and dark. If it should be brighter, multiply its values by %d first "
+        "(with ImageMagick: magick OLD -evaluate multiply %d NEW.png).",
+        printable(path),
+        top,
+        bits,
+        factor,
+        factor,
+    )
+
+
 def _decode(path: pathlib.Path, file: BinaryIO) -> Samples:
     head = file.read(_HEAD)
     if not head:

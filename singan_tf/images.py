@@ -17,7 +17,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from singan_tf.config import MAX_PIXELS as MAX_PIXELS
-from singan_tf.decoding import Samples, decode
+from singan_tf.decoding import Samples, decode, tell_transparency, tell_used_bits
 from singan_tf.errors import UserError, printable
 from singan_tf.files import open_to_read, replacing
 
@@ -117,8 +117,41 @@ def read(path: str | os.PathLike[str], channels: int = 3) -> np.ndarray:
     path = pathlib.Path(path)
     try:
         samples = decode(path)
-        _tell_used_bits(path, samples.top)
-        return _to_tensor(samples, channels, path)
+        tell_used_bits(path, samples.top)
+        tell_transparency(path, samples)
+        return _to_tensor(samples, channels)
+    except MemoryError as error:
+        raise _short_of_memory(path) from error
+
+
+def read_layer(
+    path: str | os.PathLike[str], channels: int = 3
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """Reads an image file as `read` does, but its colours and its alpha apart.
+
+    Args:
+        path: As for `read`.
+        channels: Likewise.
+
+    Returns:
+        The colours, float32 [1, H, W, channels] in [-1, 1], where the file is
+        transparent those that it has there; and how opaque each pixel is, float32
+        [H, W] in [0, 1], or None if all are wholly.
+
+    Raises:
+        UserError: As for `read`.
+    """
+    path = pathlib.Path(path)
+    try:
+        samples = decode(path)
+        tell_used_bits(path, samples.top)
+        values, peak, orientation, _ = samples
+        opaque = values.shape[-1] in (1, 3) or values[..., -1].min() >= peak
+        if opaque:
+            return _to_tensor(samples, channels), None
+        alpha = values[..., -1].astype(np.float32) / peak
+        colours = samples._replace(values=values[..., :-1])
+        return _to_tensor(colours, channels), _upright(alpha, orientation)
     except MemoryError as error:
         raise _short_of_memory(path) from error
 
@@ -390,10 +423,9 @@ def sha256(path: str | os.PathLike[str]) -> str:
     return found.hexdigest()
 
 
-def _to_tensor(samples: Samples, channels: int, path: pathlib.Path) -> np.ndarray:
+def _to_tensor(samples: Samples, channels: int) -> np.ndarray:
     """float32 [1, H, W, channels] in [-1, 1], upright."""
     values, peak, orientation, _ = samples
-    _tell_transparency(path, samples)
     height, width = values.shape[:2]
     if orientation in (5, 6, 7, 8):
         height, width = width, height
@@ -409,38 +441,6 @@ def _to_tensor(samples: Samples, channels: int, path: pathlib.Path) -> np.ndarra
         # Rounding may have left a value a hair above 1.
         stored[band] = np.clip(pixels * 2 - 1, -1, 1)
     return tensor
-
-
-def _tell_transparency(path: pathlib.Path, samples: Samples) -> None:
-    if samples.values.shape[-1] in (1, 3):
-        return
-    alpha = samples.values[..., -1]
-    if alpha.min() < samples.peak:
-        what = "transparent in parts; they are"
-        if not alpha.any():
-            what = "transparent everywhere; it is"
-        _log.info("%s is %s shown on white.", printable(path), what)
-
-
-def _tell_used_bits(path: pathlib.Path, top: int) -> None:
-    """Says of 16 bits that only the lower ones are used: scanners' 12 of 16 bits.
-
-    They are not scaled: a photograph may be as dark as that.
-    """
-    bits = next((bits for bits in (8, 10, 12, 14) if top < 2**bits), 16)
-    if not 0 < top or bits == 16:
-        return
-    factor = 2 ** (16 - bits)
-    _log.info(
-        "%s has 16 bits, but no value above %d, as files of %d bits have: it is read "
-        "as it is, and dark. If it should be brighter, multiply its values by %d first "
-        "(with ImageMagick: magick OLD -evaluate multiply %d NEW.png).",
-        printable(path),
-        top,
-        bits,
-        factor,
-        factor,
-    )
 
 
 def _without_alpha(pixels: np.ndarray) -> np.ndarray:
