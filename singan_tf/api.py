@@ -19,7 +19,8 @@ import numpy as np
 from PIL import Image
 
 from singan_tf import config as config_lib
-from singan_tf import images
+from singan_tf import images, photographs
+from singan_tf import inside as inside_lib
 from singan_tf.config import Config
 from singan_tf.errors import UsageError
 from singan_tf.measure import inception
@@ -27,7 +28,7 @@ from singan_tf.model.singan import SinGAN
 from singan_tf.reports import report
 from singan_tf.runs import loading
 from singan_tf.runs.display import Monitor
-from singan_tf.runs.folder import Photograph, RunFolder, run_scales
+from singan_tf.runs.folder import Photograph, RunFolder, inside_sha256, run_scales
 from singan_tf.tasks import keeping, masks, painting
 from singan_tf.training import circumstances, continuation, distribution, loop
 
@@ -232,6 +233,8 @@ def train(
     config: Union[Config, Mapping[str, Any]] = _RECIPE,
     overwrite: bool = False,
     continue_steps: int = 0,
+    train_mask: Optional[photographs.Mask] = None,
+    transparent: str = "outside",
 ) -> Model:
     """Trains a run on one photograph, or goes on with it, as the command does.
 
@@ -248,6 +251,10 @@ def train(
         overwrite: Deletes an existing run first.
         continue_steps: The number of steps to add at the finest scale, also when the
             run has ended; the configuration is that of the run before them.
+        train_mask: What of the photograph is learned, in its size: a path of a mask, or
+            bool [H, W]; None for all that is opaque.
+        transparent: "outside": transparent parts are not learned; "white": they lie on
+            white, and are.
 
     Returns:
         The trained model.
@@ -255,17 +262,26 @@ def train(
     Raises:
         UsageError: if a setting is unknown or out of its range, or names a cluster, or
             there is nothing to add steps to.
-        UserError: if the photograph cannot be read or does not fit the settings, the
-            folder holds another run, is damaged or cannot be written, or training
+        UserError: if the photograph or its mask cannot be read or does not fit the
+            settings, the folder holds another run, is damaged or cannot be written, or training
             diverges.
-        ValueError: if an array is no picture, or continue_steps is below 0.
+        ValueError: if an array is no picture or mask, continue_steps is below 0, or
+            transparent is neither.
     """
+    if transparent not in photographs.TRANSPARENT:
+        raise ValueError(f"transparent {transparent!r} is none of outside and white")
+    if isinstance(train_mask, np.ndarray) and (
+        train_mask.dtype != bool or train_mask.ndim != 2 or not train_mask.any()
+    ):
+        raise ValueError("train_mask is not bool [H, W] with something inside")
     if not isinstance(config, Config):
         config = config_lib.from_settings(dict(config))
     run = RunFolder(pathlib.Path(run_dir))
     if not isinstance(image, np.ndarray):
         path = images.resolve(os.fspath(image))
-        return _train(path, run, config, overwrite, continue_steps)
+        return _train(
+            path, run, config, overwrite, continue_steps, train_mask, transparent
+        )
     if image.dtype != np.uint8 or image.shape[2:] not in ((), (3,)) or image.ndim < 2:
         raise ValueError(
             f"{image.dtype} {image.shape} is not uint8 [H, W] or [H, W, 3]"
@@ -274,19 +290,31 @@ def train(
         path = pathlib.Path(place, "array.png")
         # Not packed: the same bytes, by which a run knows its photograph, everywhere.
         Image.fromarray(image).save(path, compress_level=0)
-        return _train(path, run, config, overwrite, continue_steps)
+        return _train(
+            path, run, config, overwrite, continue_steps, train_mask, transparent
+        )
 
 
 def _train(
-    path: pathlib.Path, run: RunFolder, config: Config, overwrite: bool, more: int
+    path: pathlib.Path,
+    run: RunFolder,
+    config: Config,
+    overwrite: bool,
+    more: int,
+    mask: Optional[photographs.Mask],
+    transparent: str,
 ) -> Model:
     if config.runtime.strategy == "multi_worker":
         raise UsageError("strategy multi_worker is the train command's only.")
-    photograph = images.read(path, config.network.channels)
-    images.check_photograph(path, photograph)
-    facts = Photograph(path.name, *photograph.shape[1:3], images.sha256(path))
+    photograph, inside = photographs.read(
+        path, config.network.channels, mask, transparent
+    )
+    size, known_by = photograph.shape[1:3], inside_sha256(inside)
+    facts = Photograph(path.name, *size, images.sha256(path), known_by)
     sizes = run_scales(config, facts).sizes
     config = config_lib.settle(config, sizes)
+    if inside is not None:
+        inside_lib.check(config, sizes, inside)
     finest, begun = len(sizes) - 1, None
     if more:
         config = continuation.with_more_steps(config, finest, more)
@@ -303,7 +331,12 @@ def _train(
             monitor = Monitor(config, sizes, run, network)
             try:
                 trained = loop.train(
-                    photograph, config, run, monitor, strategy=strategy
+                    photograph,
+                    config,
+                    run,
+                    monitor,
+                    strategy=strategy,
+                    inside=inside,
                 )
                 samples = trained.samples
             finally:

@@ -4,8 +4,9 @@ import numpy as np
 import tensorflow as tf
 
 from singan_tf import config
+from singan_tf import inside as inside_lib
 from singan_tf.runs.display import Monitor
-from singan_tf.runs.folder import Photograph, RunFolder, run_scales
+from singan_tf.runs.folder import Photograph, RunFolder, inside_sha256, run_scales
 from singan_tf.training import continuation, loop
 
 TINY = {
@@ -21,13 +22,18 @@ TINY = {
 }
 
 
-def train(photograph, run_dir, should_stop=lambda: False, more=0, **settings):
+def train(
+    photograph, run_dir, should_stop=lambda: False, more=0, inside=None, **settings
+):
     """Trains `TINY` with some settings changed, without the command line.
 
     With `more` steps at the finest scale, also of a run that has ended.
     """
+    if inside is not None:
+        photograph = inside_lib.fill(photograph, inside)
     settings = config.from_settings({**TINY, **settings})
-    facts = Photograph("coffee.png", *photograph.shape[1:3], "0" * 64)
+    size, known_by = photograph.shape[1:3], inside_sha256(inside)
+    facts = Photograph("coffee.png", *size, "0" * 64, known_by)
     sizes = run_scales(settings, facts).sizes
     finest, begun = len(sizes) - 1, None
     if more:
@@ -39,7 +45,12 @@ def train(photograph, run_dir, should_stop=lambda: False, more=0, **settings):
         watch = Monitor(settings, sizes, RunFolder(run_dir))
         try:
             return loop.train(
-                photograph, settings, RunFolder(run_dir), watch, should_stop
+                photograph,
+                settings,
+                RunFolder(run_dir),
+                watch,
+                should_stop,
+                inside=inside,
             ).singan
         finally:
             watch.close()

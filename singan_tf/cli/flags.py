@@ -23,6 +23,18 @@ def define_image(values: flags.FlagValues) -> None:
     )
 
 
+def define_transparent(values: flags.FlagValues) -> None:
+    """Defines --transparent."""
+    flags.DEFINE_enum(
+        "transparent",
+        "outside",
+        ["outside", "white"],
+        "outside: transparent parts of a photograph are not learned; white: they lie on "
+        "white, and are.",
+        flag_values=values,
+    )
+
+
 def define_settings(values: flags.FlagValues) -> None:
     """Defines a flag for each setting of a run, and --preset for many at once."""
     flags.DEFINE_list(

@@ -137,6 +137,7 @@ def _define_fleet(values: flags.FlagValues) -> None:
         ("runs_dir", "The folder of the runs, which has a run for each photograph."),
     ):
         command_line.define_path(name, None, meaning, values)
+    shared.define_transparent(values)
     shared.define_workers(values, "photographs")
     shared.define_beam_flags(values, "", "Another runner of Beam")
     shared.define_settings(values)
@@ -147,6 +148,8 @@ def _fleet(call: Call) -> None:
     from singan_tf.fleet import fleet, processes
 
     settings = shared.given_settings(values)
+    if values["transparent"].present:
+        settings.append(values["transparent"].serialize())
 
     def train(photograph: pathlib.Path, run_dir: pathlib.Path) -> list[str]:
         return launch.train(photograph, run_dir, settings)

@@ -32,6 +32,7 @@ class _Job(NamedTuple):
         overwrite: Whether a run that is there is deleted first.
         begun: The configuration of the run that is there, where this one goes on from
             it with more steps.
+        inside: What of the photograph counts, bool [height, width]; None for all.
     """
 
     call: Call
@@ -42,6 +43,7 @@ class _Job(NamedTuple):
     sizes: list[tuple[int, int]]
     overwrite: bool
     begun: Optional[config_lib.Config] = None
+    inside: Optional[np.ndarray] = None
 
     @property
     def finished(self) -> bool:
@@ -52,6 +54,14 @@ class _Job(NamedTuple):
 
 def _define_train(values: flags.FlagValues) -> None:
     shared.define_image(values)
+    command_line.define_path(
+        "train_mask",
+        None,
+        "A mask of the photograph, as large as it: only what is inside is learned, "
+        "which is what is bright, or painted on a transparent layer.",
+        values,
+    )
+    shared.define_transparent(values)
     command_line.define_path(
         "run_dir", None, "The run folder; runs/NAME by default.", values
     )
@@ -94,7 +104,8 @@ def _train(call: Call) -> None:
     values = call.values
     run_dir = values.run_dir or f"runs/{pathlib.Path(values.image).stem}"
     config = shared.read_config(values)
-    job = _prepare(call, values.image, run_dir, config, values.overwrite)
+    path, pixels = _read(values.image, config, values.train_mask, values.transparent)
+    job = _prepare(call, path, pixels, run_dir, config, values.overwrite)
     if values.continue_steps:
         job = _with_more_steps(job, values.continue_steps)
     _carry_out(job)
@@ -103,23 +114,44 @@ def _train(call: Call) -> None:
 def _demo(call: Call) -> None:
     config = shared.read_config(shared.read_presets([_DEMO_PRESET]))
     run_dir = call.values.run_dir
-    _carry_out(_prepare(call, shared.DEMO_IMAGE, run_dir, config, overwrite=False))
+    path, pixels = _read(shared.DEMO_IMAGE, config)
+    _carry_out(_prepare(call, path, pixels, run_dir, config, overwrite=False))
+
+
+def _read(
+    image: str,
+    config: config_lib.Config,
+    mask: Optional[str] = None,
+    transparent: str = "outside",
+) -> tuple[pathlib.Path, Any]:
+    """The path of a photograph, and its `photographs.Pixels`."""
+    from singan_tf import images, photographs
+
+    path = images.resolve(image)
+    return path, photographs.read(path, config.network.channels, mask, transparent)
 
 
 def _prepare(
-    call: Call, image: str, run_dir: str, config: config_lib.Config, overwrite: bool
+    call: Call,
+    path: pathlib.Path,
+    pixels: Any,
+    run_dir: str,
+    config: config_lib.Config,
+    overwrite: bool,
 ) -> _Job:
-    """Reads the photograph and settles the configuration; writes nothing."""
+    """Settles the configuration of a photograph's run; writes nothing."""
     from singan_tf import images
-    from singan_tf.runs.folder import Photograph, RunFolder, run_scales
+    from singan_tf import inside as inside_lib
+    from singan_tf.runs.folder import Photograph, RunFolder, inside_sha256, run_scales
 
-    path = images.resolve(image)
-    photograph = images.read(path, config.network.channels)
-    images.check_photograph(path, photograph)
-    facts = Photograph(path.name, *photograph.shape[1:3], images.sha256(path))
+    photograph, inside = pixels
+    size, known_by = photograph.shape[1:3], inside_sha256(inside)
+    facts = Photograph(path.name, *size, images.sha256(path), known_by)
     try:
         sizes = run_scales(config, facts).sizes
         config = config_lib.settle(config, sizes)
+        if inside is not None:
+            inside_lib.check(config, sizes, inside)
     except UserError as error:
         raise type(error)(f"{path}: {error}") from None
     run = RunFolder(pathlib.Path(run_dir))
@@ -128,7 +160,7 @@ def _prepare(
             "--overwrite does not go with --strategy=multi_worker: a worker that is "
             f"started again would delete what was saved; delete {run.path} yourself."
         )
-    return _Job(call, run, config, photograph, facts, sizes, overwrite)
+    return _Job(call, run, config, photograph, facts, sizes, overwrite, inside=inside)
 
 
 def _with_more_steps(job: _Job, more: int) -> _Job:
@@ -285,7 +317,13 @@ def _train_opened(job: _Job, shown: Any, strategy: Any) -> Any:
     try:
         with interruption.resumable(training.Interrupted, command) as should_stop:
             return training.train(
-                job.photograph, job.config, job.run, shown, should_stop, strategy
+                job.photograph,
+                job.config,
+                job.run,
+                shown,
+                should_stop,
+                strategy,
+                job.inside,
             ).samples
     finally:
         shown.close()

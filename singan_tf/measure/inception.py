@@ -48,20 +48,24 @@ class Layer(NamedTuple):
         convolutions: How many of the network's lead up to it.
         name: In Keras; None in the stem, whose layers Keras only numbers.
         least_side: Of an image, in pixels, that gives it 2x2 positions.
+        first: The pixel in the middle of what its first position sees, down and across.
+        apart: The pixels from there to the middle of the next.
     """
 
     place: str
     convolutions: int
     name: Optional[str]
     least_side: int
+    first: int
+    apart: int
 
 
 # By their number of features, which is what the flags call them.
 LAYERS = {
-    64: Layer("before the first max pool, as the paper's code", 3, None, 9),
-    192: Layer("before the second max pool", 5, None, 23),
-    768: Layer("before the auxiliary classifier", 70, "mixed7", 59),
-    2048: Layer("before the last average pool", 94, "mixed10", 107),
+    64: Layer("before the first max pool, as the paper's code", 3, None, 9, 3, 2),
+    192: Layer("before the second max pool", 5, None, 23, 9, 4),
+    768: Layer("before the auxiliary classifier", 70, "mixed7", 59, 21, 16),
+    2048: Layer("before the last average pool", 94, "mixed10", 107, 37, 32),
 }
 
 
@@ -88,12 +92,16 @@ class Inception(NamedTuple):
     features: int
     function: Callable[[tf.Tensor], tf.Tensor]
 
-    def __call__(self, image: np.ndarray) -> Optional[np.ndarray]:
+    def __call__(
+        self, image: np.ndarray, inside: Optional[np.ndarray] = None
+    ) -> Optional[np.ndarray]:
         """Computes the features at every position; the image is not resized.
 
         Args:
             image: float32 [1, H, W, C] in [-1, 1]; grey counts as three equal
                 channels.
+            inside: What of the image counts, bool [H, W]: positions are left out whose
+                middle it has not. None for all.
 
         Returns:
             float32 [positions, features]; None if the image is smaller than the
@@ -102,7 +110,12 @@ class Inception(NamedTuple):
         if min(image.shape[1:3]) < LAYERS[self.features].least_side:
             return None
         colour = tf.repeat(tf.constant(image), 3 // image.shape[3], axis=3)
-        return self.function(colour).numpy().reshape(-1, self.features)
+        found = self.function(colour).numpy()
+        if inside is None:
+            return found.reshape(-1, self.features)
+        layer = LAYERS[self.features]
+        middles = (layer.first + layer.apart * np.arange(n) for n in found.shape[1:3])
+        return found[0][inside[np.ix_(*middles)]]
 
 
 def load(weights: str, features: int = 64) -> Inception:

@@ -6,6 +6,7 @@ do. Neither sees layout: compare samples of one layout.
 """
 
 from collections.abc import Sequence
+from typing import Optional
 
 import numpy as np
 
@@ -18,7 +19,11 @@ _DECIBELS = 10.0
 _LEAST_VARIANCE = (1 / 127.5) ** 2
 
 
-def distance(samples: Sequence[np.ndarray], photograph: np.ndarray) -> float:
+def distance(
+    samples: Sequence[np.ndarray],
+    photograph: np.ndarray,
+    inside: Optional[np.ndarray] = None,
+) -> float:
     """The distance of patches and that of frequencies, each as a share, added.
 
     sqrt(F / v) + r / 10, with F the mean over the samples of `metrics.patch_frechet`,
@@ -28,6 +33,7 @@ def distance(samples: Sequence[np.ndarray], photograph: np.ndarray) -> float:
     Args:
         samples: [1, H, W, C] in [-1, 1], at least one.
         photograph: Likewise.
+        inside: What of the photograph counts, bool [H, W]; None for all.
 
     Returns:
         0 for copies of the photograph, else more; infinite if a sample is not finite.
@@ -37,10 +43,11 @@ def distance(samples: Sequence[np.ndarray], photograph: np.ndarray) -> float:
     """
     if not all(np.isfinite(sample).all() for sample in samples):
         return np.inf
-    found = [metrics.patch_frechet(sample, photograph) for sample in samples]
+    found = [metrics.patch_frechet(sample, photograph, inside) for sample in samples]
     if None in found:
         raise ValueError("an image has fewer than two patches")
-    variance = max(float(np.var(photograph)), _LEAST_VARIANCE)
-    bands = spectrum.compare(samples, photograph)
+    pixels = photograph if inside is None else photograph[0][inside]
+    variance = max(float(np.var(pixels)), _LEAST_VARIANCE)
+    bands = spectrum.compare(samples, photograph, inside)
     rms = bands.rms if bands else 0.0
     return float(np.sqrt(np.mean(found) / variance) + rms / _DECIBELS)

@@ -1,6 +1,8 @@
 """How far images are from a photograph, and how varied: pure functions over arrays.
 
-Images are [1, H, W, C] in [-1, 1]; what is computed is float64. Each metric has a
+Images are [1, H, W, C] in [-1, 1]; what is computed is float64. Where only a part of
+the photograph counts, `inside` is it, bool [H, W], None for all: of the photograph
+those windows count that lie inside as a whole, and of samples all. Each metric has a
 way to be fooled, which docs/metrics.md tells; read them together.
 """
 
@@ -9,6 +11,8 @@ from typing import Callable, NamedTuple, Optional
 
 import numpy as np
 from scipy import ndimage
+
+from singan_tf.inside import whole
 
 PATCH_SIDE = 7
 # The side of a window that is a copy or not: what a score of SinGAN's critic sees.
@@ -80,29 +84,36 @@ def frechet_distance(first: Gaussian, second: Gaussian) -> float:
 
 
 def sifid(
-    features: Callable[[np.ndarray], Optional[np.ndarray]],
+    features: Callable[..., Optional[np.ndarray]],
     sample: np.ndarray,
     photograph: np.ndarray,
+    inside: Optional[np.ndarray] = None,
 ) -> Optional[float]:
     """Frechet distance between the features of two single images (SinGAN, 3).
 
     Args:
-        features: From an image to [positions, D], such as an `Inception`; None for
-            an image that is too small.
+        features: From an image, and what of it counts, to [positions, D], such as an
+            `Inception`; None for an image that is too small.
         sample: [1, H, W, C] in [-1, 1].
         photograph: Likewise, perhaps of another size.
+        inside: What of the photograph counts: positions whose middle it has. They also
+            see pixels around it.
 
     Returns:
-        The distance; None if an image is too small.
+        The distance; None if an image is too small, or too little is inside.
     """
-    found = [features(image) for image in (sample, photograph)]
-    if any(rows is None for rows in found):
+    real = features(photograph) if inside is None else features(photograph, inside)
+    found = [features(sample), real]
+    if any(rows is None or len(rows) < 2 for rows in found):
         return None
     return frechet_distance(*map(gaussian, found))
 
 
 def patches(
-    image: np.ndarray, side: int = PATCH_SIDE, limit: int = _MAX_PATCHES
+    image: np.ndarray,
+    side: int = PATCH_SIDE,
+    limit: int = _MAX_PATCHES,
+    inside: Optional[np.ndarray] = None,
 ) -> np.ndarray:
     """Square patches of an image at stride 1.
 
@@ -110,7 +121,8 @@ def patches(
         image: [1, H, W, C], no side below `side`.
         side: In pixels.
         limit: The most patches; of more, a random choice that depends on the
-            image's size alone.
+            image's size, and what is inside, alone.
+        inside: What of the image counts.
 
     Returns:
         [N, C * side * side] of the image's type.
@@ -118,30 +130,39 @@ def patches(
     windows = _windows(image, side)
     height, width = windows.shape[:2]
     chosen = np.arange(height * width)
+    if inside is not None:
+        chosen = chosen[whole(inside, side).ravel()]
     if len(chosen) > limit:
         chosen = np.random.default_rng(0).choice(chosen, limit, replace=False)
     return windows[np.unravel_index(chosen, (height, width))].reshape(len(chosen), -1)
 
 
-def patch_frechet(first: np.ndarray, second: np.ndarray) -> Optional[float]:
+def patch_frechet(
+    first: np.ndarray, second: np.ndarray, inside: Optional[np.ndarray] = None
+) -> Optional[float]:
     """Frechet distance between the patches of two images.
 
     Args:
         first: [1, H, W, C] in [-1, 1].
         second: Likewise, perhaps of another size.
+        inside: What of the second counts.
 
     Returns:
         The distance divided by the number of values in a patch; None if an image
         has fewer than two patches.
     """
-    if min(_count_patches(first), _count_patches(second)) < 2:
+    if min(_count_patches(first), _count_patches(second, inside)) < 2:
         return None
-    one, other = gaussian(patches(first)), gaussian(patches(second))
+    one, other = gaussian(patches(first)), gaussian(patches(second, inside=inside))
     return frechet_distance(one, other) / len(one.mean)
 
 
 def nearest_patches(
-    image: np.ndarray, among: np.ndarray, limit: int = _MAX_QUERIES
+    image: np.ndarray,
+    among: np.ndarray,
+    limit: int = _MAX_QUERIES,
+    inside: Optional[np.ndarray] = None,
+    inside_among: Optional[np.ndarray] = None,
 ) -> Optional[float]:
     """How far the patches of an image are from the nearest ones of another.
 
@@ -153,17 +174,22 @@ def nearest_patches(
         among: Likewise, perhaps of another size.
         limit: The most patches of `image` to look at; those of `among` are all
             looked at.
+        inside: What of `image` counts.
+        inside_among: What of `among` counts.
 
     Returns:
         The mean over patches of the smallest mean squared difference; None if an
         image has no patch.
     """
-    if min(_count_patches(image), _count_patches(among)) < 1:
+    if min(_count_patches(image, inside), _count_patches(among, inside_among)) < 1:
         return None
-    return float(_nearest(patches(image, limit=limit), among, PATCH_SIDE).mean())
+    queries = patches(image, limit=limit, inside=inside)
+    return float(_nearest(queries, among, PATCH_SIDE, inside_among).mean())
 
 
-def sliced_wasserstein(first: np.ndarray, second: np.ndarray) -> Optional[float]:
+def sliced_wasserstein(
+    first: np.ndarray, second: np.ndarray, inside: Optional[np.ndarray] = None
+) -> Optional[float]:
     """Sliced Wasserstein distance between the patches of two images.
 
     The patches are projected on the directions of a random basis; in one dimension
@@ -173,13 +199,14 @@ def sliced_wasserstein(first: np.ndarray, second: np.ndarray) -> Optional[float]
     Args:
         first: [1, H, W, C] in [-1, 1].
         second: Likewise, perhaps of another size.
+        inside: What of the second counts.
 
     Returns:
         The mean over directions; None if an image has no patch.
     """
-    if min(_count_patches(first), _count_patches(second)) < 1:
+    if min(_count_patches(first), _count_patches(second, inside)) < 1:
         return None
-    one, other = patches(first), patches(second)
+    one, other = patches(first), patches(second, inside=inside)
     # A basis covers directions more evenly than as many independent ones.
     size = one.shape[1]
     directions, _ = np.linalg.qr(np.random.default_rng(0).normal(size=(size, size)))
@@ -188,12 +215,17 @@ def sliced_wasserstein(first: np.ndarray, second: np.ndarray) -> Optional[float]
     return float(np.abs(_quantiles(one, count) - _quantiles(other, count)).mean())
 
 
-def diversity(samples: Sequence[np.ndarray], photograph: np.ndarray) -> Optional[float]:
+def diversity(
+    samples: Sequence[np.ndarray],
+    photograph: np.ndarray,
+    inside: Optional[np.ndarray] = None,
+) -> Optional[float]:
     """How much samples differ from each other (SinGAN, section 3).
 
     Args:
         samples: [1, H, W, C] in [-1, 1].
         photograph: Likewise, perhaps of another size.
+        inside: What of the photograph counts, pixel by pixel.
 
     Returns:
         The standard deviation over the samples of each pixel's grey value, averaged
@@ -201,7 +233,7 @@ def diversity(samples: Sequence[np.ndarray], photograph: np.ndarray) -> Optional
         values; both over N - 1. None for fewer than two samples, for samples of
         several sizes and for a photograph of one grey value.
     """
-    spread = np.std(_grey(photograph), ddof=1)
+    spread = np.std(_grey_inside(photograph, inside), ddof=1)
     if len(samples) < 2 or len({s.shape for s in samples}) > 1 or spread < 1e-6:
         return None
     values = np.stack([_grey(sample) for sample in samples])
@@ -209,26 +241,32 @@ def diversity(samples: Sequence[np.ndarray], photograph: np.ndarray) -> Optional
 
 
 def variance_map(
-    samples: Sequence[np.ndarray], photograph: np.ndarray
+    samples: Sequence[np.ndarray],
+    photograph: np.ndarray,
+    inside: Optional[np.ndarray] = None,
 ) -> Optional[np.ndarray]:
     """Where in the image samples differ from each other.
 
     Args:
         samples: [1, H, W, C] in [-1, 1], all of one size.
         photograph: Likewise, perhaps of another size.
+        inside: What of the photograph counts, pixel by pixel.
 
     Returns:
         The variance over the samples of each pixel's grey value, divided by the
         variance of the photograph's grey values; both over N - 1; float64 [H, W].
         None where `diversity` is.
     """
-    if diversity(samples, photograph) is None:
+    if diversity(samples, photograph, inside) is None:
         return None
     values = np.stack([_grey(sample) for sample in samples])
-    return np.var(values, axis=0, ddof=1) / np.var(_grey(photograph), ddof=1)
+    spread = np.var(_grey_inside(photograph, inside), ddof=1)
+    return np.var(values, axis=0, ddof=1) / spread
 
 
-def copied(sample: np.ndarray, photograph: np.ndarray) -> Optional[float]:
+def copied(
+    sample: np.ndarray, photograph: np.ndarray, inside: Optional[np.ndarray] = None
+) -> Optional[float]:
     """How much of a sample is the photograph itself, at the same place.
 
     A window is a copy if the mean squared difference is at most a tenth of the
@@ -239,6 +277,7 @@ def copied(sample: np.ndarray, photograph: np.ndarray) -> Optional[float]:
     Args:
         sample: [1, H, W, C] in [-1, 1].
         photograph: Likewise.
+        inside: What of the photograph counts.
 
     Returns:
         The share of pixels in a copied window among those in a window with detail,
@@ -252,13 +291,17 @@ def copied(sample: np.ndarray, photograph: np.ndarray) -> Optional[float]:
     means, squares = _window_means(photograph), _window_means(photograph**2)
     variance = (squares - means**2).mean(axis=-1)
     detailed = variance >= _COPY_DETAIL**2
+    if inside is not None:
+        detailed &= whole(inside, COPY_SIDE)
     if not detailed.any():
         return None
     same = detailed & (error <= _COPY_TOLERANCE * variance)
     return float(_covered(same).sum() / _covered(detailed).sum())
 
 
-def copied_anywhere(sample: np.ndarray, photograph: np.ndarray) -> Optional[float]:
+def copied_anywhere(
+    sample: np.ndarray, photograph: np.ndarray, inside: Optional[np.ndarray] = None
+) -> Optional[float]:
     """How much of a sample is the photograph itself, at any place.
 
     As `copied`, for the windows of a grid on the sample, each compared with all
@@ -267,12 +310,16 @@ def copied_anywhere(sample: np.ndarray, photograph: np.ndarray) -> Optional[floa
     Args:
         sample: [1, H, W, C] in [-1, 1].
         photograph: Likewise, perhaps of another size.
+        inside: What of the photograph counts.
 
     Returns:
         The share of copied windows among those with detail, 0 to 1; None if an
-        image is smaller than a window, or the sample has no detail.
+        image is smaller than a window or has none that counts, or the sample has no
+        detail.
     """
     if min(*sample.shape[1:3], *photograph.shape[1:3]) < COPY_SIDE:
+        return None
+    if inside is not None and not whole(inside, COPY_SIDE).any():
         return None
     grid = _windows(sample, COPY_SIDE)[::COPY_SIDE, ::COPY_SIDE]
     variance = np.var(grid.astype(np.float64), axis=(3, 4)).mean(axis=-1).ravel()
@@ -280,13 +327,17 @@ def copied_anywhere(sample: np.ndarray, photograph: np.ndarray) -> Optional[floa
     if not detailed.any():
         return None
     queries = grid.reshape(len(variance), -1)[detailed]
-    error = _nearest(queries, photograph, COPY_SIDE)
+    error = _nearest(queries, photograph, COPY_SIDE, inside)
     return float(np.mean(error <= _COPY_TOLERANCE * variance[detailed]))
 
 
-def rmse(first: np.ndarray, second: np.ndarray) -> float:
-    """Root of the mean squared difference of two images of one shape."""
+def rmse(
+    first: np.ndarray, second: np.ndarray, inside: Optional[np.ndarray] = None
+) -> float:
+    """Root of the mean squared difference of two images of one shape, or of a part."""
     difference = np.asarray(first, np.float64) - second
+    if inside is not None:
+        difference = difference[0][inside]
     return float(np.sqrt(np.mean(difference**2)))
 
 
@@ -295,18 +346,30 @@ def _windows(image: np.ndarray, side: int) -> np.ndarray:
     return np.lib.stride_tricks.sliding_window_view(image[0], (side, side), (0, 1))
 
 
-def _count_patches(image: np.ndarray) -> int:
+def _count_patches(image: np.ndarray, inside: Optional[np.ndarray] = None) -> int:
+    if inside is not None:
+        return int(whole(inside, PATCH_SIDE).sum())
     height, width = image.shape[1:3]
     return max(0, height - PATCH_SIDE + 1) * max(0, width - PATCH_SIDE + 1)
 
 
-def _nearest(queries: np.ndarray, among: np.ndarray, side: int) -> np.ndarray:
+def _nearest(
+    queries: np.ndarray,
+    among: np.ndarray,
+    side: int,
+    inside: Optional[np.ndarray] = None,
+) -> np.ndarray:
     """Smallest mean squared difference of each query to a window, float64 [N]."""
     windows = _windows(among, side)
     rows = max(1, _BAND // windows.shape[1])
     smallest = np.full(len(queries), np.inf)
+    counts = None if inside is None else whole(inside, side)
     for top in range(0, len(windows), rows):
         keys = windows[top : top + rows].reshape(-1, queries.shape[1])
+        if counts is not None:
+            keys = keys[counts[top : top + rows].ravel()]
+            if not len(keys):
+                continue
         # The squared distance up to a constant of the query, in float32; then exactly
         # for the one that is found.
         found = np.argmin(np.sum(keys**2, axis=1) - 2 * (queries @ keys.T), axis=1)
@@ -326,6 +389,11 @@ def _quantiles(columns: np.ndarray, count: int) -> np.ndarray:
 
 def _grey(image: np.ndarray) -> np.ndarray:
     return np.asarray(image[0], np.float64).mean(axis=-1)
+
+
+def _grey_inside(image: np.ndarray, inside: Optional[np.ndarray]) -> np.ndarray:
+    grey = _grey(image)
+    return grey if inside is None else grey[inside]
 
 
 def _window_means(values: np.ndarray) -> np.ndarray:

@@ -18,6 +18,8 @@ from typing import NamedTuple, Optional
 
 import numpy as np
 
+from singan_tf.inside import whole
+
 # Pixels of a tile's side; of a smaller image there is no spectrum.
 TILE = 64
 # Below the least frequency, in cycles per pixel, a tile says more of layout than of
@@ -50,18 +52,21 @@ class Spectrum(NamedTuple):
 
 
 def compare(
-    samples: Sequence[np.ndarray], photograph: np.ndarray
+    samples: Sequence[np.ndarray],
+    photograph: np.ndarray,
+    inside: Optional[np.ndarray] = None,
 ) -> Optional[Spectrum]:
     """Sums up the levels of all bands.
 
     Args:
         samples: As `levels` takes them.
         photograph: Likewise.
+        inside: Likewise.
 
     Returns:
         The summary; None where there are no levels.
     """
-    found = levels(samples, photograph)
+    found = levels(samples, photograph, inside)
     if found is None:
         return None
     ring, direction = np.unravel_index(np.argmax(found), found.shape)
@@ -74,43 +79,61 @@ def compare(
 
 
 def levels(
-    samples: Sequence[np.ndarray], photograph: np.ndarray
+    samples: Sequence[np.ndarray],
+    photograph: np.ndarray,
+    inside: Optional[np.ndarray] = None,
 ) -> Optional[np.ndarray]:
     """The level of each band of the samples' mean spectrum.
 
     Args:
         samples: [1, H, W, C] in [-1, 1], each of a size of its own.
         photograph: Likewise.
+        inside: What of the photograph counts, bool [H, W]; None for all. Tiles that are
+            not inside as a whole are left out.
 
     Returns:
         float64 [RINGS, DIRECTIONS] in dB; 0 for a copy of the photograph. None if
-        there is no sample, or a side of an image is below `TILE`.
+        there is no sample, a side of an image is below `TILE`, or no tile of the
+        photograph is left.
     """
     sides = [side for image in (*samples, photograph) for side in image.shape[1:3]]
     if not len(samples) or min(sides) < TILE:
         return None
+    chosen = None if inside is None else _every_other(whole(inside, TILE))
+    if chosen is not None and not chosen.any():
+        return None
     mean = np.mean([_powers(sample) for sample in samples], axis=0)
     floor = _FLOOR**2 * np.sum(_window() ** 2)
     return 10 * np.log10(
-        np.maximum(mean, floor) / np.maximum(_powers(photograph), floor)
+        np.maximum(mean, floor) / np.maximum(_powers(photograph, chosen), floor)
     )
 
 
-def _powers(image: np.ndarray) -> np.ndarray:
-    """The power of each band, float64 [RINGS, DIRECTIONS], of [1, H, W, C]."""
+def _every_other(tiles: np.ndarray) -> np.ndarray:
+    """Of the tiles at every place those that are looked at."""
+    return tiles[:: TILE // 2, :: TILE // 2]
+
+
+def _powers(image: np.ndarray, chosen: Optional[np.ndarray] = None) -> np.ndarray:
+    """The power of each band, float64 [RINGS, DIRECTIONS], of [1, H, W, C].
+
+    `chosen` says which of the tiles count, bool [rows, columns]; None for all.
+    """
     grey = image[0].mean(axis=-1).astype(np.float64)
     tiles = np.lib.stride_tricks.sliding_window_view(grey, (TILE, TILE))
-    tiles = tiles[:: TILE // 2, :: TILE // 2]
+    tiles = _every_other(tiles)
+    count = tiles.shape[0] * tiles.shape[1] if chosen is None else chosen.sum()
     power = np.zeros([TILE, TILE])
     # A row of tiles at once, as all of a large image would take much memory.
-    for row in tiles:
+    for index, row in enumerate(tiles):
+        row = row if chosen is None else row[chosen[index]]
         centred = row - row.mean(axis=(1, 2), keepdims=True)
         power += np.sum(np.abs(np.fft.fft2(centred * _window())) ** 2, axis=0)
     bands = _bands()
     counted = bands >= 0
     sums = np.bincount(bands[counted], power[counted], RINGS * DIRECTIONS)
     means = sums / np.bincount(bands[counted], minlength=RINGS * DIRECTIONS)
-    return means.reshape(RINGS, DIRECTIONS) / (tiles.shape[0] * tiles.shape[1])
+    return means.reshape(RINGS, DIRECTIONS) / count
 
 
 @functools.cache

@@ -5,7 +5,7 @@ pixels. Nothing is padded between layers: whoever calls pads the input once by
 `MARGIN`, which is what makes a crop compute exactly what the whole image does.
 """
 
-from typing import NamedTuple
+from typing import Callable, NamedTuple, Optional
 
 import tensorflow as tf
 
@@ -61,19 +61,24 @@ class Generator(keras.Model):
             spectral=False,
         )
 
-    def call(self, inputs, training: bool = False) -> tf.Tensor:
+    def call(
+        self, inputs, training: bool = False, inside: Optional[tf.Tensor] = None
+    ) -> tf.Tensor:
         """Computes an image.
 
         Args:
             inputs: A pair, both padded by `MARGIN`: the noisy previous image and
                 the previous image, float32 [B, H + 10, W + 10, C].
             training: Whether batch norm uses the batch's own statistics.
+            inside: In training, where these are taken, float32 [B, H + 10, W + 10, 1]
+                of 0 and 1; None for everywhere.
 
         Returns:
             float32 [B, H, W, C], centred on [-1, 1] and not clipped.
         """
         noisy, previous = inputs
-        image = tf.tanh(tf.cast(_apply(self._stack, noisy, training), tf.float32))
+        output = _apply(self._stack, noisy, training, inside, _cropped)
+        image = tf.tanh(tf.cast(output, tf.float32))
         if self._residual:
             image += previous[:, MARGIN:-MARGIN, MARGIN:-MARGIN]
         return image
@@ -101,9 +106,24 @@ class Critic(keras.Model):
             spectral=config.critic_constraint == "spectral",
         )
 
-    def call(self, inputs: tf.Tensor, training: bool = False) -> tf.Tensor:
-        """Maps images float32 [B, H, W, C] to score maps [B, H - 10, W - 10, 1]."""
-        return tf.cast(_apply(self._stack, inputs, training), tf.float32)
+    def call(
+        self,
+        inputs: tf.Tensor,
+        training: bool = False,
+        inside: Optional[tf.Tensor] = None,
+    ) -> tf.Tensor:
+        """Maps images float32 [B, H, W, C] to score maps [B, H - 10, W - 10, 1].
+
+        Args:
+            inputs: The images.
+            training: Whether batch norm uses the batch's own statistics.
+            inside: In training, what of the images counts in these, float32
+                [B, H, W, 1] of 0 and 1: no feature does that sees something else.
+                None for all. A score that sees nothing else (`whole`) does not depend
+                on the rest.
+        """
+        output = _apply(self._stack, inputs, training, inside, _eroded)
+        return tf.cast(output, tf.float32)
 
 
 class _Normalization(NamedTuple):
@@ -249,7 +269,41 @@ def _spectral(layer: keras.layers.Layer) -> keras.layers.Layer:
     return layers.spectral_normalization(layer, dtype=layer.dtype_policy)
 
 
-def _apply(stack: list, x: tf.Tensor, training: bool) -> tf.Tensor:
+def whole(inside: tf.Tensor, side: int) -> tf.Tensor:
+    """Which squares of images lie inside as a whole.
+
+    Args:
+        inside: float32 [B, H, W, 1] of 0 and 1.
+        side: Of the squares, in pixels.
+
+    Returns:
+        float32 [B, H - side + 1, W - side + 1, 1] of 0 and 1, by the upper left corner.
+    """
+    return -tf.nn.max_pool2d(-inside, side, 1, "VALID")
+
+
+def _cropped(inside: tf.Tensor) -> tf.Tensor:
+    return inside[:, 1:-1, 1:-1]
+
+
+def _eroded(inside: tf.Tensor) -> tf.Tensor:
+    return whole(inside, _KERNEL)
+
+
+def _apply(
+    stack: list,
+    x: tf.Tensor,
+    training: bool,
+    inside: Optional[tf.Tensor],
+    shrink: Callable[[tf.Tensor], tf.Tensor],
+) -> tf.Tensor:
+    """Applies layers, and to what is inside `shrink`, as often as there are kernels."""
     for layer in stack:
-        x = layer(x, training=training)
+        if inside is None or not training:
+            x = layer(x, training=training)
+        elif layers.is_batch_normalization(layer):
+            x = layers.normalize_inside(layer, x, inside)
+        else:
+            before, x = x, layer(x, training=True)
+            inside = inside if x.shape[1] == before.shape[1] else shrink(inside)
     return x

@@ -109,8 +109,8 @@ class SynchronizedBatchNormalization(keras.layers.Layer):
     def __init__(self, momentum: float, epsilon: float, gamma_initializer, dtype):
         """Takes what `keras.layers.BatchNormalization` does."""
         super().__init__(dtype=dtype)
-        self._momentum = momentum
-        self._epsilon = epsilon
+        self.momentum = momentum
+        self.epsilon = epsilon
         self._gamma_initializer = gamma_initializer
 
     def build(self, input_shape) -> None:
@@ -142,7 +142,7 @@ class SynchronizedBatchNormalization(keras.layers.Layer):
         mean, variance = self.moving_mean, self.moving_variance
         if training:
             mean, variance = self._statistics(exact)
-        scale = self.gamma * tf.math.rsqrt(variance + self._epsilon)
+        scale = self.gamma * tf.math.rsqrt(variance + self.epsilon)
         return tf.cast((exact - mean) * scale + self.beta, inputs.dtype)
 
     def _statistics(self, inputs: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
@@ -165,5 +165,48 @@ class SynchronizedBatchNormalization(keras.layers.Layer):
             # Of the population, as the layer of one device estimates it.
             (self.moving_variance, variance * count / (count - 1)),
         ):
-            moving.assign_sub((moving - value) * (1 - self._momentum))
+            moving.assign_sub((moving - value) * (1 - self.momentum))
         return mean, variance
+
+
+def is_batch_normalization(layer: keras.layers.Layer) -> bool:
+    """Whether a layer is what `normalize_inside` takes."""
+    kinds = keras.layers.BatchNormalization, SynchronizedBatchNormalization
+    return isinstance(layer, kinds)
+
+
+def normalize_inside(
+    layer: keras.layers.Layer, inputs: tf.Tensor, inside: tf.Tensor
+) -> tf.Tensor:
+    """Batch norm in training whose statistics are those of some positions.
+
+    With all positions it is what the layer itself does.
+
+    Args:
+        layer: Built; its moving averages follow the statistics.
+        inputs: [B, H, W, C].
+        inside: The positions that count, float32 [B, H, W, 1] of 0 and 1, 1 somewhere.
+
+    Returns:
+        [B, H, W, C], all positions normalised.
+    """
+    exact = tf.cast(inputs, tf.float32)
+
+    def total(values: tf.Tensor) -> tf.Tensor:
+        sums = tf.reduce_sum(values, [0, 1, 2])
+        if isinstance(layer, SynchronizedBatchNormalization):
+            context = tf.distribute.get_replica_context()
+            sums = context.all_reduce(tf.distribute.ReduceOp.SUM, sums)
+        return sums
+
+    count = total(inside)
+    mean = total(inside * exact) / count
+    squares = total(inside * (exact - mean) ** 2)
+    for moving, value in (
+        (layer.moving_mean, mean),
+        # Of the population, as the layers estimate it.
+        (layer.moving_variance, squares / tf.maximum(count - 1, 1)),
+    ):
+        moving.assign_sub((moving - value) * (1 - layer.momentum))
+    scale = layer.gamma * tf.math.rsqrt(squares / count + layer.epsilon)
+    return tf.cast((exact - mean) * scale + layer.beta, inputs.dtype)

@@ -14,6 +14,7 @@ Core operations only, for sizes known or not known when a graph is traced.
 """
 
 import functools
+from collections.abc import Sequence
 from typing import Callable, Optional
 
 import tensorflow as tf
@@ -36,6 +37,7 @@ def rearrange(
     wrap: bool = False,
     stride: int = 1,
     table_cells: int = _TABLE_CELLS,
+    nearest: Sequence[tf.Tensor] = (),
 ) -> tf.Tensor:
     """Makes images that look like the query from the photograph's patches.
 
@@ -57,38 +59,54 @@ def rearrange(
             at most 4; where they do not end at its borders, it is mirrored there. Of
             the photograph all patches are looked at, so only time is saved.
         table_cells: Scores that are held at a time.
+        nearest: By `patch_places.tables`, one table: the only patches of the
+            photograph that are looked at; none for all.
 
     Returns:
         float32 [B, H, W, C], within the photograph's range.
     """
     channels = query.shape[3]
-    replace = _replacer(channels, wrap, stride, table_cells)
+    replace = _replacer(channels, wrap, stride, table_cells, len(nearest))
 
     def row(image):
-        return replace(image, keys[0], photograph[0], iterations)
+        return replace(image, keys[0], photograph[0], iterations, tuple(nearest))
 
     images = tf.map_fn(row, query, parallel_iterations=1)
     return tf.ensure_shape(images, query.shape)
 
 
 @functools.cache
-def _replacer(channels: int, wrap: bool, stride: int, table_cells: int) -> Callable:
+def _replacer(
+    channels: int, wrap: bool, stride: int, table_cells: int, tables: int
+) -> Callable:
     """`rearrange` for one image, as a graph of images of any size."""
     image = tf.TensorSpec([None, None, channels], tf.float32)
+    table = tf.TensorSpec([None, None], tf.int64)
 
     @tf.function(
-        input_signature=[image, image, image, tf.TensorSpec([], tf.int32)],
+        input_signature=[
+            image,
+            image,
+            image,
+            tf.TensorSpec([], tf.int32),
+            (table,) * tables,
+        ],
         autograph=False,
     )
-    def replace(query, keys, photograph, iterations):
+    def replace(query, keys, photograph, iterations, nearest):
         height, width = tf.unstack(tf.shape(query)[:2])
         more = [missing(side, wrap, stride) for side in (height, width)]
         query = tf.pad(query, [[0, more[0]], [0, more[1]], [0, 0]], "SYMMETRIC")
         filters = tf.stack([_filters(keys), _filters(photograph)])
+        numbers = allowed(nearest[0]) if nearest else None
+        if nearest:
+            filters = tf.gather(filters, numbers, axis=4)
 
         def iterate(index, query):
             keys = filters[tf.minimum(index, 1)]
             corners = _search(query, keys, wrap, stride, table_cells)
+            if nearest:
+                corners = tf.gather(numbers, corners)
             # Numbers of patches, row by row, as numbers of the pixels in their corners.
             columns = tf.shape(photograph)[1]
             across = columns - PATCH_SIZE + 1
@@ -106,6 +124,13 @@ def _replacer(channels: int, wrap: bool, stride: int, table_cells: int) -> Calla
         return query[:height, :width]
 
     return replace
+
+
+def allowed(nearest: tf.Tensor) -> tf.Tensor:
+    """The numbers of the patches that a table leads to, int32 [N], in order."""
+    table = tf.reshape(nearest, [-1])
+    own = tf.range(tf.size(table, tf.int64))
+    return tf.cast(tf.where(table == own)[:, 0], tf.int32)
 
 
 def missing(side: tf.Tensor, wrap: bool, stride: int) -> tf.Tensor:

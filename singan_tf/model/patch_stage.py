@@ -2,11 +2,13 @@
 
 import functools
 import math
+from collections.abc import Sequence
 from typing import Callable, Optional
 
+import numpy as np
 import tensorflow as tf
 
-from singan_tf.model import noise, patch_matching, patch_voting
+from singan_tf.model import noise, patch_matching, patch_places, patch_voting
 from singan_tf.model.displacement import displace
 from singan_tf.model.resize import resize
 from singan_tf.model.stage import Stage
@@ -27,7 +29,14 @@ class PatchStage(Stage):
     At scale 0 the content of the photograph is moved about smoothly and put together
     again from its own patches (`patch_matching`), which is where new layouts come
     from; the stages above do the same to the previous image, to sharpen it.
+
+    Attributes:
+        nearest: The tables of `patch_places` of a photograph that is masked: which of
+            its patches are used. None of another, which has all used.
     """
+
+    # Not an empty list of each: what has no mask has the checkpoints that it had.
+    nearest: Sequence[tf.Variable] = ()
 
     def __init__(
         self,
@@ -38,6 +47,7 @@ class PatchStage(Stage):
         coarsest: bool,
         wrap: bool,
         votes: bool = False,
+        masked: bool = False,
     ):
         """Creates the variables; `remember` gives them their values.
 
@@ -50,6 +60,7 @@ class PatchStage(Stage):
             coarsest: Whether this is scale 0, which has no previous image.
             wrap: Whether the borders continue each other.
             votes: Whether patches count by how well they fit (`patch_voting`).
+            masked: Whether only a part of the photograph is inside.
         """
         super().__init__()
         shape = [1, *size, channels]
@@ -69,18 +80,34 @@ class PatchStage(Stage):
             self._rearrange = functools.partial(
                 patch_voting.rearrange, trust=self.trust
             )
+        if masked:
+            count = patch_voting.num_sizes(*size) if votes else 1
+            self.nearest = [
+                tf.Variable(tf.zeros(shape, tf.int64), trainable=False)
+                for shape in patch_places.sizes(size, count)
+            ]
         self._coarsest = coarsest
         self._wrap = wrap
 
-    def remember(self, real: tf.Tensor, previous: tf.Tensor) -> None:
+    def remember(
+        self,
+        real: tf.Tensor,
+        previous: tf.Tensor,
+        inside: Optional[np.ndarray] = None,
+    ) -> None:
         """Takes the photograph.
 
         Args:
             real: At this scale, float32 [1, H, W, C] in [-1, 1].
             previous: That of the scale below, brought up to this scale; not looked at
                 at scale 0.
+            inside: Of a masked stage, what may be used of it, bool [H, W].
         """
         self.real.assign(real)
+        if self.nearest:
+            tables = patch_places.tables(inside, len(self.nearest))
+            for variable, table in zip(self.nearest, tables):
+                variable.assign(table)
         # As blurred as the images whose patches they are compared with.
         self.keys.assign(real if self._coarsest else previous)
 
@@ -146,6 +173,7 @@ class PatchStage(Stage):
             self._iterations,
             self._wrap,
             self._stride,
+            nearest=[tf.convert_to_tensor(table) for table in self.nearest],
             **more,
         )
 

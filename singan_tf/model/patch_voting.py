@@ -16,12 +16,14 @@ Core operations only, for sizes known or not known when a graph is traced.
 
 import functools
 import math
+from collections.abc import Sequence
 from typing import Callable, NamedTuple, Union
 
 import tensorflow as tf
 
 from singan_tf.model.patch_matching import (
     PATCH_SIZE,
+    allowed,
     continued,
     missing,
     overlay,
@@ -75,6 +77,7 @@ def rearrange(
     stride: int = 1,
     trust: Union[float, tf.Tensor] = TRUST,
     alpha: float = ALPHA,
+    nearest: Sequence[tf.Tensor] = (),
 ) -> tf.Tensor:
     """Makes images that look like the query from the photograph's patches.
 
@@ -94,18 +97,28 @@ def rearrange(
             1: the more, the softer; a scalar.
         alpha: See `patch_matching`; where it is infinite, the nearest patch scores
             best, whether or not others are left out.
+        nearest: By `patch_places.tables`, as many tables as `num_sizes` says: the
+            only patches of the photograph that are looked at; none for all.
 
     Returns:
         float32 [B, H, W, C], within the photograph's range.
     """
     halvings = _halvings(*keys.shape[1:3])
-    replace = _replacer(query.shape[3], wrap, stride, halvings, iterations, alpha)
+    masked = bool(nearest)
+    replace = _replacer(
+        query.shape[3], wrap, stride, halvings, iterations, alpha, masked
+    )
 
     def row(image):
-        return replace(image, keys[0], photograph[0], trust)
+        return replace(image, keys[0], photograph[0], trust, tuple(nearest))
 
     images = tf.map_fn(row, query, parallel_iterations=1)
     return tf.ensure_shape(images, query.shape)
+
+
+def num_sizes(height: int, width: int) -> int:
+    """At how many sizes patches of a photograph are looked for."""
+    return 1 + _halvings(height, width)
 
 
 def _halvings(height: int, width: int) -> int:
@@ -125,16 +138,19 @@ def _replacer(
     halvings: int,
     iterations: int,
     alpha: float,
+    masked: bool,
 ) -> Callable:
     """`rearrange` for one image of any size, by a photograph of many."""
     image = tf.TensorSpec([None, None, channels], tf.float32)
+    table = tf.TensorSpec([None, None], tf.int64)
+    tables = (table,) * (halvings + 1 if masked else 0)
 
     @tf.function(
-        input_signature=[image, image, image, tf.TensorSpec([], tf.float32)],
+        input_signature=[image, image, image, tf.TensorSpec([], tf.float32), tables],
         autograph=False,
         experimental_attributes={"_noinline": True},
     )
-    def replace(query, keys, photograph, trust):
+    def replace(query, keys, photograph, trust, nearest):
         sides = tf.unstack(tf.shape(query)[:2])
         more = [missing(side, wrap, stride) for side in sides]
         query = tf.pad(query, [[0, more[0]], [0, more[1]], [0, 0]], "SYMMETRIC")
@@ -142,7 +158,7 @@ def _replacer(
 
         def iterate(index, query):
             known = seen[tf.minimum(index, 1)]
-            found = _search(query, known, wrap, stride, halvings, alpha)
+            found = _search(query, known, wrap, stride, halvings, alpha, nearest)
             return index + 1, _vote(found, query, photograph, wrap, stride, trust)
 
         _, query = tf.while_loop(
@@ -164,6 +180,7 @@ def _search(
     stride: int,
     halvings: int,
     alpha: float,
+    nearest: tuple = (),
 ) -> _Matches:
     """The best patch of `known` for each of the query's.
 
@@ -174,18 +191,21 @@ def _search(
         stride: Pixels between the query's patches.
         halvings: How often both are halved before all patches are looked at.
         alpha: See `rearrange`.
+        nearest: Likewise, from this size on.
     """
     basis = _principal_components(known)
     found = _components(query, basis, wrap, stride)
     keys = _components(known, basis, False, 1)
     if not halvings:
-        return _among_all(found, keys, alpha)
-    coarse = _search(_halved(query), _halved(known), wrap, 1, halvings - 1, alpha)
+        return _among_all(found, keys, alpha, nearest)
+    coarse = _search(
+        _halved(query), _halved(known), wrap, 1, halvings - 1, alpha, nearest[1:]
+    )
     leads = _brought_up(coarse, tf.shape(found)[:2], stride)
-    best = _near(found, keys, *leads, alpha)
+    best = _near(found, keys, *leads, alpha, nearest)
     down, across = zip(*_AROUND)
     around = best.rows[..., tf.newaxis] + down, best.columns[..., tf.newaxis] + across
-    return _near(found, keys, *around, alpha)
+    return _near(found, keys, *around, alpha, nearest)
 
 
 def _halved(image: tf.Tensor) -> tf.Tensor:
@@ -231,11 +251,16 @@ def _components(
     return tf.nn.conv2d(image[tf.newaxis], basis, stride, "VALID")[0] / values**0.5
 
 
-def _among_all(query: tf.Tensor, keys: tf.Tensor, alpha: float) -> _Matches:
+def _among_all(
+    query: tf.Tensor, keys: tf.Tensor, alpha: float, nearest: tuple
+) -> _Matches:
     """The best of all keys [n, m, D] for each of the query's places [N, M, D]."""
     places, size = tf.shape(query)[:2], query.shape[2]
     columns = tf.shape(keys)[1]
     query, keys = tf.reshape(query, [-1, size]), tf.reshape(keys, [-1, size])
+    numbers = allowed(nearest[0]) if nearest else None
+    if nearest:
+        keys = tf.gather(keys, numbers)
     squares = tf.reduce_sum(query**2, axis=1, keepdims=True)
     key_squares = tf.reduce_sum(keys**2, axis=1)
     total, count = tf.shape(keys)[0], tf.shape(query)[0]
@@ -265,6 +290,8 @@ def _among_all(query: tf.Tensor, keys: tf.Tensor, alpha: float) -> _Matches:
         (0, infinite, tf.zeros([count], tf.int32), infinite),
         parallel_iterations=1,
     )
+    if nearest:
+        where = tf.gather(numbers, where)
     where, fit = tf.reshape(where, places), tf.reshape(fit, places)
     return _Matches(where // columns, where % columns, fit)
 
@@ -314,6 +341,7 @@ def _near(
     rows: tf.Tensor,
     columns: tf.Tensor,
     alpha: float,
+    nearest: tuple,
 ) -> _Matches:
     """The best of some of the keys.
 
@@ -323,11 +351,16 @@ def _near(
         rows: Of those to look at, int32 [N, M, L], or beyond the border the nearest.
         columns: Likewise.
         alpha: See `rearrange`.
+        nearest: Likewise.
     """
     height, width = tf.unstack(tf.shape(keys)[:2])
     rows = tf.clip_by_value(rows, 0, height - 1)
     columns = tf.clip_by_value(columns, 0, width - 1)
     numbers = rows * width + columns
+    if nearest:
+        leads = tf.gather(tf.reshape(nearest[0], [-1]), numbers)
+        numbers = tf.ensure_shape(tf.cast(leads, tf.int32), rows.shape)
+        rows, columns = numbers // width, numbers % width
     table = tf.reshape(keys, [-1, keys.shape[2]])
 
     def row(here):

@@ -263,16 +263,21 @@ class ImageStage(Stage):
 
 
 def build_stage(
-    config: Config, scale: int, size: tuple[int, int], patches: bool = False
+    config: Config,
+    scale: int,
+    size: tuple[int, int],
+    patches: bool = False,
+    masked: bool = False,
 ) -> Stage:
     """Creates the stage of a scale of (height, width) pixels, variables included.
 
     Their values are not those of a run yet. `patches` says that it is made of them
-    though it was trained (`LayoutConfig.patches_compete`).
+    though it was trained (`LayoutConfig.patches_compete`), `masked` that only a part
+    of the photograph is inside.
     """
     if config.steps_at(scale) and not patches:
         return build_convolutional_stage(config, scale)
-    return build_patch_stage(config, scale, size)
+    return build_patch_stage(config, scale, size, masked)
 
 
 def build_convolutional_stage(
@@ -301,7 +306,9 @@ def build_convolutional_stage(
     )
 
 
-def build_patch_stage(config: Config, scale: int, size: tuple[int, int]) -> PatchStage:
+def build_patch_stage(
+    config: Config, scale: int, size: tuple[int, int], masked: bool = False
+) -> PatchStage:
     """Creates the stage of a scale of patches, before it has seen the photograph."""
     return PatchStage(
         size,
@@ -312,6 +319,7 @@ def build_patch_stage(config: Config, scale: int, size: tuple[int, int]) -> Patc
         coarsest=scale == 0,
         wrap=config.network.padding == "circular",
         votes=config.layout.patch_votes,
+        masked=masked,
     )
 
 

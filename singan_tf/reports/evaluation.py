@@ -47,6 +47,7 @@ class Subject(NamedTuple):
         count: How many samples.
         reconstruction: Of the photograph, of its size; None if there is none.
         source: Where they are from, for call.json.
+        inside: What of the photograph counts, bool [H, W]; None for all.
     """
 
     photograph: np.ndarray
@@ -54,6 +55,7 @@ class Subject(NamedTuple):
     count: int
     reconstruction: Optional[np.ndarray]
     source: dict[str, Any]
+    inside: Optional[np.ndarray] = None
 
 
 class Evaluation(NamedTuple):
@@ -88,7 +90,9 @@ def of_run(task: Task, count: int, seed: int, start_scale: int) -> Subject:
             yield f"seed_{number:06d}", _in_8_bits(sample)
 
     reconstruction = task.singan.reconstruct().numpy()
-    return Subject(task.photograph, draw(), count, reconstruction, task.source())
+    return Subject(
+        task.photograph, draw(), count, reconstruction, task.source(), task.inside
+    )
 
 
 def of_drawing(
@@ -110,7 +114,9 @@ def of_drawing(
             yield f"seed_{seed:06d}", _in_8_bits(painted)
 
     reconstruction = painter.reconstruct().numpy()
-    return Subject(task.photograph, paint(), count, reconstruction, task.source())
+    return Subject(
+        task.photograph, paint(), count, reconstruction, task.source(), task.inside
+    )
 
 
 def of_folder(image: str, folder: pathlib.Path) -> Subject:
@@ -153,31 +159,38 @@ def evaluate(subject: Subject, inception: Optional[Inception]) -> Evaluation:
         subject: What is evaluated.
         inception: For SIFID; None leaves it out.
     """
-    photograph = subject.photograph
+    photograph, inside = subject.photograph, subject.inside
     rows, cells, greys = {}, {"photograph": photograph}, []
     if subject.reconstruction is not None:
         cells["reconstruction"] = subject.reconstruction
     for name, sample in subject.samples:
-        rows[name] = measure(sample, photograph, inception)
+        rows[name] = measure(sample, photograph, inception, inside)
         greys.append(sample.mean(axis=-1, keepdims=True))
         if len(rows) <= _SHEET_SAMPLES:
             cells[name] = sample
-    diversity = metrics.diversity(greys, photograph)
+    diversity = metrics.diversity(greys, photograph, inside)
     reconstruction = None
     if subject.reconstruction is not None:
         reconstruction = {
-            "rmse": metrics.rmse(subject.reconstruction, photograph),
-            **quality.quality(subject.reconstruction, photograph),
+            "rmse": metrics.rmse(subject.reconstruction, photograph, inside),
+            **quality.quality(subject.reconstruction, photograph, inside),
         }
         del reconstruction["blur"]
-    bands = spectrum.compare(greys, photograph)
+    bands = spectrum.compare(greys, photograph, inside)
     evaluation = Evaluation(rows, diversity, bands, reconstruction, cells, [])
-    evaluation.notes.extend(_notes(evaluation, greys, inception is not None))
+    evaluation.notes.extend(_notes(evaluation, greys, bool(inception), inside is None))
+    if inside is not None:
+        evaluation.notes.append(
+            f"The photograph is what is inside, {100 * inside.mean():.3g}% of it."
+        )
     return evaluation
 
 
 def measure(
-    sample: np.ndarray, photograph: np.ndarray, inception: Optional[Inception]
+    sample: np.ndarray,
+    photograph: np.ndarray,
+    inception: Optional[Inception],
+    inside: Optional[np.ndarray] = None,
 ) -> Values:
     """The metrics of one sample; None where one is undefined.
 
@@ -185,18 +198,21 @@ def measure(
         sample: float32 [1, H, W, C] in [-1, 1].
         photograph: Likewise, perhaps of another size.
         inception: For SIFID; None leaves it out.
+        inside: What of the photograph counts, bool [H, W]; None for all.
     """
-    bands = spectrum.compare([sample], photograph)
+    bands = spectrum.compare([sample], photograph, inside)
     return {
-        "sifid": inception and metrics.sifid(inception, sample, photograph),
-        "patch_frechet": metrics.patch_frechet(sample, photograph),
-        "sliced_wasserstein": metrics.sliced_wasserstein(sample, photograph),
-        "plausibility": metrics.nearest_patches(sample, photograph),
-        "coverage": metrics.nearest_patches(photograph, sample),
+        "sifid": inception and metrics.sifid(inception, sample, photograph, inside),
+        "patch_frechet": metrics.patch_frechet(sample, photograph, inside),
+        "sliced_wasserstein": metrics.sliced_wasserstein(sample, photograph, inside),
+        "plausibility": metrics.nearest_patches(
+            sample, photograph, inside_among=inside
+        ),
+        "coverage": metrics.nearest_patches(photograph, sample, inside=inside),
         "spectrum_rms": bands and bands.rms,
         "spectrum_worst": bands and bands.worst,
-        "copied": metrics.copied(sample, photograph),
-        "copied_anywhere": metrics.copied_anywhere(sample, photograph),
+        "copied": metrics.copied(sample, photograph, inside),
+        "copied_anywhere": metrics.copied_anywhere(sample, photograph, inside),
     }
 
 
@@ -267,7 +283,10 @@ def _in_8_bits(image: np.ndarray) -> np.ndarray:
 
 
 def _notes(
-    evaluation: Evaluation, samples: list[np.ndarray], has_inception: bool
+    evaluation: Evaluation,
+    samples: list[np.ndarray],
+    has_inception: bool,
+    whole: bool,
 ) -> list[str]:
     rows = evaluation.rows.values()
     notes = []
@@ -285,7 +304,8 @@ def _notes(
         notes.append(f"Diversity is undefined: it needs {reason}.")
     if any(row["spectrum_rms"] is None for row in rows):
         notes.append(
-            f"The spectrum is undefined where a side is below {spectrum.TILE} pixels."
+            f"The spectrum is undefined where a side is below {spectrum.TILE} pixels"
+            f"{'' if whole else ', or no square of that side is inside'}."
         )
     if any(None in (row["copied"], row["copied_anywhere"]) for row in rows):
         notes.append(

@@ -79,18 +79,20 @@ def write(
     photograph = run.read()[1]
     last = len(singan.sizes) - 1
     real = images.read(run.real(last), singan.channels)
+    insides = run.read_insides(last + 1)
+    inside = insides[-1] if insides else None
     samples = samples or _draw(singan, config.training.seed)
     paces = [pace(run, scale) for scale in range(last + 1)]
     title = f"{photograph.name}: a run of singan_tf"
     body = [
-        _summary(photograph, singan, paces),
+        _summary(photograph, singan, paces, inside),
         "<h2>Samples</h2>",
         _samples(real, samples),
         "<h2>Scales</h2>",
         _scale_table(singan, config, paces),
         *_pictures(run, singan, config),
         "<h2>Where samples differ</h2>",
-        _variance(real, list(samples.values())),
+        _variance(real, list(samples.values()), inside),
         "<h2>Losses</h2>",
         losses(run, config, last + 1),
         *_metrics(run, last + 1),
@@ -145,26 +147,29 @@ def losses(run: RunFolder, config: Config, num_scales: int) -> str:
 
 
 def variance(
-    samples: list[np.ndarray], photograph: np.ndarray
+    samples: list[np.ndarray],
+    photograph: np.ndarray,
+    inside: Optional[np.ndarray] = None,
 ) -> Optional[tuple[np.ndarray, str]]:
     """Where samples differ from each other.
 
     Args:
         samples: [1, H, W, C] in [-1, 1], all of one size.
         photograph: Likewise.
+        inside: What of it counts, bool [H, W]; None for all.
 
     Returns:
         A picture, uint8 [H, W, 3], whose colours `VARIANCE` explains, and its
         caption; None if the variance is undefined.
     """
-    values = metrics.variance_map(samples, photograph)
+    values = metrics.variance_map(samples, photograph, inside)
     if values is None:
         return None
     mean, most = (page.number(float(value)) for value in (values.mean(), values.max()))
     return page.heat_map(values), f"variance: mean {mean}, most {most}"
 
 
-def _summary(photograph, singan: SinGAN, paces) -> str:
+def _summary(photograph, singan: SinGAN, paces, inside) -> str:
     height, width = singan.sizes[-1]
     known = [each for each in paces if each]
     rows = [
@@ -179,6 +184,9 @@ def _summary(photograph, singan: SinGAN, paces) -> str:
         ),
         ("program", f"singan_tf {singan_tf.__version__}"),
     ]
+    if inside is not None:
+        share = page.number(100 * float(inside.mean()))
+        rows.insert(1, ("learned", f"what is inside, {share}% of the photograph"))
     return page.table(("run", ""), rows, words=True)
 
 
@@ -259,8 +267,10 @@ def _pictures(run: RunFolder, singan: SinGAN, config: Config) -> list[str]:
     return parts
 
 
-def _variance(real: np.ndarray, samples: list[np.ndarray]) -> str:
-    found = variance(samples, real)
+def _variance(
+    real: np.ndarray, samples: list[np.ndarray], inside: Optional[np.ndarray]
+) -> str:
+    found = variance(samples, real, inside)
     if found is None:
         return "<p>The photograph is of one grey value.</p>"
     heat, caption = found

@@ -250,7 +250,7 @@ def _measured(
         result.painted / sketching.SKETCHED if result.row.sketch else result.run_dir
     )
     values = _values(RunFolder(trained), len(task.singan.sizes), summary)
-    variation = report.variance(samples, task.photograph)
+    variation = report.variance(samples, task.photograph, task.inside)
     if variation is not None:
         heat, values["variance"] = variation
         task.write("variance.png", heat)

@@ -137,6 +137,7 @@ class Monitor:
         step: int,
         real: tf.Tensor,
         draw: Callable[[], tf.Tensor],
+        inside: Optional[np.ndarray] = None,
     ) -> None:
         """Measures a sample after a step, if it is time to.
 
@@ -145,16 +146,25 @@ class Monitor:
             step: Its number, from 0. After the last, `finish_scale` measures.
             real: The photograph there, float32 [1, H, W, C] in [-1, 1].
             draw: Makes the sample, likewise, and changes nothing.
+            inside: What of the photograph counts, bool [H, W]; None for all.
         """
         done = step + 1
         due = self._metric_steps and done % self._metric_steps == 0
         if due and done < self._steps[scale]:
-            self._keep_measured(scale, done, real, draw())
+            self._keep_measured(scale, done, real, draw(), inside)
 
     def finish_scale(
-        self, scale: int, real: tf.Tensor, fake: tf.Tensor, reconstruction: tf.Tensor
+        self,
+        scale: int,
+        real: tf.Tensor,
+        fake: tf.Tensor,
+        reconstruction: tf.Tensor,
+        inside: Optional[np.ndarray] = None,
     ) -> None:
-        """Closes a scale's bar and shows its images, float32 [1, H, W, C]."""
+        """Closes a scale's bar and shows its images, float32 [1, H, W, C].
+
+        What of the photograph counts, `inside`, is as for `measure`.
+        """
         steps = self._steps[scale]
         with self._writer.as_default(steps):
             for name, image in (
@@ -163,7 +173,7 @@ class Monitor:
                 ("reconstruction", reconstruction),
             ):
                 tf.summary.image(f"scale_{scale:02d}/{name}", (image + 1) / 2)
-        self._keep_measured(scale, steps, real, fake)
+        self._keep_measured(scale, steps, real, fake, inside)
         self._close_bar()
 
     def close(self) -> None:
@@ -177,15 +187,20 @@ class Monitor:
         return METRICS[0 if self._inception else 1]
 
     def _keep_measured(
-        self, scale: int, done: int, real: tf.Tensor, sample: tf.Tensor
+        self,
+        scale: int,
+        done: int,
+        real: tf.Tensor,
+        sample: tf.Tensor,
+        inside: Optional[np.ndarray],
     ) -> None:
         """Measures a sample, and writes the scale's table anew."""
         sample, real = sample.numpy(), real.numpy()
-        found = self._distance(sample, real)
+        found = self._distance(sample, real, inside)
         if found is None:
             return
         values = {self._metric: found}
-        bands = spectrum.compare([sample], real)
+        bands = spectrum.compare([sample], real, inside)
         if bands:
             values.update(spectrum_rms=bands.rms, spectrum_worst=bands.worst)
         with self._writer.as_default(done):
@@ -206,12 +221,14 @@ class Monitor:
         last = done == self._steps[scale]
         self._run.write_timings(scale, self._timings, durable=last)
 
-    def _distance(self, sample: np.ndarray, real: np.ndarray) -> Optional[float]:
+    def _distance(
+        self, sample: np.ndarray, real: np.ndarray, inside: Optional[np.ndarray]
+    ) -> Optional[float]:
         if not np.isfinite(sample).all():
             return None  # Training itself tells that it has diverged.
         if self._inception:
-            return metrics.sifid(self._inception, sample, real)
-        return metrics.patch_frechet(sample, real)
+            return metrics.sifid(self._inception, sample, real, inside)
+        return metrics.patch_frechet(sample, real, inside)
 
     def _close_bar(self) -> None:
         if self._bar:

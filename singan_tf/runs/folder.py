@@ -1,7 +1,7 @@
 """The run folder: everything that a run leaves on disk, and where.
 
     config.json               settings, photograph and circumstances, in `FORMAT`
-    pyramid/NN.png            the photograph at each scale
+    pyramid/NN.png            the photograph at each scale; NN_inside.png what counts
     scales/NN/                a scale's state and checkpoints (`checkpoints`), its
                               tables (`tables`), a sample and the reconstruction
     events/                   TensorBoard's
@@ -15,8 +15,10 @@ No other module spells these names.
 
 import dataclasses
 import fcntl
+import hashlib
 import io
 import pathlib
+from collections.abc import Sequence
 from typing import Any, NamedTuple, Optional
 
 import numpy as np
@@ -49,12 +51,14 @@ class Photograph(NamedTuple):
         height: In pixels, as read.
         width: In pixels, as read.
         sha256: Of the file.
+        inside_sha256: Of what of it counts, by `inside_sha256`; None where all does.
     """
 
     name: str
     height: int
     width: int
     sha256: str
+    inside_sha256: Optional[str] = None
 
 
 class Circumstances(NamedTuple):
@@ -117,6 +121,10 @@ class RunFolder:
         """The picture of the photograph at a scale."""
         return self.path / "pyramid" / f"{scale:02d}.png"
 
+    def inside(self, scale: int) -> pathlib.Path:
+        """The picture of what of the photograph counts, where not all of it does."""
+        return self.path / "pyramid" / f"{scale:02d}_inside.png"
+
     def fake(self, scale: int) -> pathlib.Path:
         """The picture of a sample of a scale."""
         return self.scale(scale) / "fake.png"
@@ -167,7 +175,7 @@ class RunFolder:
                 "format": FORMAT,
                 "version": singan_tf.__version__,
                 "stack": stack.versions(),
-                "image": photograph._asdict(),
+                "image": _facts(photograph),
                 "circumstances": circumstances._asdict(),
                 "config": config_lib.to_json(config),
             }
@@ -284,10 +292,33 @@ class RunFolder:
         """Keeps what was measured while a scale trains."""
         tables.write_metric(self._metrics(scale), metric)
 
-    def write_pyramid(self, reals: list[tf.Tensor]) -> None:
-        """Writes the photograph at each scale, float32 [1, H, W, C], as pictures."""
+    def write_pyramid(
+        self, reals: list[tf.Tensor], insides: Sequence[np.ndarray] = ()
+    ) -> None:
+        """Writes the photograph at each scale as pictures.
+
+        Args:
+            reals: float32 [1, H, W, C] in [-1, 1].
+            insides: What of them counts, bool [H, W]; none where all does.
+        """
         for scale, real in enumerate(reals):
             images.write(self.real(scale), real.numpy())
+        for scale, inside in enumerate(insides):
+            levels = np.where(inside, 255, 0).astype(np.uint8)
+            images.write(self.inside(scale), levels[:, :, np.newaxis])
+
+    def read_insides(self, num_scales: int) -> tuple[np.ndarray, ...]:
+        """What of the photograph counts at each scale, bool [H, W]; empty if all does.
+
+        Raises:
+            UserError: if there is no run, or a picture of it cannot be read.
+        """
+        if self.read()[1].inside_sha256 is None:
+            return ()
+        return tuple(
+            images.read(self.inside(scale), 1)[0, :, :, 0] > 0
+            for scale in range(num_scales)
+        )
 
     def _losses(self, scale: int) -> pathlib.Path:
         return self.scale(scale) / "losses.csv"
@@ -327,6 +358,9 @@ class RunFolder:
             if old_photograph.name == photograph.name:
                 change = f"another one that is named {photograph.name}, too"
             found.append(f"photograph: {change}")
+        insides = (old_photograph.inside_sha256, photograph.inside_sha256)
+        if insides[0] != insides[1]:
+            found.append(_another_inside(*insides))
         sizes = (old.batch_size, circumstances.batch_size)
         if None not in sizes:
             # The number itself counts, not whether it was asked for.
@@ -388,9 +422,40 @@ def model_objects(singan: SinGAN, scale: int) -> dict[str, Any]:
     return objects
 
 
+def inside_sha256(inside: Optional[np.ndarray]) -> Optional[str]:
+    """What a run is known by that is trained on a part of its photograph.
+
+    Args:
+        inside: What counts, bool [H, W]; None for all.
+
+    Returns:
+        A hexadecimal SHA-256, None for all.
+    """
+    return None if inside is None else hashlib.sha256(inside.tobytes()).hexdigest()
+
+
 def run_scales(config: Config, photograph: Photograph) -> Scales:
     """The scales of a run."""
     return plan_scales(photograph.height, photograph.width, config.pyramid)
+
+
+def _facts(photograph: Photograph) -> dict[str, Any]:
+    """What config.json keeps: without a mask, what it always did."""
+    facts = photograph._asdict()
+    if photograph.inside_sha256 is None:
+        del facts["inside_sha256"]
+    return facts
+
+
+def _another_inside(old: Optional[str], new: Optional[str]) -> str:
+    """How what counts of a photograph has changed, in words."""
+    if old is None:
+        return (
+            "what is learned of the photograph: all -> what is inside, or opaque "
+            "(transparent=white learns all)"
+        )
+    change = "all" if new is None else "another part"
+    return f"what is learned of the photograph: a part -> {change}"
 
 
 def _photograph(data: dict[str, Any]) -> Photograph:
@@ -401,6 +466,8 @@ def _photograph(data: dict[str, Any]) -> Photograph:
         raise TypeError("the sides of its image are no numbers of pixels")
     if not all(isinstance(text, str) for text in texts):
         raise TypeError("the name or the checksum of its image is no text")
+    if not isinstance(photograph.inside_sha256, (str, type(None))):
+        raise TypeError("the checksum of what is inside its image is no text")
     return photograph
 
 

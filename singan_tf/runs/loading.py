@@ -29,7 +29,9 @@ def load(run: RunFolder) -> tuple[SinGAN, Config]:
                 f"The run in {run.path} is not finished: {scale} of "
                 f"{len(scales.sizes)} scales are; run its train command again to go on."
             )
-        singan.stages.append(stages.build_stage(config, scale, size, state.patches))
+        masked = photograph.inside_sha256 is not None
+        stage = stages.build_stage(config, scale, size, state.patches, masked)
+        singan.stages.append(stage)
         if scale == 0:
             singan.set_reconstruction_noise(0)
         run.restore(scale, state, model_objects(singan, scale))

@@ -4,7 +4,7 @@ import pathlib
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Callable
+from typing import Callable, Optional
 
 import numpy as np
 import tensorflow as tf
@@ -83,17 +83,21 @@ def entering(singan: SinGAN, image: np.ndarray, injection_scale: int) -> np.ndar
     return bring_up(small, sizes[injection_scale]).numpy()
 
 
-def find_palette(image: np.ndarray, count: int) -> np.ndarray:
+def find_palette(
+    image: np.ndarray, count: int, inside: Optional[np.ndarray] = None
+) -> np.ndarray:
     """The colours that stand for an image best, by k-means.
 
     Args:
         image: float32 [1, H, W, C].
         count: The number of colours; fewer where the image has fewer.
+        inside: The pixels that count, bool [H, W]; None for all.
 
     Returns:
         float32 [count, C].
     """
-    pixels = image.reshape(-1, image.shape[-1]).astype(np.float64)
+    pixels = image if inside is None else image[0][inside]
+    pixels = pixels.reshape(-1, image.shape[-1]).astype(np.float64)
     count = min(count, len(np.unique(pixels, axis=0)))
     palette, _ = vq.kmeans2(pixels, count, minit="++", seed=0)
     return palette.astype(np.float32)
@@ -119,7 +123,9 @@ def paint_quantized(
         UserError: if the run is damaged or training diverges.
     """
     photograph = entering(task.singan, task.photograph, scale)
-    palette = find_palette(photograph, _PAINT_COLOURS)
+    insides = task.insides
+    inside = insides[scale] if insides else None
+    palette = find_palette(photograph, _PAINT_COLOURS, inside)
     folder = task.output_dir / "quantized"
     # Left by an earlier call, perhaps with another run.
     shutil.rmtree(folder, ignore_errors=True)
@@ -156,7 +162,7 @@ def retraining(
     monitor = Monitor(task.config, task.singan.sizes[:num_scales], beside)
     strategy = _strategy(task.config)
     try:
-        yield Run(task.config, strategy, beside, monitor, should_stop)
+        yield Run(task.config, strategy, beside, monitor, should_stop, task.insides)
     finally:
         monitor.close()
 

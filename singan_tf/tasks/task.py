@@ -7,7 +7,7 @@ note: printed, and kept in call.json.
 """
 
 import pathlib
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Optional
 
 import numpy as np
 
@@ -48,6 +48,17 @@ class Task(NamedTuple):
     def photograph(self) -> np.ndarray:
         """The photograph at the finest scale, float32 [1, H, W, C] in [-1, 1]."""
         return images.read(self.run.real(self.last), self.singan.channels)
+
+    @property
+    def insides(self) -> tuple[np.ndarray, ...]:
+        """What of it counts at each scale, bool [H, W]; empty where all does."""
+        return self.run.read_insides(len(self.singan.sizes))
+
+    @property
+    def inside(self) -> Optional[np.ndarray]:
+        """What of it counts at the finest scale, bool [H, W]; None where all does."""
+        insides = self.insides
+        return insides[-1] if insides else None
 
     def note(self, sentence: str) -> None:
         """Prints a sentence, and keeps it for call.json."""

@@ -13,6 +13,9 @@ generator's loss (`weight` times `term`).
 - **A sum** of them updates as often as its critic wants, and each part sees the
   photograph where it would alone. The reconstruction's crop lies at the first part's
   place, and a critic comes first.
+
+Where only a part of the photograph counts, fakes still fill the whole image. Of the
+photograph, scores and patches count that see nothing else (`Drawn.insides`).
 """
 
 from collections.abc import Sequence
@@ -20,7 +23,7 @@ from typing import Callable, Optional
 
 import tensorflow as tf
 
-from singan_tf.config import Config
+from singan_tf.config import CRITIC_SIDE, Config
 from singan_tf.keras2 import keras
 from singan_tf.model import networks, noise
 from singan_tf.training import losses, optimizers, patch_losses
@@ -106,15 +109,22 @@ class CriticAdversary(Adversary):
     def update(self, drawn: Drawn, generator: networks.Generator) -> tf.Tensor:
         """Raises the photograph's score above that of fakes; see `Adversary`."""
         real = drawn.reals[self.streams[0]]
+        inside = drawn.insides.get(self.streams[0])
+        whole = None if inside is None else networks.whole(inside, CRITIC_SIDE)
         mixing = noise.uniform(drawn.seeds, noise.MIXING_STREAM, 1)[:, 0]
         fake = generator(drawn.fake_inputs, training=True)
         with tf.GradientTape() as tape:
-            on_real = losses.mean_score(self._critic(real, training=True))
+            scores = self._critic(real, training=True, inside=inside)
+            on_real = losses.mean_score(scores, whole)
             on_fake = losses.mean_score(self._critic(fake, training=True))
             penalty = tf.zeros_like(on_real)
             if self._penalized:
                 penalty = losses.gradient_penalty(
-                    lambda x: self._critic(x, training=True), real, fake, mixing
+                    lambda x: self._critic(x, training=True, inside=inside),
+                    real,
+                    fake,
+                    mixing,
+                    whole,
                 )
             loss = on_fake - on_real + self._penalty_weight * penalty
             loss = optimizers.scaled(
@@ -145,7 +155,9 @@ class DistanceAdversary(Adversary):
 
     def term(self, fake: tf.Tensor, drawn: Drawn) -> tf.Tensor:
         """The distance; see `Adversary`."""
-        return self._distance(fake, drawn.reals[self.streams[0]], drawn.seeds)
+        stream = self.streams[0]
+        inside = drawn.insides.get(stream)
+        return self._distance(fake, drawn.reals[stream], inside, drawn.seeds)
 
 
 class SumOfAdversaries(Adversary):
@@ -177,6 +189,7 @@ def make(
     critic_optimizer: Optional[keras.optimizers.Optimizer],
     global_batch: int,
     real: Optional[tf.Tensor],
+    inside: Optional[tf.Tensor] = None,
 ) -> Adversary:
     """Makes the adversary of a scale.
 
@@ -188,12 +201,13 @@ def make(
         global_batch: The number of samples in an update, over all replicas.
         real: The photograph, float32 [1, H, W, C] in [-1, 1], if every fake is
             compared with the whole of it: it is then looked at once.
+        inside: What of it counts, float32 [1, H, W, 1] of 0 and 1; None for all.
     """
     parts = [
         CriticAdversary(config, scale, critic, critic_optimizer, global_batch)
         if name == "critic"
         else DistanceAdversary(
-            patch_losses.make(config.adversary, name, real),
+            patch_losses.make(config.adversary, name, real, inside),
             patch_losses.weight(config.adversary, name),
         )
         for name in config.adversary.names_at(scale)

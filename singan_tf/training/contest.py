@@ -69,7 +69,13 @@ class Contest:
     @functools.cached_property
     def _judge(self) -> Judge:
         """Made when it is asked first: a finished scale that is taken up needs none."""
-        return Judge(self._singan, self._real, self._pool, self._run.config.training)
+        return Judge(
+            self._singan,
+            self._real,
+            self._pool,
+            self._run.config.training,
+            self._run.inside(self._scale),
+        )
 
     def offer(self, step: int) -> None:
         """Measures the weights after a step, if it is time to.

@@ -5,7 +5,7 @@ are a pure function of that number and of the run's seed. So nothing about rando
 numbers has to be saved, and a resumed run draws what an uninterrupted one would.
 """
 
-from typing import NamedTuple, Union
+from typing import NamedTuple, Optional, Union
 
 import tensorflow as tf
 
@@ -28,12 +28,18 @@ class Drawn(NamedTuple):
             padded, each float32 [B, H + 10, W + 10, C].
         reconstruction_inputs: What it makes the photograph of, likewise.
         seeds: Of the samples, int64 [B].
+        insides: What of `reals` counts, float32 [B, H, W, 1] of 0 and 1; empty where
+            all does.
+        padded_inside: What counts of `reconstruction_inputs`, float32
+            [B, H + 10, W + 10, 1]; None likewise.
     """
 
     reals: dict[int, tf.Tensor]
     fake_inputs: tuple[tf.Tensor, tf.Tensor]
     reconstruction_inputs: list[tf.Tensor]
     seeds: tf.Tensor
+    insides: dict[int, tf.Tensor]
+    padded_inside: Optional[tf.Tensor]
 
 
 def update_seeds(

@@ -2,6 +2,7 @@
 
 from typing import Optional
 
+import numpy as np
 import tensorflow as tf
 
 from singan_tf.config import TrainingConfig
@@ -22,6 +23,7 @@ class Judge:
         real: tf.Tensor,
         pool: Optional[tf.Tensor],
         config: TrainingConfig,
+        inside: Optional[np.ndarray] = None,
     ):
         """Draws what enters the scale.
 
@@ -31,9 +33,11 @@ class Judge:
             pool: Samples of the scale below, float32 [pool, h, w, C], as
                 `previous_images.draw_pool` draws them; None to draw some.
             config: The pool's size, and the seed.
+            inside: What of the photograph counts, bool [H, W]; None for all.
         """
         self._singan, self._real = singan, real.numpy()
         self._scale = len(singan.stages)
+        self._inside = inside
         seeds = draws.pool_seeds(config.seed, config.previous_pool or _SAMPLES)
         self._seeds = [seeds[i : i + 1] for i in range(min(_SAMPLES, seeds.shape[0]))]
         self._below: list[Optional[tf.Tensor]] = [None] * len(self._seeds)
@@ -59,4 +63,5 @@ class Judge:
         return self._measure([bring_up(below, size) for below in self._below])
 
     def _measure(self, samples: list[tf.Tensor]) -> float:
-        return likeness.distance([each.numpy() for each in samples], self._real)
+        shown = [each.numpy() for each in samples]
+        return likeness.distance(shown, self._real, self._inside)

@@ -4,6 +4,8 @@ The coarsest of them decides where things are. `set_layout_shift` finds how far 
 content has to be moved for layouts to differ as much as they are asked to.
 """
 
+from typing import Optional
+
 import numpy as np
 import tensorflow as tf
 
@@ -54,12 +56,13 @@ def make_patch_scale(run: Run, singan: SinGAN, scale: int, real: tf.Tensor) -> N
         run.monitor.start_scale(scale, 0)
         if run.chief:
             if scale == 0:
-                set_layout_shift(stage, run.config)
+                set_layout_shift(stage, run.config, run.inside(0))
             elif scale == len(singan.sizes) - 1 and run.config.layout.patch_votes:
-                set_trust(stage, Judge(singan, real, None, run.config.training))
+                training, inside = run.config.training, run.inside(scale)
+                set_trust(stage, Judge(singan, real, None, training, inside))
             seed = run.config.training.seed
             pictures = write_pictures(grown, scale, seed, run.folder)
-            run.monitor.finish_scale(scale, real, *pictures)
+            run.monitor.finish_scale(scale, real, *pictures, run.inside(scale))
             no_losses = np.zeros([0, len(LOSS_COLUMNS)])
             run.folder.save(scale, saved, no_losses, finished=True)
         if distribution.any_worker(run.strategy, run.should_stop()):
@@ -82,8 +85,9 @@ def patch_stage(run: Run, singan: SinGAN, real: tf.Tensor) -> stages.PatchStage:
     scale = len(singan.stages)
     previous_reconstruction = previous_images.reconstruction(singan)
     with run.strategy.scope():
-        stage = stages.build_patch_stage(run.config, scale, singan.sizes[scale])
-        stage.remember(real, previous_reconstruction)
+        inside, size = run.inside(scale), singan.sizes[scale]
+        stage = stages.build_patch_stage(run.config, scale, size, inside is not None)
+        stage.remember(real, previous_reconstruction, inside)
     return stage
 
 
@@ -109,7 +113,9 @@ def set_trust(stage: stages.PatchStage, judge: Judge) -> float:
     return min(distances)
 
 
-def set_layout_shift(stage: stages.PatchStage, config: Config) -> None:
+def set_layout_shift(
+    stage: stages.PatchStage, config: Config, inside: Optional[np.ndarray] = None
+) -> None:
     """Raises the coarsest patch stage's noise amplitude from `layout_shift`.
 
     Layouts differ the more the further content moves, so bisection finds the amplitude
@@ -120,6 +126,7 @@ def set_layout_shift(stage: stages.PatchStage, config: Config) -> None:
     Args:
         stage: It has seen the photograph.
         config: Of the run: the diversity, the least shift, and the seed.
+        inside: What of the photograph counts there, bool [H, W]; None for all.
     """
     layout = config.layout
     if not layout.layout_diversity:
@@ -134,7 +141,7 @@ def set_layout_shift(stage: stages.PatchStage, config: Config) -> None:
         amplitude = (low + high) / 2
         stage.noise_amplitude.assign(amplitude)
         drawn = [image[np.newaxis] for image in stage(noise_map, previous).numpy()]
-        diversity = metrics.diversity(drawn, photograph)
+        diversity = metrics.diversity(drawn, photograph, inside)
         # None: a photograph of one colour, which no displacement changes.
         if diversity is None or diversity >= layout.layout_diversity:
             high = amplitude

@@ -13,6 +13,7 @@ from typing import Callable, NamedTuple, Optional
 import numpy as np
 import tensorflow as tf
 
+from singan_tf import inside as inside_lib
 from singan_tf.config import Config
 from singan_tf.errors import UsageError, UserError
 from singan_tf.model import networks, pyramid
@@ -55,30 +56,33 @@ def train(
     monitor: Monitor,
     should_stop: Callable[[], bool] = lambda: False,
     strategy: Optional[tf.distribute.Strategy] = None,
+    inside: Optional[np.ndarray] = None,
 ) -> Trained:
     """Trains a pyramid on one photograph, or goes on where a run folder stands.
 
     Args:
-        photograph: float32 [1, H, W, C] in [-1, 1].
+        photograph: float32 [1, H, W, C] in [-1, 1]; outside of what counts, filled
+            (`photographs.read`).
         config: Of the run.
         folder: Where the run is kept; the chief has opened it (`RunFolder.open`).
         monitor: Shows the progress.
         should_stop: Asked after every step.
         strategy: On which devices; by default as the configuration says.
+        inside: What of the photograph counts, bool [H, W]; None for all.
 
     Returns:
         The trained pyramid, and samples of it.
 
     Raises:
         Interrupted: if `should_stop` said so; the run can be resumed.
-        UserError: if the photograph does not fit the settings, the run folder is
-            damaged or cannot be written, memory is short, training diverges, or a
-            worker of the cluster is lost.
+        UserError: if the photograph does not fit the settings, or what of it counts
+            is too little, the run folder is damaged or cannot be written, memory is
+            short, training diverges, or a worker of the cluster is lost.
     """
     strategy = strategy or distribution.make_strategy(config.runtime.strategy)
     run = Run(config, strategy, folder, monitor, should_stop)
     try:
-        return _train(run, photograph)
+        return _train(run, photograph, inside)
     except tf.errors.ResourceExhaustedError:
         raise UserError(
             "There is not enough memory; train on crops (a crop_size of 128 and a "
@@ -90,7 +94,9 @@ def train(
         raise distribution.worker_lost(error) from None
 
 
-def _train(run: Run, photograph: np.ndarray) -> Trained:
+def _train(
+    run: Run, photograph: np.ndarray, inside: Optional[np.ndarray] = None
+) -> Trained:
     """Trains every scale."""
     config = run.config
     if config.training.xla and run.strategy.num_replicas_in_sync > 1:
@@ -103,9 +109,13 @@ def _train(run: Run, photograph: np.ndarray) -> Trained:
     height, width = photograph.shape[1:3]
     sizes = pyramid.plan_scales(height, width, config.pyramid).sizes
     reals = pyramid.image_pyramid(tf.constant(photograph), sizes)
+    if inside is not None:
+        inside_lib.check(config, sizes, inside)
+        insides = tuple(inside_lib.resized(inside, size) for size in sizes)
+        run = run._replace(insides=insides)
     session.require_same_task(run, photograph)
     if run.chief:
-        run.folder.write_pyramid(reals)
+        run.folder.write_pyramid(reals, run.insides)
 
     # A stage for each, coarse to fine. What goes from scale to scale is the pyramid,
     # the critic that the next one starts from, and the pool of samples to train on.
@@ -170,7 +180,7 @@ def train_scale(
         players = make_players(
             config, scale, palette, synchronized, generator, critic_below
         )
-        grown = _with_first_values(config, singan, players, real, previous)
+        grown = _with_first_values(run, singan, players, real, previous)
 
     # The steps that are left, and then the stage stays as it is.
     stage = _better_patches(run, singan, players, real)
@@ -199,7 +209,14 @@ def _take_steps(
     if progress.finished:
         return players.stage
     step = ScaleStep(
-        run.config, run.strategy, grown, players, real, previous_reconstruction, pool
+        run.config,
+        run.strategy,
+        grown,
+        players,
+        real,
+        previous_reconstruction,
+        pool,
+        run.inside(scale),
     )
     _repeat(step.compiled(), run, grown, scale, real, progress, contest)
     return _finish(run, grown, players, scale, real, progress, contest)
@@ -219,18 +236,22 @@ def _better_patches(
 
 
 def _with_first_values(
-    config: Config,
+    run: Run,
     singan: SinGAN,
     players: Players,
     real: tf.Tensor,
     previous_reconstruction: tf.Tensor,
 ) -> SinGAN:
     """The pyramid with the new stage, whose noise amplitude is set, or z*."""
-    training = config.training
+    training = run.config.training
     grown = singan.with_stage(players.stage)
     if singan.stages:
-        weight = training.noise_amplitude_weight
-        amplitude = noise_amplitude(real, previous_reconstruction, weight)
+        amplitude = noise_amplitude(
+            real,
+            previous_reconstruction,
+            training.noise_amplitude_weight,
+            run.inside(len(singan.stages)),
+        )
         players.stage.noise_amplitude.assign(amplitude)
     else:
         grown.set_reconstruction_noise(draws.reconstruction_seed(training, 0))
@@ -259,7 +280,11 @@ def _repeat(
         # What a person sees meanwhile.
         run.monitor.step(scale, step, losses)
         run.monitor.measure(
-            scale, step, real, lambda: grown.sample([config.training.seed])
+            scale,
+            step,
+            real,
+            lambda: grown.sample([config.training.seed]),
+            run.inside(scale),
         )
 
         if contest is not None:
@@ -303,6 +328,6 @@ def _finish(
 
     if run.chief:
         pictures = write_pictures(grown, scale, training.seed, run.folder)
-        run.monitor.finish_scale(scale, real, *pictures)
+        run.monitor.finish_scale(scale, real, *pictures, run.inside(scale))
     progress.save(finished=True, patches=patches)
     return stage

@@ -5,7 +5,7 @@ strategy gradients are summed over replicas: the caller divides by the global
 batch size.
 """
 
-from typing import Callable
+from typing import Callable, Optional
 
 import tensorflow as tf
 
@@ -13,9 +13,37 @@ import tensorflow as tf
 _NORM_EPSILON = 1e-12
 
 
-def mean_score(scores: tf.Tensor) -> tf.Tensor:
-    """The critic's score of each image: the mean of its score map [B, H, W, 1]."""
-    return tf.reduce_mean(scores, axis=[1, 2, 3])
+def mean_inside(values: tf.Tensor, inside: Optional[tf.Tensor]) -> tf.Tensor:
+    """The mean of each image's values, or of those that count.
+
+    Args:
+        values: float32 [B, H, W, C].
+        inside: What counts, float32 [B, H, W, 1] of 0 and 1, 1 somewhere in each image;
+            None for all.
+
+    Returns:
+        float32 [B].
+    """
+    if inside is None:
+        return tf.reduce_mean(values, axis=[1, 2, 3])
+    count = tf.reduce_sum(inside, axis=[1, 2, 3]) * values.shape[3]
+    # Not a product: what does not count may be anything.
+    counted = tf.where(inside > 0, values, 0.0)
+    return tf.reduce_sum(counted, axis=[1, 2, 3]) / count
+
+
+def mean_score(scores: tf.Tensor, whole: Optional[tf.Tensor] = None) -> tf.Tensor:
+    """The critic's score of each image: the mean of its score map.
+
+    Args:
+        scores: float32 [B, H, W, 1].
+        whole: Which of them see nothing but the inside, likewise, of 0 and 1: only
+            these count. None for all.
+
+    Returns:
+        float32 [B].
+    """
+    return mean_inside(scores, whole)
 
 
 def gradient_penalty(
@@ -23,6 +51,7 @@ def gradient_penalty(
     real: tf.Tensor,
     fake: tf.Tensor,
     mixing: tf.Tensor,
+    whole: Optional[tf.Tensor] = None,
 ) -> tf.Tensor:
     """Penalty that keeps the critic 1-Lipschitz for every patch.
 
@@ -35,24 +64,49 @@ def gradient_penalty(
         fake: Same shape.
         mixing: float32 [B], each in [0, 1]: the real's share in the image at which
             the gradient is taken.
+        whole: Which scores see nothing but the inside of the real, float32
+            [B, h, w, 1] of 0 and 1: only these have gradients. None for all.
 
     Returns:
-        float32 [B]: mean over pixels of (|gradient| - 1)^2.
+        float32 [B]: mean over pixels of (|gradient| - 1)^2; with `whole`, over those
+        that one of these scores sees.
     """
     mixing = mixing[:, None, None, None]
     mixed = mixing * real + (1 - mixing) * fake
     with tf.GradientTape() as tape:
         tape.watch(mixed)
         scores = critic(mixed)
+        if whole is not None:
+            scores = tf.where(whole > 0, scores, 0.0)
     # Of the sum over the score map: a pixel counts in every patch that sees it.
     gradient = tape.gradient(scores, mixed)
     norm = tf.sqrt(tf.reduce_sum(gradient**2, axis=3) + _NORM_EPSILON)
-    return tf.reduce_mean((norm - 1) ** 2, axis=[1, 2])
+    if whole is None:
+        return tf.reduce_mean((norm - 1) ** 2, axis=[1, 2])
+    return mean_inside((norm[..., tf.newaxis] - 1) ** 2, _seen(whole, real.shape[1]))
 
 
-def reconstruction(image: tf.Tensor, real: tf.Tensor) -> tf.Tensor:
-    """Mean squared error of each image, float32 [B] (SinGAN, eq. 4)."""
-    return tf.reduce_mean((image - real) ** 2, axis=[1, 2, 3])
+def _seen(whole: tf.Tensor, height: int) -> tf.Tensor:
+    """The pixels of images of that height that some scores see, [B, H, W, 1]."""
+    side = height - whole.shape[1] + 1
+    beyond = [[0, 0], [side - 1, side - 1], [side - 1, side - 1], [0, 0]]
+    return tf.nn.max_pool2d(tf.pad(whole, beyond), side, 1, "VALID")
+
+
+def reconstruction(
+    image: tf.Tensor, real: tf.Tensor, inside: Optional[tf.Tensor] = None
+) -> tf.Tensor:
+    """Mean squared error of each image (SinGAN, eq. 4).
+
+    Args:
+        image: float32 [B, H, W, C].
+        real: Likewise.
+        inside: The pixels that count, float32 [B, H, W, 1] of 0 and 1; None for all.
+
+    Returns:
+        float32 [B].
+    """
+    return mean_inside((image - real) ** 2, inside)
 
 
 def gram(activations: tf.Tensor) -> tf.Tensor:

@@ -7,12 +7,20 @@ the global batch size. Values are divided by the number of values in a patch, so
 that a weight suits every patch size. docs/critic_free.md compares the four.
 """
 
-from typing import Callable, NamedTuple, Optional
+from typing import Callable, Optional
 
 import tensorflow as tf
 
 from singan_tf.config import AdversaryConfig
 from singan_tf.model import noise
+from singan_tf.training.moments import (
+    SHRINKAGE,
+    Moments,
+    inverse_root,
+    moments,
+    square_root,
+    trace_of_root,
+)
 
 # fakes float32 [B, H, W, C] and their seeds int64 [B] to values float32 [B].
 Distance = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
@@ -26,27 +34,18 @@ WEIGHTS = {
     "sliced_wasserstein": 2.0,
 }
 
-# Of the largest eigenvalue: below it the gradient of a root stops growing. Under a
-# grey level of 8 bits in standard deviation, and well above float64's rounding.
-_ROOT_FLOOR = 1e-12
-# Added to variances before they are divided by: about a grey level of 8 bits,
-# squared. What varies less is noise, which alignment must not blow up.
-_SHRINKAGE = 1e-4
-
-
-class Moments(NamedTuple):
-    """Mean [D] and covariance [D, D] (over N - 1) of a set of patches, float64."""
-
-    mean: tf.Tensor
-    covariance: tf.Tensor
-
 
 def weight(config: AdversaryConfig, name: str) -> float:
     """What a distance is multiplied by in the generator's loss."""
     return config.patch_weight * WEIGHTS[name]
 
 
-def make(config: AdversaryConfig, name: str, real: Optional[tf.Tensor]) -> Callable:
+def make(
+    config: AdversaryConfig,
+    name: str,
+    real: Optional[tf.Tensor],
+    inside: Optional[tf.Tensor] = None,
+) -> Callable:
     """Makes a distance.
 
     Args:
@@ -54,29 +53,33 @@ def make(config: AdversaryConfig, name: str, real: Optional[tf.Tensor]) -> Calla
         name: One of `WEIGHTS`.
         real: The photograph, float32 [1, H, W, C], that every fake is compared with;
             what depends on it alone is computed now. None where it changes.
+        inside: What of it counts, float32 [1, H, W, 1] of 0 and 1; None for all.
 
     Returns:
-        A function of fakes float32 [B, H, W, C], reals of the same shape, which
-        count only without `real`, and seeds int64 [B], to values float32 [B].
+        A function of fakes float32 [B, H, W, C], reals of the same shape and what of
+        them counts, as `inside`, both of which count only without `real`, and seeds
+        int64 [B], to values float32 [B].
     """
     grid = (config.patch_size, config.patch_stride)
     search = (*grid, config.patch_count, config.patch_memory)
 
-    def distance_to(image):
+    def distance_to(image, counts):
         if name == "frechet":
-            return frechet(image, *grid)
+            return frechet(image, *grid, counts)
         if name == "sliced_wasserstein":
             return sliced_wasserstein(
-                image, *grid, config.patch_count, config.patch_projections
+                image, *grid, config.patch_count, config.patch_projections, counts
             )
         if name == "nearest_neighbor":
-            return nearest_neighbor(image, *search)
-        return aligned_nearest_neighbor(image, *search, config.patch_alignment)
+            return nearest_neighbor(image, *search, counts)
+        return aligned_nearest_neighbor(image, *search, config.patch_alignment, counts)
 
     if real is None:
-        return lambda fakes, reals, seeds: distance_to(reals)(fakes, seeds)
-    distance = distance_to(real)
-    return lambda fakes, reals, seeds: distance(fakes, seeds)
+        return lambda fakes, reals, counts, seeds: distance_to(reals, counts)(
+            fakes, seeds
+        )
+    distance = distance_to(real, inside)
+    return lambda fakes, reals, counts, seeds: distance(fakes, seeds)
 
 
 def patches(
@@ -103,7 +106,9 @@ def patches(
     return tf.reshape(pixels, [-1, size * size * channels])
 
 
-def frechet(real: tf.Tensor, size: int, stride: int) -> Distance:
+def frechet(
+    real: tf.Tensor, size: int, stride: int, inside: Optional[tf.Tensor] = None
+) -> Distance:
     """Frechet distance between Gaussians fitted to all patches.
 
     |m_r - m_f|^2 + tr(S_r + S_f - 2 (S_r^1/2 S_f S_r^1/2)^1/2), divided by the
@@ -116,14 +121,17 @@ def frechet(real: tf.Tensor, size: int, stride: int) -> Distance:
         real: [1 or B, H, W, C].
         size: Side of a patch.
         stride: Pixels between patches.
+        inside: What counts of the real, float32 [1 or B, H, W, 1] of 0 and 1: only
+            patches that lie inside as a whole are real ones. None for all. So for all
+            distances.
 
     Returns:
         The distance; its seeds have no effect.
     """
 
-    def side(image):
-        found = moments(patches(image, size, stride))
-        return found, _root(found.covariance)
+    def side(image, whole):
+        found = moments(patches(image, size, stride), whole)
+        return found, square_root(found.covariance)
 
     def compare(real_side, fake, _):
         (mean, covariance), root = real_side
@@ -136,11 +144,16 @@ def frechet(real: tf.Tensor, size: int, stride: int) -> Distance:
         )
         return tf.cast(distance / mean.shape[0], fake.dtype)
 
-    return _by_row(real, side, compare)
+    return _by_row(real, inside, (size, stride), side, compare)
 
 
 def nearest_neighbor(
-    real: tf.Tensor, size: int, stride: int, count: int, memory: int
+    real: tf.Tensor,
+    size: int,
+    stride: int,
+    count: int,
+    memory: int,
+    inside: Optional[tf.Tensor] = None,
 ) -> Distance:
     """Mean over fake patches of the squared distance to the nearest real patch.
 
@@ -155,21 +168,28 @@ def nearest_neighbor(
         count: Fake patches, drawn at random from a sample's seed; 0 for all.
         memory: What the search may hold, in MiB. Beside it there are a few
             arrays of the fake patches that are compared.
+        inside: See `frechet`.
 
     Returns:
         The distance.
     """
 
-    def compare(image, fake, seed):
+    def compare(real_side, fake, seed):
         chosen = _subset(fake, size, stride, count, seed)
         found = patches(fake, size, stride, chosen)
-        return _mean_to_nearest(found, image, size, stride, memory)
+        return _mean_to_nearest(found, *real_side, size, stride, memory)
 
-    return _by_row(real, lambda image: image, compare)
+    return _by_row(real, inside, (size, stride), lambda *real_side: real_side, compare)
 
 
 def aligned_nearest_neighbor(
-    real: tf.Tensor, size: int, stride: int, count: int, memory: int, alignment: str
+    real: tf.Tensor,
+    size: int,
+    stride: int,
+    count: int,
+    memory: int,
+    alignment: str,
+    inside: Optional[tf.Tensor] = None,
 ) -> Distance:
     """`nearest_neighbor` of fake patches that first get the real ones' moments.
 
@@ -192,29 +212,35 @@ def aligned_nearest_neighbor(
         memory: See `nearest_neighbor`.
         alignment: covariance, the formula above; or variance, which aligns each
             value of a patch on its own and leaves out the roots of matrices.
+        inside: See `frechet`.
 
     Returns:
         The distance.
     """
     align = _align_covariance if alignment == "covariance" else _align_variance
 
-    def side(image):
-        return image, moments(patches(image, size, stride))
+    def side(image, whole):
+        return image, whole, moments(patches(image, size, stride), whole)
 
     def compare(real_side, fake, seed):
-        image, target = real_side
+        image, whole, target = real_side
         found = moments(patches(fake, size, stride))
         matrix = tf.cast(align(found, target), fake.dtype)
         mean, target_mean = (tf.cast(m.mean, fake.dtype) for m in (found, target))
         chosen = patches(fake, size, stride, _subset(fake, size, stride, count, seed))
         aligned = (chosen - mean) @ matrix + target_mean
-        return _mean_to_nearest(aligned, image, size, stride, memory)
+        return _mean_to_nearest(aligned, image, whole, size, stride, memory)
 
-    return _by_row(real, side, compare)
+    return _by_row(real, inside, (size, stride), side, compare)
 
 
 def sliced_wasserstein(
-    real: tf.Tensor, size: int, stride: int, count: int, projections: int
+    real: tf.Tensor,
+    size: int,
+    stride: int,
+    count: int,
+    projections: int,
+    inside: Optional[tf.Tensor] = None,
 ) -> Distance:
     """Mean over random directions of the Wasserstein-1 distance of projections.
 
@@ -235,89 +261,60 @@ def sliced_wasserstein(
         stride: Pixels between patches.
         count: Patches of each image, drawn at random; 0 for all.
         projections: How many directions.
+        inside: See `frechet`. Each real patch inside stands for as many of those that
+            are not as any other, give or take one.
 
     Returns:
         The distance.
     """
 
-    def sorted_projections(image, directions, seed):
+    def sorted_projections(image, whole, directions, seed):
         projected = tf.nn.conv2d(image[None], directions, stride, "VALID")
         projected = tf.reshape(projected, [-1, projections])
-        chosen = _subset(image, size, stride, count, seed)
+        chosen = _subset(image, size, stride, count, seed, whole)
         if chosen is not None:
             projected = tf.gather(projected, chosen)
         return tf.sort(tf.transpose(projected), axis=1)
 
-    def compare(image, fake, seed):
+    def compare(real_side, fake, seed):
         shape = [size, size, fake.shape[2], projections]
         directions = noise.normal(seed, noise.PROJECTION_STREAM, shape)[0]
         directions = tf.cast(directions, fake.dtype)
         directions /= tf.sqrt(tf.reduce_sum(directions**2, axis=[0, 1, 2]))
-        sides = [sorted_projections(x, directions, seed) for x in (image, fake)]
+        sides = [
+            sorted_projections(*side, directions, seed)
+            for side in (real_side, (fake, None))
+        ]
         most = max(side.shape[1] for side in sides)
         real_side, fake_side = (_quantiles(side, most) for side in sides)
         return tf.reduce_mean(tf.abs(real_side - fake_side))
 
-    return _by_row(real, lambda image: image, compare)
+    return _by_row(real, inside, (size, stride), lambda *real_side: real_side, compare)
 
 
-def moments(found: tf.Tensor) -> Moments:
-    """Mean and covariance of patches [N, D], in float64."""
-    mean = tf.reduce_mean(found, axis=0)
-    centred = found - mean
-    # A single patch has no covariance: zero, not 0 / 0.
-    covariance = tf.matmul(centred, centred, transpose_a=True)
-    covariance = tf.cast(covariance, tf.float64) / max(found.shape[0] - 1, 1)
-    return Moments(tf.cast(mean, tf.float64), covariance)
-
-
-@tf.custom_gradient
-def trace_of_root(matrix: tf.Tensor) -> tf.Tensor:
-    """Trace of the square root of a symmetric matrix, float64 [D, D].
-
-    Negative eigenvalues, which rounding makes of zeros, count as zero. The gradient
-    has the closed form 1/2 M^-1/2; going through eigenvectors instead would divide
-    by the differences of eigenvalues, which are zero where eigenvalues repeat.
-    """
-    eigenvalues, vectors = tf.linalg.eigh(matrix)
-    # eigh sorts upwards. The tiny number is for a matrix of zeros.
-    floor = tf.maximum(_ROOT_FLOOR * eigenvalues[-1], _ROOT_FLOOR**2)
-
-    def gradient(upstream):
-        scaled = vectors / tf.sqrt(tf.maximum(eigenvalues, floor))
-        return upstream / 2 * tf.matmul(scaled, vectors, transpose_b=True)
-
-    return tf.reduce_sum(tf.sqrt(tf.maximum(eigenvalues, 0))), gradient
-
-
-@tf.custom_gradient
-def inverse_root(matrix: tf.Tensor) -> tf.Tensor:
-    """Inverse square root of a symmetric positive definite matrix, float64 [D, D].
-
-    Its gradient solves R dR^-1 + dR^-1 R = -R^-1 dM R^-1 for R = M^1/2 in the basis of
-    eigenvectors, dividing by sums of roots and by no difference; see `trace_of_root`.
-    """
-    eigenvalues, vectors = tf.linalg.eigh(matrix)
-    # Rounding may leave less than the shrinkage that the caller added.
-    roots = tf.sqrt(tf.maximum(eigenvalues, _SHRINKAGE / 2))
-
-    def gradient(upstream):
-        inside = tf.matmul(vectors, upstream @ vectors, transpose_a=True)
-        inside /= -roots * roots[:, None] * (roots + roots[:, None])
-        return vectors @ tf.matmul(inside, vectors, transpose_b=True)
-
-    return tf.matmul(vectors / roots, vectors, transpose_b=True), gradient
-
-
-def _by_row(real: tf.Tensor, side: Callable, compare: Callable) -> Distance:
+def _by_row(
+    real: tf.Tensor,
+    inside: Optional[tf.Tensor],
+    grid: tuple[int, int],
+    side: Callable,
+    compare: Callable,
+) -> Distance:
     """A distance of a batch from one of a single image.
 
     Args:
         real: [1 or B, H, W, C].
-        side: Maps one real [H, W, C] to what `compare` takes of it.
+        inside: See `frechet`.
+        grid: The side of a patch, and the stride.
+        side: Maps one real [H, W, C], and which of its patches lie inside, bool [N]
+            or None for all, to what `compare` takes of it.
         compare: Maps that, one fake [H, W, C] and its seed, int64 [1], to a scalar.
     """
-    sides = [side(image) for image in tf.unstack(tf.convert_to_tensor(real))]
+    rows = tf.unstack(tf.convert_to_tensor(real))
+    masks: list[Optional[tf.Tensor]] = [None] * len(rows)
+    if inside is not None:
+        within = -tf.nn.max_pool2d(-inside, *grid, "VALID")
+        masks = [tf.reshape(row, [-1]) > 0 for row in tf.unstack(within)]
+    sides = [side(*row) for row in zip(rows, masks)]
 
     def distance(fakes, seeds):
         rows = zip(tf.unstack(fakes), tf.split(seeds, seeds.shape[0]))
@@ -337,49 +334,67 @@ def _grid(image: tf.Tensor, size: int, stride: int) -> tuple[int, int]:
 
 
 def _subset(
-    image: tf.Tensor, size: int, stride: int, count: int, seed: tf.Tensor
+    image: tf.Tensor,
+    size: int,
+    stride: int,
+    count: int,
+    seed: tf.Tensor,
+    whole: Optional[tf.Tensor] = None,
 ) -> Optional[tf.Tensor]:
-    """Positions of `count` different random patches, int32; None for all."""
+    """Positions of `count` different random patches, int32; None for all.
+
+    Where `whole` says which count, bool [N], they are of these, in turn if these are
+    fewer: as many as there would be.
+    """
     rows, columns = _grid(image, size, stride)
-    if not 0 < count < rows * columns:
+    some = 0 < count < rows * columns
+    if not some and whole is None:
         return None
     lots = noise.uniform(seed, noise.PATCH_STREAM, rows * columns)[0]
-    return tf.math.top_k(lots, count, sorted=False).indices
-
-
-def _root(matrix: tf.Tensor) -> tf.Tensor:
-    """Square root of a symmetric matrix; negative eigenvalues count as zero."""
-    eigenvalues, vectors = tf.linalg.eigh(matrix)
-    scaled = vectors * tf.sqrt(tf.maximum(eigenvalues, 0))
-    return tf.matmul(scaled, vectors, transpose_b=True)
+    if whole is None:
+        return tf.math.top_k(lots, count, sorted=False).indices
+    count = count if some else rows * columns
+    found = tf.math.top_k(tf.where(whole, lots, -1.0), count).indices
+    number = tf.minimum(tf.reduce_sum(tf.cast(whole, tf.int32)), count)
+    return tf.gather(found, tf.range(count) % number)
 
 
 def _align_covariance(found: Moments, target: Moments) -> tf.Tensor:
     """What a centred row is multiplied by, from the right, float64 [D, D]."""
-    shrink = _SHRINKAGE * tf.eye(found.mean.shape[0], dtype=tf.float64)
-    colour = _root(target.covariance + shrink)
+    shrink = SHRINKAGE * tf.eye(found.mean.shape[0], dtype=tf.float64)
+    colour = square_root(target.covariance + shrink)
     return inverse_root(found.covariance + shrink) @ colour
 
 
 def _align_variance(found: Moments, target: Moments) -> tf.Tensor:
     """As `_align_covariance`, but from the diagonals alone."""
     before, after = (
-        tf.linalg.diag_part(side.covariance) + _SHRINKAGE for side in (found, target)
+        tf.linalg.diag_part(side.covariance) + SHRINKAGE for side in (found, target)
     )
     return tf.linalg.diag(tf.sqrt(after / before))
 
 
 def _mean_to_nearest(
-    found: tf.Tensor, image: tf.Tensor, size: int, stride: int, memory: int
+    found: tf.Tensor,
+    image: tf.Tensor,
+    whole: Optional[tf.Tensor],
+    size: int,
+    stride: int,
+    memory: int,
 ) -> tf.Tensor:
     """Mean squared difference of patches [N, D] from an image's nearest, a scalar."""
-    nearest = _nearest(tf.stop_gradient(found), image, size, stride, memory)
+    nearest = _nearest(tf.stop_gradient(found), image, whole, size, stride, memory)
     neighbours = patches(image, size, stride, nearest)
     return tf.reduce_mean((found - neighbours) ** 2)
 
 
 def _nearest(
-    found: tf.Tensor, image: tf.Tensor, size: int, stride: int, memory: int
+    found: tf.Tensor,
+    image: tf.Tensor,
+    whole: Optional[tf.Tensor],
+    size: int,
+    stride: int,
+    memory: int,
 ) -> tf.Tensor:
     """Position of the nearest patch of an image for each of patches [N, D]."""
     rows, columns = _grid(image, size, stride)
@@ -403,6 +418,9 @@ def _nearest(
             lengths = tf.reduce_sum(candidates**2, axis=1, keepdims=True)
             with_length = tf.concat([-2 * candidates, lengths], axis=1)
             table = tf.matmul(with_one, with_length, transpose_b=True)
+            if whole is not None:
+                far = tf.constant(float("inf"), table.dtype)
+                table = tf.where(tf.gather(whole, positions), table, far)
             index = tf.argmin(table, axis=1, output_type=tf.int32)
             least = tf.gather(table, index, batch_dims=1)
             return (

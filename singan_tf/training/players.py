@@ -87,7 +87,10 @@ def make_players(
 
 
 def noise_amplitude(
-    real: tf.Tensor, previous_reconstruction: tf.Tensor, weight: float
+    real: tf.Tensor,
+    previous_reconstruction: tf.Tensor,
+    weight: float,
+    inside: Optional[np.ndarray] = None,
 ) -> tf.Tensor:
     """Standard deviation of the noise that a scale adds.
 
@@ -99,10 +102,16 @@ def noise_amplitude(
         previous_reconstruction: The coarser reconstruction brought up to this
             scale, same shape.
         weight: Amplitude per unit of RMSE; 0.1 in the paper.
+        inside: The pixels that count, bool [H, W]; None for all.
 
     Returns:
         Scalar float32.
     """
+    if inside is not None:
+        real, previous_reconstruction = (
+            tf.boolean_mask(image[0], inside)
+            for image in (real, previous_reconstruction)
+        )
     return weight * tf.sqrt(tf.reduce_mean((real - previous_reconstruction) ** 2))
 
 

@@ -29,6 +29,8 @@ class Run(NamedTuple):
         folder: Where the run is kept.
         monitor: Shows the progress.
         should_stop: Asked after every step.
+        insides: What of the photograph counts at each scale, bool [H, W]; empty where
+            all does.
     """
 
     config: Config
@@ -36,6 +38,11 @@ class Run(NamedTuple):
     folder: RunFolder
     monitor: Monitor
     should_stop: Callable[[], bool]
+    insides: tuple[np.ndarray, ...] = ()
+
+    def inside(self, scale: int) -> Optional[np.ndarray]:
+        """What of the photograph counts at a scale, bool [H, W]; None for all."""
+        return self.insides[scale] if self.insides else None
 
     @property
     def chief(self) -> bool:
@@ -52,6 +59,7 @@ def require_same_task(run: Run, photograph: np.ndarray) -> None:
     # Even how often they agree, by `log_steps`, has to be the same.
     settings = json.dumps(config_lib.to_json(run.config))
     text = settings.encode() + photograph.tobytes()
+    text += b"".join(inside.tobytes() for inside in run.insides)
     mine = int(hashlib.sha256(text).hexdigest()[:12], 16)
     (chiefs,) = distribution.from_chief(run.strategy, [mine])
     if distribution.any_worker(run.strategy, mine != chiefs):

@@ -15,10 +15,12 @@ batch; `compiled` runs them on all replicas, as one graph.
 
 from typing import Callable, Optional
 
+import numpy as np
 import tensorflow as tf
 
+from singan_tf import inside as inside_lib
 from singan_tf.config import Config
-from singan_tf.model import noise
+from singan_tf.model import networks, noise
 from singan_tf.model.singan import SinGAN
 from singan_tf.training import (
     adversaries,
@@ -46,6 +48,7 @@ class ScaleStep:
         real: tf.Tensor,
         previous_reconstruction: tf.Tensor,
         pool: Optional[tf.Tensor] = None,
+        inside: Optional[np.ndarray] = None,
     ):
         """Prepares what all steps have in common.
 
@@ -58,6 +61,7 @@ class ScaleStep:
             previous_reconstruction: The coarser reconstruction here, same shape.
             pool: Samples of the scale below to train on, float32 [pool, h, w, C];
                 None to draw one for every update, and at scale 0.
+            inside: What of the photograph counts, bool [H, W]; None for all.
 
         Raises:
             UsageError: if the batch cannot be split evenly over the devices.
@@ -75,7 +79,15 @@ class ScaleStep:
         self._global_batch = self._local_batch * strategy.num_replicas_in_sync
 
         # What is cut into crops is padded before, in one piece.
-        self._crops = Crops(self._size, config.training.at(self._scale).crop_size)
+        self._crops = Crops(
+            self._size,
+            config.training.at(self._scale).crop_size,
+            inside,
+            inside_lib.seen_side(config, self._scale),
+        )
+        self._inside = self._padded_inside = None
+        if inside is not None:
+            self._inside, self._padded_inside = _as_images(inside)
         self._previous = previous_images.make_source(
             singan.coarsest(self._scale),
             pool,
@@ -90,6 +102,7 @@ class ScaleStep:
             players.critic_optimizer,
             self._global_batch,
             seen_once,
+            self._inside,
         )
         self._texture = _texture_term(config, seen_once)
 
@@ -101,14 +114,21 @@ class ScaleStep:
             update: The number of the draw in the step, a scalar int64.
         """
         seeds = self._draw_seeds(step, update)
+        streams = self._adversary.streams
+
+        def cut(image):
+            return {stream: self._crops.cut(image, seeds, stream) for stream in streams}
+
+        padded_inside = self._padded_inside
+        if padded_inside is not None:
+            padded_inside = self._crops.cut(padded_inside, seeds, streams[0], True)
         return Drawn(
-            {
-                stream: self._crops.cut(self._real, seeds, stream)
-                for stream in self._adversary.streams
-            },
+            cut(self._real),
             self._draw_fake_inputs(seeds),
             self._draw_reconstruction_inputs(seeds, step),
             seeds,
+            {} if self._inside is None else cut(self._inside),
+            padded_inside,
         )
 
     def update_critic(self, drawn: Drawn) -> tf.Tensor:
@@ -129,12 +149,14 @@ class ScaleStep:
         """
         training, generator = self._config.training, self._stage.generator
         real = drawn.reals[self._adversary.streams[0]]
+        inside = drawn.insides.get(self._adversary.streams[0])
         with tf.GradientTape() as tape:
             fake = generator(drawn.fake_inputs, training=True)
             adversarial = self._adversary.term(fake, drawn)
-            reconstruction = losses.reconstruction(
-                generator(drawn.reconstruction_inputs, training=True), real
+            restored = generator(
+                drawn.reconstruction_inputs, training=True, inside=drawn.padded_inside
             )
+            reconstruction = losses.reconstruction(restored, real, inside)
             loss = self._adversary.weight * adversarial
             loss += training.reconstruction_weight * reconstruction
             if self._texture is not None:
@@ -211,6 +233,19 @@ class ScaleStep:
         inputs = self._stage.padded_inputs(noise_map, self._previous_reconstruction)
         stream = self._adversary.streams[0]
         return [self._crops.cut(image, seeds, stream, padded=True) for image in inputs]
+
+
+def _as_images(inside: np.ndarray) -> tuple[tf.Tensor, tf.Tensor]:
+    """A mask, bool [H, W], as float32 [1, H, W, 1] of 0 and 1, and padded for stages.
+
+    What touches the image's border goes on beyond it.
+    """
+    padded = np.pad(inside, networks.MARGIN, mode="edge")
+    plain, bordered = (
+        tf.constant(mask[np.newaxis, :, :, np.newaxis].astype(np.float32))
+        for mask in (inside, padded)
+    )
+    return plain, bordered
 
 
 def _texture_term(
