@@ -263,8 +263,8 @@ def train(
         UsageError: if a setting is unknown or out of its range, or names a cluster, or
             there is nothing to add steps to.
         UserError: if the photograph or its mask cannot be read or does not fit the
-            settings, the folder holds another run, is damaged or cannot be written, or training
-            diverges.
+            settings, the folder holds another run, is damaged or cannot be written, or
+            training diverges.
         ValueError: if an array is no picture or mask, continue_steps is below 0, or
             transparent is neither.
     """

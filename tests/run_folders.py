@@ -23,13 +23,20 @@ TINY = {
 
 
 def train(
-    photograph, run_dir, should_stop=lambda: False, more=0, inside=None, **settings
+    photograph,
+    run_dir,
+    should_stop=lambda: False,
+    more=0,
+    inside=None,
+    filled=True,
+    **settings,
 ):
     """Trains `TINY` with some settings changed, without the command line.
 
-    With `more` steps at the finest scale, also of a run that has ended.
+    With `more` steps at the finest scale, also of a run that has ended. Of the
+    photograph only what is `inside` counts; the rest is filled, as usual, or not.
     """
-    if inside is not None:
+    if inside is not None and filled:
         photograph = inside_lib.fill(photograph, inside)
     settings = config.from_settings({**TINY, **settings})
     size, known_by = photograph.shape[1:3], inside_sha256(inside)

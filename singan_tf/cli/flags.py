@@ -29,8 +29,8 @@ def define_transparent(values: flags.FlagValues) -> None:
         "transparent",
         "outside",
         ["outside", "white"],
-        "outside: transparent parts of a photograph are not learned; white: they lie on "
-        "white, and are.",
+        "outside: the transparent parts of a photograph are not learned; white: they "
+        "lie on white, and are.",
         flag_values=values,
     )
 

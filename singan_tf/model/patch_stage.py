@@ -104,7 +104,7 @@ class PatchStage(Stage):
             inside: Of a masked stage, what may be used of it, bool [H, W].
         """
         self.real.assign(real)
-        if self.nearest:
+        if inside is not None:
             tables = patch_places.tables(inside, len(self.nearest))
             for variable, table in zip(self.nearest, tables):
                 variable.assign(table)

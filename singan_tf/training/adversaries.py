@@ -157,7 +157,7 @@ class DistanceAdversary(Adversary):
         """The distance; see `Adversary`."""
         stream = self.streams[0]
         inside = drawn.insides.get(stream)
-        return self._distance(fake, drawn.reals[stream], inside, drawn.seeds)
+        return self._distance(fake, drawn.reals[stream], drawn.seeds, inside)
 
 
 class SumOfAdversaries(Adversary):

@@ -56,9 +56,9 @@ def make(
         inside: What of it counts, float32 [1, H, W, 1] of 0 and 1; None for all.
 
     Returns:
-        A function of fakes float32 [B, H, W, C], reals of the same shape and what of
-        them counts, as `inside`, both of which count only without `real`, and seeds
-        int64 [B], to values float32 [B].
+        A function of fakes float32 [B, H, W, C], reals of the same shape, seeds int64
+        [B] and what counts of each real, as `inside`, to values float32 [B]. Reals and
+        what counts of them are looked at only without `real`.
     """
     grid = (config.patch_size, config.patch_stride)
     search = (*grid, config.patch_count, config.patch_memory)
@@ -75,11 +75,11 @@ def make(
         return aligned_nearest_neighbor(image, *search, config.patch_alignment, counts)
 
     if real is None:
-        return lambda fakes, reals, counts, seeds: distance_to(reals, counts)(
+        return lambda fakes, reals, seeds, counts=None: distance_to(reals, counts)(
             fakes, seeds
         )
     distance = distance_to(real, inside)
-    return lambda fakes, reals, counts, seeds: distance(fakes, seeds)
+    return lambda fakes, reals, seeds, counts=None: distance(fakes, seeds)
 
 
 def patches(

@@ -193,3 +193,34 @@ def test_a_download_is_keras_own_and_its_failure_one_sentence(monkeypatch, stem_
     monkeypatch.setattr(keras.utils, "get_file", fail)
     with pytest.raises(UserError, match="URL fetch failure: no route"):
         inception.load("download")
+
+
+@pytest.mark.parametrize("features", [64, 192, 768, 2048])
+def test_positions_are_where_the_middle_of_what_they_see_is(features):
+    """By arithmetic: the layers' kernels, strides and padding, as Keras has them."""
+    # (kernel, stride, whether its border is padded) of each layer that moves things.
+    stem = [(3, 2, False), (3, 1, False), (3, 1, True)]
+    deeper = [(3, 2, False), (1, 1, False), (3, 1, False)]
+    reduced = [(3, 2, False)]
+    layers = {64: stem, 192: stem + deeper}
+    layers[768] = layers[192] + reduced + reduced
+    layers[2048] = layers[768] + reduced
+    first, apart = 0, 1
+    for kernel, stride, padded in layers[features]:
+        first += 0 if padded else apart * (kernel - 1) // 2
+        apart *= stride
+    layer = inception.LAYERS[features]
+    assert (layer.first, layer.apart) == (first, apart)
+
+
+def test_features_are_those_whose_middle_is_inside(stem_file, photograph):
+    network = inception.load(str(stem_file))
+    inside = np.zeros(photograph.shape[1:3], bool)
+    inside[30:70, 50:90] = True
+    found = network(photograph, inside)
+    down, across = ((side - 3) // 2 - 1 for side in inside.shape)
+    everything = network(photograph).reshape(down, across, 64)
+    # Positions of 2 pixels, of which the first is in the middle of 0 to 6.
+    np.testing.assert_array_equal(found, everything[14:34, 24:44].reshape(-1, 64))
+    assert network(photograph, inside & False).shape == (0, 64)
+    assert network(photograph[:, :8], inside[:8]) is None

@@ -54,3 +54,13 @@ def test_a_photograph_of_one_colour_can_be_compared_with():
     flat = np.full([1, 64, 64, 3], 0.5, np.float32)
     assert distance([flat], flat) == pytest.approx(0, abs=1e-6)
     assert 0.1 < distance([flat + 0.01], flat) < np.inf
+
+
+def test_what_is_outside_does_not_count():
+    inside = np.zeros([128, 128], bool)
+    inside[:100, 20:] = True
+    broken = np.where(inside[:, :, np.newaxis], NOISE, -NOISE + 0.3)
+    found = distance([2 * NOISE], NOISE, inside)
+    assert distance([2 * NOISE], broken, inside) == found
+    assert found == pytest.approx(distance([2 * NOISE], NOISE), rel=0.1)
+    assert found != distance([2 * NOISE], broken)

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from scipy import linalg, stats
 from scipy.spatial import distance
+from shapes import disk
 from skimage import filters
 
 from singan_tf.measure import metrics
@@ -271,3 +272,100 @@ def test_sifid_is_the_frechet_distance_of_features(rng):
     assert metrics.sifid(features, first, first) == pytest.approx(0, abs=1e-9)
     assert metrics.sifid(features, first[:, :20], second) is None
     assert metrics.sifid(features, first, second[:, :20]) is None
+
+
+INSIDE = disk(40, 50, 18, 24, 15)
+
+
+def windows_inside(side):
+    return np.array(
+        [
+            INSIDE[y : y + side, x : x + side].all()
+            for y in range(40 - side + 1)
+            for x in range(50 - side + 1)
+        ]
+    )
+
+
+def outside_changed(image, rng):
+    other = rng.uniform(-1, 1, image.shape)
+    return np.where(INSIDE[:, :, np.newaxis], image, other).astype(np.float32)
+
+
+MASKED = {
+    "patch_frechet": lambda s, p: metrics.patch_frechet(s, p, INSIDE),
+    "sliced_wasserstein": lambda s, p: metrics.sliced_wasserstein(s, p, INSIDE),
+    "plausibility": lambda s, p: metrics.nearest_patches(s, p, inside_among=INSIDE),
+    "coverage": lambda s, p: metrics.nearest_patches(p, s, inside=INSIDE),
+    "copied": lambda s, p: metrics.copied(s, p, INSIDE),
+    "copied_anywhere": lambda s, p: metrics.copied_anywhere(s, p, INSIDE),
+    "diversity": lambda s, p: metrics.diversity([s, -s], p, INSIDE),
+    "rmse": lambda s, p: metrics.rmse(s, p, INSIDE),
+}
+
+
+@pytest.mark.parametrize("name", MASKED)
+def test_what_is_outside_changes_no_metric(rng, name):
+    photograph, sample = texture(rng), texture(rng)
+    sample[:, :, :25] = photograph[:, :, :25]
+    found = MASKED[name](sample, photograph)
+    assert found is not None
+    assert MASKED[name](sample, outside_changed(photograph, rng)) == found
+    full = np.ones([40, 50], bool)
+    everything = metrics.patch_frechet(sample, photograph)
+    assert metrics.patch_frechet(sample, photograph, full) == everything
+
+
+def test_of_the_photograph_patches_inside_count(rng):
+    photograph, sample = texture(rng), texture(rng)
+    chosen = brute_patches(photograph)[windows_inside(SIDE)]
+    patches = brute_patches(sample)
+    expected = metrics.frechet_distance(
+        metrics.gaussian(chosen), metrics.gaussian(patches)
+    )
+    found = metrics.patch_frechet(sample, photograph, INSIDE)
+    assert found == pytest.approx(expected / chosen.shape[1], rel=1e-4)
+    squares = distance.cdist(patches, chosen, "sqeuclidean") / chosen.shape[1]
+    found = metrics.nearest_patches(sample, photograph, 10**5, inside_among=INSIDE)
+    assert found == pytest.approx(squares.min(axis=1).mean(), rel=1e-4)
+    found = metrics.nearest_patches(photograph, sample, 10**5, INSIDE)
+    assert found == pytest.approx(squares.min(axis=0).mean(), rel=1e-4)
+
+
+def test_copies_are_looked_for_inside(rng):
+    photograph = texture(rng)
+    copy = outside_changed(photograph, rng)
+    assert metrics.copied(copy, photograph, INSIDE) == 1
+    assert metrics.copied(copy, photograph) < 0.6
+    assert metrics.copied_anywhere(photograph, copy, ~INSIDE) < 0.2
+    assert metrics.copied(copy, photograph, disk(40, 50, 18, 24, 5)) is None
+    assert metrics.copied_anywhere(copy, photograph, disk(40, 50, 18, 24, 5)) is None
+
+
+def test_diversity_and_errors_are_shares_of_what_is_inside(rng):
+    photograph, samples = texture(rng), [texture(rng) for _ in range(3)]
+    grey = photograph[0].mean(axis=-1)[INSIDE]
+    values = np.stack([sample[0].mean(axis=-1) for sample in samples])
+    expected = values.std(axis=0, ddof=1).mean() / grey.std(ddof=1)
+    found = metrics.diversity(samples, photograph, INSIDE)
+    assert found == pytest.approx(expected, rel=1e-5)
+    map_ = metrics.variance_map(samples, photograph, INSIDE)
+    expected = values.var(axis=0, ddof=1) / grey.var(ddof=1)
+    np.testing.assert_allclose(map_, expected, rtol=1e-4)
+    squares = ((samples[0] - photograph)[0][INSIDE].astype(float) ** 2).mean()
+    found = metrics.rmse(samples[0], photograph, INSIDE)
+    assert found == pytest.approx(np.sqrt(squares), rel=1e-5)
+
+
+def test_too_little_inside_has_no_distance(rng):
+    photograph, sample = texture(rng), texture(rng)
+    small = disk(40, 50, 18, 24, 3)
+    assert metrics.patch_frechet(sample, photograph, small) is None
+    assert metrics.sliced_wasserstein(sample, photograph, small) is None
+    assert metrics.nearest_patches(photograph, sample, inside=small) is None
+
+    def features(image, inside=None):
+        return image[0].reshape(-1, 3) if inside is None else image[0][inside]
+
+    assert metrics.sifid(features, sample, photograph, small & False) is None
+    assert metrics.sifid(features, sample, photograph, small) > 0

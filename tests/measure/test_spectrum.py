@@ -164,3 +164,17 @@ def test_sizes_may_differ_but_a_tile_must_fit(rng):
     assert spectrum.compare([image], image[:, :63]) is None
     assert spectrum.compare([image, image[:, :, :63]], image) is None
     assert spectrum.levels([], image) is None
+
+
+def test_tiles_that_are_not_inside_are_left_out(rng):
+    photograph, sample = white(rng, side=160), white(rng, 0.2, side=160)
+    inside = np.zeros([160, 160], bool)
+    inside[20:130, 40:] = True
+    found = spectrum.levels([sample], photograph, inside)
+    broken = np.where(inside[:, :, np.newaxis], photograph, 9)
+    np.testing.assert_array_equal(spectrum.levels([sample], broken, inside), found)
+    # The tiles there begin at multiples of 32.
+    cut = photograph[:, 32:128, 64:160]
+    np.testing.assert_allclose(found, spectrum.levels([sample], cut))
+    inside[:, 96:] = False
+    assert spectrum.levels([sample], photograph, inside) is None

@@ -119,3 +119,40 @@ def distance(one, other):
 def names(layer):
     """Of the variables, without what Keras counts up."""
     return [variable.name.split("/")[-1] for variable in layer.weights]
+
+
+def batch_normalization(**arguments):
+    gamma = keras.initializers.RandomNormal(1.0, 0.3, seed=1)
+    layer = keras.layers.BatchNormalization(
+        momentum=0.9, epsilon=1e-5, gamma_initializer=gamma, **arguments
+    )
+    layer.build([None, None, None, 4])
+    layer.beta.assign([0.1, 0.2, -0.3, 0.4])
+    return layer
+
+
+def test_batch_norm_of_all_positions_is_that_of_keras():
+    ours, theirs = batch_normalization(), batch_normalization()
+    everywhere = tf.ones([2, 13, 17, 1])
+    for _ in range(2):
+        found = normalization.normalize_inside(ours, tf.constant(IMAGES), everywhere)
+        expected = theirs(IMAGES, training=True)
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+    for mine, other in zip(ours.variables, theirs.variables):
+        np.testing.assert_allclose(mine, other, rtol=1e-5)
+
+
+def test_batch_norm_inside_has_the_statistics_of_what_is_inside():
+    inside = np.random.default_rng(1).random((2, 13, 17, 1)) < 0.4
+    chosen = IMAGES[inside[..., 0]].astype(np.float64)
+    layer = batch_normalization()
+    found = normalization.normalize_inside(
+        layer, tf.constant(IMAGES), tf.constant(inside.astype(np.float32))
+    )
+    mean, variance = chosen.mean(axis=0), chosen.var(axis=0)
+    expected = (IMAGES - mean) / np.sqrt(variance + 1e-5)
+    expected = expected * layer.gamma.numpy() + layer.beta.numpy()
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+    np.testing.assert_allclose(layer.moving_mean, 0.1 * mean, rtol=1e-5)
+    moved = 0.9 + 0.1 * chosen.var(axis=0, ddof=1)
+    np.testing.assert_allclose(layer.moving_variance, moved, rtol=1e-5)

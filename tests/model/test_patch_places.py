@@ -1,15 +1,11 @@
 import numpy as np
 import pytest
 import tensorflow as tf
+from shapes import disk
 
 from singan_tf import config
 from singan_tf.inside import fill
 from singan_tf.model import patch_matching, patch_places, patch_voting, stages
-
-
-def disk(height, width, top, left, radius):
-    rows, columns = np.mgrid[:height, :width]
-    return (rows - top) ** 2 + (columns - left) ** 2 <= radius**2
 
 
 def brute_nearest(allowed):

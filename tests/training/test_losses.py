@@ -117,3 +117,62 @@ def test_penalty_works_in_a_graph_with_unknown_sizes():
     np.testing.assert_allclose(
         graph(REAL, FAKE, MIXING), penalty(nonlinear), rtol=1e-12
     )
+
+
+INSIDE = np.ones([3, 7, 8, 1])
+INSIDE[:, 4:, 5:] = INSIDE[:, :1] = 0
+# A score of the critics below sees 3 x 3 or 5 x 5 pixels.
+WHOLE = {
+    critic: np.lib.stride_tricks.sliding_window_view(INSIDE[..., 0], (s, s), (1, 2))
+    .min(axis=(3, 4))
+    .astype(bool)[..., np.newaxis]
+    for critic, s in ((linear, 3), (nonlinear, 5))
+}
+
+
+@pytest.mark.parametrize("critic", [linear, nonlinear])
+def test_the_penalty_is_that_of_the_scores_that_see_only_the_inside(critic):
+    whole = WHOLE[critic]
+    other = np.where(INSIDE > 0, REAL, RNG.uniform(-9, 9, REAL.shape))
+    found = [
+        losses.gradient_penalty(
+            critic, *map(tf.constant, (real, FAKE, MIXING, whole.astype(float)))
+        )
+        for real in (REAL, other)
+    ]
+    np.testing.assert_array_equal(*found)
+    mixing = MIXING[:, None, None, None]
+    mixed = mixing * REAL + (1 - mixing) * FAKE
+    side = REAL.shape[1] - whole.shape[1] + 1
+    for row in range(3):
+        counted = whole[row : row + 1]
+
+        def some(image, counted=counted):
+            return critic(image) * counted
+
+        gradient = numerical_gradient(some, mixed[row : row + 1])
+        seen = np.zeros([7, 8], bool)
+        for top, left in np.argwhere(counted[0, :, :, 0]):
+            seen[top : top + side, left : left + side] = True
+        norm = np.sqrt((gradient[0] ** 2).sum(axis=-1))[seen]
+        expected = ((norm - 1) ** 2).mean()
+        np.testing.assert_allclose(found[0][row], expected, rtol=1e-5)
+
+
+def test_means_are_those_of_what_is_inside():
+    inside = tf.constant(INSIDE)
+    found = losses.reconstruction(tf.constant(FAKE), tf.constant(REAL), inside)
+    squares = ((FAKE - REAL) ** 2).mean(axis=-1)
+    expected = [row[mask] for row, mask in zip(squares, INSIDE[..., 0] > 0)]
+    np.testing.assert_allclose(found, [row.mean() for row in expected])
+    broken = np.where(INSIDE > 0, FAKE, np.nan)
+    with tf.GradientTape() as tape:
+        image = tf.constant(broken)
+        tape.watch(image)
+        value = losses.reconstruction(image, tf.constant(REAL), inside)
+    np.testing.assert_array_equal(value, found)
+    gradient = tape.gradient(value, image).numpy()
+    assert (gradient[np.broadcast_to(INSIDE == 0, gradient.shape)] == 0).all()
+    scores = tf.constant(REAL[..., :1])
+    means = [row[mask].mean() for row, mask in zip(REAL[..., :1], INSIDE > 0)]
+    np.testing.assert_allclose(losses.mean_score(scores, inside), means)

@@ -7,7 +7,9 @@ import textwrap
 import numpy as np
 import pytest
 import scipy.linalg
+import scipy.stats
 import tensorflow as tf
+from shapes import disk
 
 from singan_tf import config, images
 from singan_tf.training import patch_losses
@@ -367,3 +369,68 @@ def test_memory_of_the_search_is_bounded():
     _, grown = map(float, process.stdout.split())
     # The flag's, a few arrays of 3,000 patches of 4 MiB, and TensorFlow's own.
     assert grown < 350
+
+
+def masked(name, real, inside, **settings):
+    """A distance from what is inside of a real, and its gradient there."""
+    settings = {"patch_size": 3, "patch_count": 0, **settings}
+    chosen = config.AdversaryConfig(adversary=name, **settings)
+    counts = tf.constant(inside[np.newaxis, :, :, np.newaxis].astype(real.dtype))
+
+    def measure(fakes, seeds, with_gradient=False):
+        real_tensor, seeds = tf.constant(real), tf.constant(seeds, tf.int64)
+        with tf.GradientTape() as tape:
+            tape.watch(real_tensor)
+            distance = patch_losses.make(chosen, name, real_tensor, counts)
+            values = distance(tf.constant(fakes), None, seeds)
+        gradient = tape.gradient(values, real_tensor)
+        return (values.numpy(), gradient) if with_gradient else values.numpy()
+
+    return measure
+
+
+INSIDE = disk(20, 24, 9, 11, 7)
+
+
+def patches_inside(image, size=3):
+    found = all_patches(image, size)
+    return found[all_patches(INSIDE[:, :, np.newaxis], size).all(axis=1)]
+
+
+@pytest.mark.parametrize("count", [0, 50])
+@pytest.mark.parametrize("name", NAMES)
+def test_what_is_outside_of_the_real_does_not_count(name, count):
+    real, fake = smooth(20, 24), smooth(20, 24, seed=1, count=2)
+    other = np.where(INSIDE[:, :, np.newaxis], real, RNG.uniform(-9, 9, real.shape))
+    found, gradient = masked(name, real, INSIDE, patch_count=count)(fake, [3, 4], True)
+    changed = masked(name, other, INSIDE, patch_count=count)(fake, [3, 4])
+    np.testing.assert_array_equal(found, changed)
+    gradient = np.abs(tf.convert_to_tensor(gradient))[0].sum(axis=-1)
+    assert gradient[INSIDE].max() > 0 and gradient[~INSIDE].max() == 0
+
+
+def test_only_patches_inside_are_real_ones():
+    real, fake = smooth(20, 24), smooth(20, 24, seed=1)
+    expected = scipy_frechet(patches_inside(real[0]), all_patches(fake[0], 3))
+    np.testing.assert_allclose(
+        masked("frechet", real, INSIDE)(fake, [0]), expected, rtol=1e-8
+    )
+    expected = mean_to_nearest(all_patches(fake[0], 3), patches_inside(real[0]))
+    np.testing.assert_allclose(
+        masked("nearest_neighbor", real, INSIDE)(fake, [0]), expected, rtol=1e-8
+    )
+
+
+def test_of_fewer_real_patches_each_stands_for_as_many(monkeypatch):
+    """Along one direction, a transport between the two sets of all patches."""
+    real, fake = smooth(20, 24), smooth(20, 24, seed=1)
+    direction = np.zeros([1, 3, 3, 3, 1])
+    direction[0, 1, 1, 2] = 1
+    monkeypatch.setattr(patch_losses.noise, "normal", lambda *_: tf.constant(direction))
+    settings = {"patch_projections": 1}
+    found = masked("sliced_wasserstein", real, INSIDE, **settings)(fake, [0])
+    middles = 1 * 3 * 3 + 1 * 3 + 2
+    expected = scipy.stats.wasserstein_distance(
+        patches_inside(real[0])[:, middles], all_patches(fake[0], 3)[:, middles]
+    )
+    np.testing.assert_allclose(found, expected, rtol=0.03)
