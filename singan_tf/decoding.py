@@ -111,16 +111,15 @@ def decode(path: pathlib.Path) -> Samples:
             ) from error
 
 
-def tell_transparency(path: pathlib.Path, samples: Samples) -> None:
-    """Says of an image that is shown on white that it has transparent parts."""
-    if samples.values.shape[-1] in (1, 3):
-        return
-    alpha = samples.values[..., -1]
-    if alpha.min() < samples.peak:
-        what = "transparent in parts; they are"
-        if not alpha.any():
-            what = "transparent everywhere; it is"
-        _log.info("%s is %s shown on white.", printable(path), what)
+def upright(pixels: np.ndarray, orientation: int) -> np.ndarray:
+    """Undoes an EXIF orientation, 1 to 8."""
+    if orientation in (5, 6, 7, 8):
+        pixels = pixels.swapaxes(0, 1)
+    if orientation in (2, 3, 6, 7):
+        pixels = pixels[:, ::-1]
+    if orientation in (3, 4, 7, 8):
+        pixels = pixels[::-1]
+    return pixels
 
 
 def tell_used_bits(path: pathlib.Path, top: int) -> None:

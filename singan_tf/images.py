@@ -17,7 +17,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from singan_tf.config import MAX_PIXELS as MAX_PIXELS
-from singan_tf.decoding import Samples, decode, tell_transparency, tell_used_bits
+from singan_tf.decoding import Samples, decode, tell_used_bits, upright
 from singan_tf.errors import UserError, printable
 from singan_tf.files import open_to_read, replacing
 
@@ -118,7 +118,7 @@ def read(path: str | os.PathLike[str], channels: int = 3) -> np.ndarray:
     try:
         samples = decode(path)
         tell_used_bits(path, samples.top)
-        tell_transparency(path, samples)
+        _tell_transparency(path, samples)
         return _to_tensor(samples, channels)
     except MemoryError as error:
         raise _short_of_memory(path) from error
@@ -151,7 +151,7 @@ def read_layer(
             return _to_tensor(samples, channels), None
         alpha = values[..., -1].astype(np.float32) / peak
         colours = samples._replace(values=values[..., :-1])
-        return _to_tensor(colours, channels), _upright(alpha, orientation)
+        return _to_tensor(colours, channels), upright(alpha, orientation)
     except MemoryError as error:
         raise _short_of_memory(path) from error
 
@@ -179,7 +179,7 @@ def read_channels(path: str | os.PathLike[str]) -> tuple[np.ndarray, bool]:
     with open_to_read(path) as file:
         head = file.read(16)
     lossy = head[:2] == b"\xff\xd8" or (head[:4] == b"RIFF" and head[12:] != b"VP8L")
-    return _upright(pixels, orientation), lossy
+    return upright(pixels, orientation), lossy
 
 
 def _short_of_memory(path: pathlib.Path) -> UserError:
@@ -431,7 +431,7 @@ def _to_tensor(samples: Samples, channels: int) -> np.ndarray:
         height, width = width, height
     tensor = np.empty((1, height, width, channels), np.float32)
     # Where they go, in the order in which they are stored.
-    stored = _upright(tensor[0], {6: 8, 8: 6}.get(orientation, orientation))
+    stored = upright(tensor[0], {6: 8, 8: 6}.get(orientation, orientation))
     # In bands, so that a large image needs little memory beside the result.
     step = max(1, _BAND // values.shape[1])
     for top in range(0, values.shape[0], step):
@@ -441,6 +441,17 @@ def _to_tensor(samples: Samples, channels: int) -> np.ndarray:
         # Rounding may have left a value a hair above 1.
         stored[band] = np.clip(pixels * 2 - 1, -1, 1)
     return tensor
+
+
+def _tell_transparency(path: pathlib.Path, samples: Samples) -> None:
+    if samples.values.shape[-1] in (1, 3):
+        return
+    alpha = samples.values[..., -1]
+    if alpha.min() < samples.peak:
+        what = "transparent in parts; they are"
+        if not alpha.any():
+            what = "transparent everywhere; it is"
+        _log.info("%s is %s shown on white.", printable(path), what)
 
 
 def _without_alpha(pixels: np.ndarray) -> np.ndarray:
@@ -455,17 +466,6 @@ def _set_channels(pixels: np.ndarray, channels: int) -> np.ndarray:
     if channels == 1 and pixels.shape[-1] == 3:
         return (pixels @ _LUMA)[..., np.newaxis]
     return np.broadcast_to(pixels, (*pixels.shape[:2], channels))
-
-
-def _upright(pixels: np.ndarray, orientation: int) -> np.ndarray:
-    """Undoes an EXIF orientation, 1 to 8."""
-    if orientation in (5, 6, 7, 8):
-        pixels = pixels.swapaxes(0, 1)
-    if orientation in (2, 3, 6, 7):
-        pixels = pixels[:, ::-1]
-    if orientation in (3, 4, 7, 8):
-        pixels = pixels[::-1]
-    return pixels
 
 
 def _to_pillow(image: np.ndarray) -> Image.Image:

@@ -220,7 +220,7 @@ def test_features_are_those_whose_middle_is_inside(stem_file, photograph):
     found = network(photograph, inside)
     down, across = ((side - 3) // 2 - 1 for side in inside.shape)
     everything = network(photograph).reshape(down, across, 64)
-    # Positions of 2 pixels, of which the first is in the middle of 0 to 6.
+    # The first has its middle at pixel 3, and they are 2 apart.
     np.testing.assert_array_equal(found, everything[14:34, 24:44].reshape(-1, 64))
     assert network(photograph, inside & False).shape == (0, 64)
     assert network(photograph[:, :8], inside[:8]) is None
