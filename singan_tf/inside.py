@@ -19,17 +19,43 @@ _HALF = 0.5 - 1e-6
 
 
 def fill(image: np.ndarray, inside: np.ndarray) -> np.ndarray:
-    """Grows the colours of the inside outwards.
+    """Grows the colours of the inside outwards, the further the smoother.
+
+    Pixels are averaged by twos down and across, as often as it takes until all know
+    something of the inside; from there on, those outside get what is in their place at
+    half the size (push-pull: Gortler et al., The Lumigraph, SIGGRAPH 1996).
 
     Args:
-        image: [1, H, W, C].
+        image: float32 [1, H, W, C].
         inside: bool [H, W], True somewhere.
 
     Returns:
-        [1, H, W, C]: outside, each pixel has the colour of the nearest one inside.
+        float32 [1, H, W, C]: inside as it was, outside means of colours inside.
     """
-    rows, columns = nearest(inside)
-    return image[:, rows, columns]
+    return _grown(image[0], inside)[np.newaxis]
+
+
+def _grown(image: np.ndarray, inside: np.ndarray) -> np.ndarray:
+    """`fill` of [H, W, C]."""
+    if inside.all():
+        return image
+    known = inside[:, :, np.newaxis].astype(np.float32)
+    counts = _by_twos(known)
+    means = _by_twos(image * known) / np.maximum(counts, 1)
+    enlarged = _grown(means, counts[:, :, 0] > 0)
+    for axis in (0, 1):
+        enlarged = np.repeat(enlarged, 2, axis)
+        # Linear between the middles of the pixels that were repeated.
+        enlarged = ndimage.convolve1d(enlarged, [0.25, 0.5, 0.25], axis, mode="nearest")
+    height, width = inside.shape
+    return np.where(known > 0, image, enlarged[:height, :width])
+
+
+def _by_twos(values: np.ndarray) -> np.ndarray:
+    """The sums of two by two pixels, [H / 2, W / 2, C]; beyond the border is 0."""
+    odd = [(0, side % 2) for side in values.shape[:2]]
+    values = np.pad(values, [*odd, (0, 0)])
+    return values[::2, ::2] + values[1::2, ::2] + values[::2, 1::2] + values[1::2, 1::2]
 
 
 def nearest(places: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -72,16 +72,15 @@ def read(
                 "invert the mask, or lay the photograph on white (transparent=white)."
             )
     if counts.all():
-        counts = None
-    else:
-        image = inside.fill(image, counts)
-        _log.info(
-            "%s: only what is inside is learned, %.3g%% of it.",
-            printable(path),
-            100 * counts.mean(),
-        )
-    images.check_photograph(path, image)
-    return Pixels(image, counts)
+        images.check_photograph(path, image)
+        return Pixels(image, None)
+    images.check_photograph(path, image[:, counts][:, :, np.newaxis])
+    _log.info(
+        "%s: only what is inside is learned, %.3g%% of it.",
+        printable(path),
+        100 * counts.mean(),
+    )
+    return Pixels(inside.fill(image, counts), counts)
 
 
 def _read_mask(mask: Mask, path: pathlib.Path, size: tuple[int, int]) -> np.ndarray:

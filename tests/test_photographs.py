@@ -37,18 +37,33 @@ def test_an_opaque_photograph_is_as_it_was(tmp_path, colours):
 
 
 @pytest.mark.parametrize("channels", [1, 3])
-def test_outside_is_the_nearest_colour_inside(tmp_path, colours, channels):
+def test_outside_are_means_of_colours_inside(tmp_path, colours, channels):
     path = save(tmp_path / "a.png", colours)
     mask = save_mask(tmp_path / "mask.png", INSIDE)
     image, counts = photographs.read(path, channels, mask)
     np.testing.assert_array_equal(counts, INSIDE)
     plain = images.read(path, channels)
-    places = np.argwhere(INSIDE)
-    for row, column in np.ndindex(INSIDE.shape):
-        squares = ((places - [row, column]) ** 2).sum(axis=1)
-        nearest = {tuple(p) for p in places[squares == squares.min()]}
-        found = [plain[0, r, c].tolist() for r, c in nearest]
-        assert image[0, row, column].tolist() in found
+    np.testing.assert_array_equal(image[0][INSIDE], plain[0][INSIDE])
+    # Means of what is inside, and nothing else.
+    chosen = plain[0][INSIDE]
+    assert (image >= chosen.min(axis=0)).all() and (image <= chosen.max(axis=0)).all()
+    assert image.dtype == np.float32 and image.std() > 0.1
+
+
+def test_the_filling_goes_on_from_the_edge_and_is_smooth_far_from_it():
+    mask = disk(64, 80, 30, 25, 20)
+    rows = np.linspace(-1, 1, 64, dtype=np.float32)[:, np.newaxis]
+    image = np.broadcast_to(rows, [64, 80])[np.newaxis, :, :, np.newaxis]
+    filled = inside.fill(image, mask)[0, :, :, 0]
+    np.testing.assert_array_equal(filled[mask], image[0, :, :, 0][mask])
+    steps = np.abs(np.diff(filled, axis=0)), np.abs(np.diff(filled, axis=1))
+    assert max(each.max() for each in steps) < 0.15
+    # A single pixel, wherever it is, is everywhere.
+    one = np.zeros([5, 7], bool)
+    one[4, 6] = True
+    dots = np.random.default_rng(0).uniform(-1, 1, (1, 5, 7, 3)).astype(np.float32)
+    expected = np.broadcast_to(dots[:, 4:, 6:], dots.shape)
+    np.testing.assert_allclose(inside.fill(dots, one), expected, rtol=1e-6)
 
 
 def test_what_is_transparent_is_outside_or_white(tmp_path, colours):

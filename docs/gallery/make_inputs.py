@@ -72,7 +72,16 @@ def keep() -> None:
     mask.save(INPUTS / "kept.png")
 
 
+def learn() -> None:
+    """The table of `coffee`, without the cup, and without what is beyond its edge."""
+    mask = Image.new("L", (600, 400), 255)
+    draw = ImageDraw.Draw(mask)
+    draw.ellipse((40, 0, 505, 430), fill=0)
+    draw.polygon([(0, 0), (205, 0), (0, 120)], fill=0)
+    mask.save(INPUTS / "table.png")
+
+
 if __name__ == "__main__":
     INPUTS.mkdir(exist_ok=True)
-    for make in (paint, harmonize, edit, inpaint, keep):
+    for make in (paint, harmonize, edit, inpaint, keep, learn):
         make()
