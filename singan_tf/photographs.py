@@ -83,7 +83,7 @@ def read(
     return Pixels(inside.fill(image, counts), counts)
 
 
-def _read_mask(mask: Mask, path: pathlib.Path, size: tuple[int, int]) -> np.ndarray:
+def _read_mask(mask: Mask, path: pathlib.Path, size: tuple[int, ...]) -> np.ndarray:
     """What is inside a mask of a photograph of that size, bool [H, W]."""
     if isinstance(mask, np.ndarray):
         read_mask = mask

@@ -4,12 +4,13 @@ import json
 
 import numpy as np
 import pytest
-from helpers import SMOKE, pixels, run, sentence
+from helpers import SMOKE, copied, pixels, run, sentence
 from PIL import Image
 from run_folders import assert_same_run
 from shapes import disk
 
 import singan_tf
+from export.pipeline import Pipeline
 from singan_tf import images
 from singan_tf.runs.folder import RunFolder
 
@@ -148,27 +149,29 @@ def trained(tmp_path_factory, mask):
 
 @pytest.mark.slow
 def test_tasks_work_on_a_masked_run(capsys, tmp_path, trained):
-    image = RunFolder(trained).real(2)
-    size = pixels(image).shape[:2]
-    edit = save_mask(tmp_path / "edit.png", disk(*size, 20, 25, 6))
-    for command, *arguments in (
-        ("sample", "--num_samples=2", "--scale_h=2"),
-        ("edit", f"--input={image}", f"--mask={edit}", "--injection_scale=1"),
-        ("paint", f"--input={image}", "--injection_scale=1"),
-        ("evaluate", "--num_samples=2"),
-        ("export",),
-    ):
+    run_dir = copied(trained, tmp_path / "run")
+    image = RunFolder(run_dir).real(2)
+    edit = save_mask(tmp_path / "edit.png", disk(*pixels(image).shape[:2], 20, 25, 6))
+    blend = [f"--input={image}", "--injection_scale=1"]
+    for command, arguments in {
+        "sample": ["--num_samples=2", "--scale_h=2"],
+        "edit": [*blend, f"--mask={edit}"],
+        "paint": [*blend, "--quantize"],
+        "evaluate": ["--num_samples=2"],
+    }.items():
         output = tmp_path / command
-        where = "--output_dir" if command != "export" else "--export_dir"
-        status, out, error = run(
-            capsys, command, f"--run_dir={trained}", f"{where}={output}", *arguments
-        )
+        folders = [f"--run_dir={run_dir}", f"--output_dir={output}"]
+        status, _, error = run(capsys, command, *folders, *arguments)
         assert status == 0, error
-    status, out, error = run(capsys, "report", f"--run_dir={trained}")
-    assert status == 0, error
-    assert "what is inside" in RunFolder(trained).report.read_text()
     found = json.loads((tmp_path / "evaluate" / "metrics.json").read_text())
     assert any("what is inside" in note for note in found["notes"])
+    for command in ("report", "export"):
+        status, _, error = run(capsys, command, f"--run_dir={run_dir}")
+        assert status == 0, error
+    assert "what is inside" in RunFolder(run_dir).report.read_text()
+    answer = Pipeline(str(run_dir / "saved_model"), "sample")({"seed": [3]})
+    sample = images.to_uint8(singan_tf.load(run_dir).sample([3]))
+    np.testing.assert_array_equal(answer["image"], sample)
 
 
 @pytest.mark.slow

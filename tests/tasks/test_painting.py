@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from pyramids import brought_up, build, random_image
+from shapes import disk
 
 from singan_tf.tasks import (
     painting,
@@ -44,3 +45,15 @@ def test_an_image_enters_as_blurred_as_the_scale_below(model):
     expected = brought_up(brought_up(image, (16, 20)), (22, 28))
     entered = painting.entering(model, image, 1)
     np.testing.assert_allclose(entered, expected, atol=1e-5)
+
+
+def test_a_palette_is_of_the_pixels_inside():
+    image = random_image(12, 14)
+    inside = disk(12, 14, 6, 7, 4)
+    other = np.where(inside[:, :, np.newaxis], image, 0.9).astype(np.float32)
+    palette = painting.find_palette(image, 3, inside)
+    np.testing.assert_array_equal(painting.find_palette(other, 3, inside), palette)
+    pixels = image[0][inside].astype(np.float64)
+    nearest = ((pixels[:, np.newaxis] - palette) ** 2).sum(axis=-1).argmin(axis=1)
+    means = [pixels[nearest == each].mean(axis=0) for each in range(3)]
+    np.testing.assert_allclose(palette, means, atol=0.05)

@@ -11,7 +11,7 @@ from singan_tf.training.loop import Interrupted
 
 pytestmark = pytest.mark.usefixtures("deterministic")
 
-ONE_SCALE = {"num_scales": 1, "min_size": 24, "steps": 2}
+ONE_SCALE = {"num_scales": 1, "min_size": 24, "max_size": 30, "steps": 2}
 WAYS = {
     "critic": {},
     "critic, crops": {"crop_size": 16, "previous_pool": 2},
@@ -26,7 +26,7 @@ WAYS = {
     "nearest, crops": {"adversary": "nearest_neighbor", "crop_size": 16},
 }
 QUICK = ("critic, crops", "frechet")
-INSIDE = disk(24, 30, 12, 13, 9)
+INSIDE = disk(24, 30, 12, 13, 11)
 
 
 def elsewhere(photograph, inside, seed):
