@@ -268,20 +268,14 @@ def train(
         ValueError: if an array is no picture or mask, continue_steps is below 0, or
             transparent is neither.
     """
-    if transparent not in photographs.TRANSPARENT:
-        raise ValueError(f"transparent {transparent!r} is none of outside and white")
-    if isinstance(train_mask, np.ndarray) and (
-        train_mask.dtype != bool or train_mask.ndim != 2 or not train_mask.any()
-    ):
-        raise ValueError("train_mask is not bool [H, W] with something inside")
+    _check_part(train_mask, transparent)
     if not isinstance(config, Config):
         config = config_lib.from_settings(dict(config))
     run = RunFolder(pathlib.Path(run_dir))
+    part = train_mask, transparent
     if not isinstance(image, np.ndarray):
         path = images.resolve(os.fspath(image))
-        return _train(
-            path, run, config, overwrite, continue_steps, train_mask, transparent
-        )
+        return _train(path, run, config, overwrite, continue_steps, *part)
     if image.dtype != np.uint8 or image.shape[2:] not in ((), (3,)) or image.ndim < 2:
         raise ValueError(
             f"{image.dtype} {image.shape} is not uint8 [H, W] or [H, W, 3]"
@@ -290,9 +284,17 @@ def train(
         path = pathlib.Path(place, "array.png")
         # Not packed: the same bytes, by which a run knows its photograph, everywhere.
         Image.fromarray(image).save(path, compress_level=0)
-        return _train(
-            path, run, config, overwrite, continue_steps, train_mask, transparent
-        )
+        return _train(path, run, config, overwrite, continue_steps, *part)
+
+
+def _check_part(mask: Optional[photographs.Mask], transparent: str) -> None:
+    """Refuses what is no mask, and other ways to read what is transparent."""
+    if transparent not in photographs.TRANSPARENT:
+        raise ValueError(f"transparent {transparent!r} is none of outside and white")
+    if isinstance(mask, np.ndarray) and (
+        mask.dtype != bool or mask.ndim != 2 or not mask.any()
+    ):
+        raise ValueError("train_mask is not bool [H, W] with something inside")
 
 
 def _train(

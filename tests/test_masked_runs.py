@@ -140,7 +140,7 @@ def trained(tmp_path_factory, mask):
     """A masked run of which every scale is trained; never write into it."""
     folder = tmp_path_factory.mktemp("trained")
     settings = singan_tf.preset("smoke")
-    settings.update(patches_compete=True, patch_votes=True, min_size=30, max_size=60)
+    settings.update(patch_votes=True, patch_scales=1, min_size=30, max_size=60)
     singan_tf.train(
         save(folder / "a.png"), folder / "run", settings, train_mask=str(mask)
     )
@@ -180,7 +180,7 @@ def test_a_masked_run_goes_on_and_is_known_by_what_is_inside(
 ):
     image = trained.parent / "a.png"
     arguments = [SMOKE, f"--image={image}", f"--run_dir={trained}", "--min_size=30"]
-    arguments += ["--max_size=60", "--patches_compete", "--patch_votes"]
+    arguments += ["--max_size=60", "--patch_scales=1", "--patch_votes"]
     status, out, error = run(capsys, "train", *arguments, f"--train_mask={mask}")
     assert status == 0 and "is finished" in out, error
     other = save_mask(tmp_path / "other.png", disk(48, 60, 22, 30, 20))

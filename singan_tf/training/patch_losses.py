@@ -7,6 +7,7 @@ the global batch size. Values are divided by the number of values in a patch, so
 that a weight suits every patch size. docs/critic_free.md compares the four.
 """
 
+import math
 from typing import Callable, Optional
 
 import tensorflow as tf
@@ -397,8 +398,7 @@ def _nearest(
     memory: int,
 ) -> tf.Tensor:
     """Position of the nearest patch of an image for each of patches [N, D]."""
-    rows, columns = _grid(image, size, stride)
-    total, count = rows * columns, found.shape[0]
+    total, count = math.prod(_grid(image, size, stride)), found.shape[0]
     # Half of the memory is for a table of group x others, half for what makes it.
     cells = max(memory * 2**20 // (2 * found.dtype.size), 1)
     group = min(count, max(int(cells**0.5), 1))
@@ -419,8 +419,7 @@ def _nearest(
             with_length = tf.concat([-2 * candidates, lengths], axis=1)
             table = tf.matmul(with_one, with_length, transpose_b=True)
             if whole is not None:
-                far = tf.constant(float("inf"), table.dtype)
-                table = tf.where(tf.gather(whole, positions), table, far)
+                table = tf.where(tf.gather(whole, positions), table, table.dtype.max)
             index = tf.argmin(table, axis=1, output_type=tf.int32)
             least = tf.gather(table, index, batch_dims=1)
             return (

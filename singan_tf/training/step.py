@@ -79,15 +79,10 @@ class ScaleStep:
         self._global_batch = self._local_batch * strategy.num_replicas_in_sync
 
         # What is cut into crops is padded before, in one piece.
-        self._crops = Crops(
-            self._size,
-            config.training.at(self._scale).crop_size,
-            inside,
-            inside_lib.seen_side(config, self._scale),
-        )
-        self._inside = self._padded_inside = None
-        if inside is not None:
-            self._inside, self._padded_inside = _as_images(inside)
+        side = config.training.at(self._scale).crop_size
+        seen_side = inside_lib.seen_side(config, self._scale)
+        self._crops = Crops(self._size, side, inside, seen_side)
+        self._inside, self._padded_inside = _as_images(inside)
         self._previous = previous_images.make_source(
             singan.coarsest(self._scale),
             pool,
@@ -235,11 +230,15 @@ class ScaleStep:
         return [self._crops.cut(image, seeds, stream, padded=True) for image in inputs]
 
 
-def _as_images(inside: np.ndarray) -> tuple[tf.Tensor, tf.Tensor]:
+def _as_images(
+    inside: Optional[np.ndarray],
+) -> tuple[Optional[tf.Tensor], Optional[tf.Tensor]]:
     """A mask, bool [H, W], as float32 [1, H, W, 1] of 0 and 1, and padded for stages.
 
-    What touches the image's border goes on beyond it.
+    What touches the image's border goes on beyond it. None stays None.
     """
+    if inside is None:
+        return None, None
     padded = np.pad(inside, networks.MARGIN, mode="edge")
     plain, bordered = (
         tf.constant(mask[np.newaxis, :, :, np.newaxis].astype(np.float32))

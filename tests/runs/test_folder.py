@@ -487,7 +487,8 @@ def test_a_checkpoint_of_other_networks_is_whole_but_of_no_use(tmp_path):
 def test_config_json_tells_the_whole_configuration_and_the_photograph(tmp_path):
     saved_run(tmp_path)
     data = json.loads((tmp_path / "config.json").read_text())
-    assert data["image"] == PHOTOGRAPH._asdict()
+    facts = {"name": "a.png", "height": 24, "width": 30, "sha256": "0" * 64}
+    assert data["image"] == facts
     assert data["version"]
     assert data["stack"]["tensorflow"] == tf.__version__
     names = {name for section in data["config"].values() for name in section}
