@@ -79,9 +79,7 @@ class ScaleStep:
         self._global_batch = self._local_batch * strategy.num_replicas_in_sync
 
         # What is cut into crops is padded before, in one piece.
-        side = config.training.at(self._scale).crop_size
-        seen_side = inside_lib.seen_side(config, self._scale)
-        self._crops = Crops(self._size, side, inside, seen_side)
+        self._crops = _make_crops(config, self._scale, self._size, inside)
         self._inside, self._padded_inside = _as_images(inside)
         self._previous = previous_images.make_source(
             singan.coarsest(self._scale),
@@ -228,6 +226,14 @@ class ScaleStep:
         inputs = self._stage.padded_inputs(noise_map, self._previous_reconstruction)
         stream = self._adversary.streams[0]
         return [self._crops.cut(image, seeds, stream, padded=True) for image in inputs]
+
+
+def _make_crops(
+    config: Config, scale: int, size: tuple[int, int], inside: Optional[np.ndarray]
+) -> Crops:
+    """The windows of a scale of (height, width) pixels, of which `inside` counts."""
+    side = config.training.at(scale).crop_size
+    return Crops(size, side, inside, inside_lib.seen_side(config, scale))
 
 
 def _as_images(
