@@ -48,7 +48,9 @@ def train(capsys, image, run_dir, *arguments):
     return run_dir
 
 
-@pytest.mark.parametrize("votes", [[], ["--patch_votes"]])
+@pytest.mark.parametrize(
+    "votes", [[], pytest.param(["--patch_votes"], marks=pytest.mark.slow)]
+)
 def test_patches_have_no_colour_from_outside_and_nothing_there_counts(
     capsys, tmp_path, mask, votes
 ):
@@ -78,6 +80,7 @@ def test_patches_have_no_colour_from_outside_and_nothing_there_counts(
     np.testing.assert_array_equal(shown[INSIDE], pixels(tmp_path / "0.png")[INSIDE])
 
 
+@pytest.mark.slow
 def test_a_transparent_photograph_is_learned_where_it_is_opaque(capsys, tmp_path, mask):
     alpha = np.where(INSIDE, 255, 0).astype(np.uint8)
     cut_out = save(tmp_path / "cut_out.png", 1, alpha)
@@ -101,6 +104,7 @@ def test_a_transparent_photograph_is_learned_where_it_is_opaque(capsys, tmp_path
     assert status == 1 and "a part -> all" in sentence(error)
 
 
+@pytest.mark.slow
 def test_python_trains_what_the_command_does(capsys, tmp_path, mask):
     image = save(tmp_path / "a.png")
     settings = {"max_size": 60, "min_size": 30, "num_scales": 2, "patch_scales": 2}

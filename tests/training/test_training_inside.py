@@ -66,6 +66,7 @@ def test_a_mask_of_all_is_no_mask(coffee, tmp_path, way):
     np.testing.assert_allclose(found, expected, rtol=2e-3, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_masked_run_stops_and_goes_on_and_is_loaded(coffee, tmp_path):
     settings = {"patch_scales": 1, "patch_votes": True, "patches_compete": True}
     settings.update(keep_best=2, crop_size=16)
