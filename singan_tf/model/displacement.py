@@ -2,6 +2,7 @@
 
 import tensorflow as tf
 
+from singan_tf.model import portable
 from singan_tf.model.resize import resize
 
 
@@ -19,7 +20,7 @@ def displace(images: tf.Tensor, shifts: tf.Tensor, wrap: bool) -> tf.Tensor:
     Returns:
         [B, H, W, C].
     """
-    height, width = tf.shape(images)[1], tf.shape(images)[2]
+    height, width = (portable.length(images, axis) for axis in (1, 2))
     longer = tf.cast(tf.maximum(height, width), shifts.dtype)
     moves = tf.cast(tf.round(resize(shifts, height, width) * longer), tf.int32)
     rows = tf.range(height)[:, tf.newaxis] + moves[..., 0]

@@ -5,7 +5,11 @@ a sample a stream number, so a row of a batch never depends on its neighbours. T
 algorithm is pinned (Philox), so that CPU and GPU draw the same numbers.
 """
 
+import math
+
 import tensorflow as tf
+
+from singan_tf.model import philox, portable
 
 # Streams 0, 1, 2, ... are the noise maps of the scales.
 RECONSTRUCTION_STREAM = 1_000
@@ -30,6 +34,9 @@ def normal(seeds: tf.Tensor, stream: int, shape) -> tf.Tensor:
     """
 
     def row(seed):
+        if portable.tracing():
+            numbers = philox.normal(seed, stream, math.prod(shape))
+            return tf.reshape(numbers, shape)
         return tf.random.stateless_normal(shape, [seed, stream], alg="philox")
 
     return _by_row(row, seeds, tf.float32)
@@ -39,6 +46,8 @@ def uniform(seeds: tf.Tensor, stream: int, count: int) -> tf.Tensor:
     """Uniform numbers in [0, 1), float32 [B, count]; see `normal`."""
 
     def row(seed):
+        if portable.tracing():
+            return philox.uniform(seed, stream, count)
         return tf.random.stateless_uniform([count], [seed, stream], alg="philox")
 
     return _by_row(row, seeds, tf.float32)

@@ -18,6 +18,8 @@ from typing import Callable, Optional
 
 import tensorflow as tf
 
+from singan_tf.model import portable
+
 # Side of a patch, and alpha for pixels in [-1, 1]: the paper's.
 PATCH_SIZE = 7
 ALPHA = 0.005
@@ -64,10 +66,13 @@ def rearrange(
     channels = query.shape[3]
     replace = _replacer(channels, wrap, stride, table_cells)
 
+    if portable.tracing():
+        replace = replace.python_function
+
     def row(image):
         return replace(image, keys[0], photograph[0], iterations)
 
-    images = tf.map_fn(row, query, parallel_iterations=1)
+    images = portable.by_row(row, query)
     return tf.ensure_shape(images, query.shape)
 
 
@@ -94,15 +99,10 @@ def _replacer(channels: int, wrap: bool, stride: int, table_cells: int) -> Calla
             across = columns - PATCH_SIZE + 1
             corners = corners // across * columns + corners % across
             size = tf.unstack(tf.shape(query)[:2])
-            return index + 1, overlay(corners, photograph, size, wrap, stride)
+            return (overlay(corners, photograph, size, wrap, stride),)
 
-        _, query = tf.while_loop(
-            lambda index, _: index < iterations,
-            iterate,
-            (0, query),
-            (tf.TensorShape([]), tf.TensorShape([None, None, channels])),
-            parallel_iterations=1,
-        )
+        shapes = (tf.TensorShape([None, None, channels]),)
+        (query,) = portable.repeat(iterations, iterate, (query,), shapes)
         return query[:height, :width]
 
     return replace
@@ -147,10 +147,12 @@ def _search(
     query = query[tf.newaxis]
     squares = tf.nn.conv2d(query**2, ones, stride, "VALID")
     key_squares = tf.reduce_sum(filters**2, axis=[0, 1, 2])
-    total = tf.shape(filters)[3]
-    group = tf.clip_by_value(table_cells // tf.size(squares), 1, _MOST_IN_GROUP)
+    total, group = portable.length(filters, 3), _MOST_IN_GROUP
+    if not portable.tracing():
+        group = tf.clip_by_value(table_cells // tf.size(squares), 1, group)
 
-    def look(start, best, where):
+    def look(index, best, where):
+        start = index * group
         some = slice(start, start + group)
         products = tf.nn.conv2d(query, -2 * filters[..., some], stride, "VALID")
         distances = (products + key_squares[some] + squares) / values
@@ -158,15 +160,12 @@ def _search(
         index = tf.argmin(scores, axis=-1, output_type=tf.int32)
         least = tf.reduce_min(scores, axis=-1)
         found = tf.where(least < best, start + index, where)
-        return start + group, tf.minimum(best, least), found
+        return tf.minimum(best, least), found
 
     shape = tf.shape(squares)[:3]
-    _, _, where = tf.while_loop(
-        lambda start, *_: start < total,
-        look,
-        (0, tf.fill(shape, float("inf")), tf.zeros(shape, tf.int32)),
-        parallel_iterations=1,
-    )
+    state = tf.fill(shape, float("inf")), tf.zeros(shape, tf.int32)
+    shapes = (tf.TensorShape([1, None, None]),) * 2
+    _, where = portable.repeat(-(-total // group), look, state, shapes)
     return where[0]
 
 
@@ -219,16 +218,12 @@ def overlay(
         above, within = row // stride, row % stride
         around = [[above, blocks - 1 - above], [within, stride - 1 - within]]
         line = tf.pad(line[:, tf.newaxis], [*around, [0, 0], [0, 0]])
-        return row + 1, total + line
+        return (total + line,)
 
     # A loop and not seven copies of its body, which take seconds to trace.
-    _, total = tf.while_loop(
-        lambda row, _: row < PATCH_SIZE,
-        add,
-        (0, tf.zeros([down + blocks - 1, stride, along, channels + 1])),
-        (tf.TensorShape([]), tf.TensorShape([None, None, None, channels + 1])),
-        parallel_iterations=1,
-    )
+    start = tf.zeros([down + blocks - 1, stride, along, channels + 1])
+    shapes = (tf.TensorShape([None, None, None, channels + 1]),)
+    (total,) = portable.repeat(PATCH_SIZE, add, (start,), shapes)
     total = tf.reshape(total, [-1, along, channels + 1])
     for axis in (0, 1):
         total = _within(total, axis, size[axis], wrap)

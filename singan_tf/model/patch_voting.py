@@ -20,6 +20,7 @@ from typing import Callable, NamedTuple, Union
 
 import tensorflow as tf
 
+from singan_tf.model import portable
 from singan_tf.model.patch_matching import (
     PATCH_SIZE,
     continued,
@@ -101,10 +102,14 @@ def rearrange(
     halvings = _halvings(*keys.shape[1:3])
     replace = _replacer(query.shape[3], wrap, stride, halvings, iterations, alpha)
 
-    def row(image):
-        return replace(image, keys[0], photograph[0], trust)
+    if portable.tracing():
+        replace = replace.python_function
+    seen = [portable.known(lambda images: images[0], each) for each in (keys, photograph)]
 
-    images = tf.map_fn(row, query, parallel_iterations=1)
+    def row(image):
+        return replace(image, *seen, trust)
+
+    images = portable.by_row(row, query)
     return tf.ensure_shape(images, query.shape)
 
 
@@ -138,20 +143,15 @@ def _replacer(
         sides = tf.unstack(tf.shape(query)[:2])
         more = [missing(side, wrap, stride) for side in sides]
         query = tf.pad(query, [[0, more[0]], [0, more[1]], [0, 0]], "SYMMETRIC")
-        seen = tf.stack([keys, photograph])
+        seen = portable.known(tf.stack, [keys, photograph])
 
         def iterate(index, query):
-            known = seen[tf.minimum(index, 1)]
+            known = portable.known(lambda: seen[tf.minimum(index, 1)])
             found = _search(query, known, wrap, stride, halvings, alpha)
-            return index + 1, _vote(found, query, photograph, wrap, stride, trust)
+            return (_vote(found, query, photograph, wrap, stride, trust),)
 
-        _, query = tf.while_loop(
-            lambda index, _: index < iterations,
-            iterate,
-            (0, query),
-            (tf.TensorShape([]), tf.TensorShape([None, None, channels])),
-            parallel_iterations=1,
-        )
+        shapes = (tf.TensorShape([None, None, channels]),)
+        (query,) = portable.repeat(iterations, iterate, (query,), shapes)
         return query[: sides[0], : sides[1]]
 
     return replace
@@ -175,12 +175,13 @@ def _search(
         halvings: How often both are halved before all patches are looked at.
         alpha: See `rearrange`.
     """
-    basis = _principal_components(known)
+    basis = portable.known(_principal_components, known)
     found = _components(query, basis, wrap, stride)
     keys = _components(known, basis, False, 1)
     if not halvings:
         return _among_all(found, keys, alpha)
-    coarse = _search(_halved(query), _halved(known), wrap, 1, halvings - 1, alpha)
+    known = portable.known(_halved, known)
+    coarse = _search(_halved(query), known, wrap, 1, halvings - 1, alpha)
     leads = _brought_up(coarse, tf.shape(found)[:2], stride)
     best = _near(found, keys, *leads, alpha)
     down, across = zip(*_AROUND)
@@ -238,10 +239,13 @@ def _among_all(query: tf.Tensor, keys: tf.Tensor, alpha: float) -> _Matches:
     query, keys = tf.reshape(query, [-1, size]), tf.reshape(keys, [-1, size])
     squares = tf.reduce_sum(query**2, axis=1, keepdims=True)
     key_squares = tf.reduce_sum(keys**2, axis=1)
-    total, count = tf.shape(keys)[0], tf.shape(query)[0]
-    group = tf.clip_by_value(_TABLE_CELLS // count, 1, total)
+    total, count = portable.length(keys, 0), portable.length(query, 0)
+    group = total
+    if not portable.tracing():
+        group = tf.clip_by_value(_TABLE_CELLS // count, 1, total)
 
-    def look(start, best, where, fit):
+    def look(index, best, where, fit):
+        start = index * group
         some = keys[start : start + group]
         products = tf.matmul(query, some, transpose_b=True)
         distances = squares - 2 * products + key_squares[start : start + group]
@@ -252,19 +256,15 @@ def _among_all(query: tf.Tensor, keys: tf.Tensor, alpha: float) -> _Matches:
         better = least < best
         here = tf.gather(distances, index, batch_dims=1)
         return (
-            start + group,
             tf.where(better, least, best),
             tf.where(better, start + index, where),
             tf.where(better, here, fit),
         )
 
     infinite = tf.fill([count], float("inf"))
-    _, _, where, fit = tf.while_loop(
-        lambda start, *_: start < total,
-        look,
-        (0, infinite, tf.zeros([count], tf.int32), infinite),
-        parallel_iterations=1,
-    )
+    state = infinite, tf.zeros([count], tf.int32), infinite
+    shapes = (tf.TensorShape([None]),) * 3
+    _, where, fit = portable.repeat(-(-total // group), look, state, shapes)
     where, fit = tf.reshape(where, places), tf.reshape(fit, places)
     return _Matches(where // columns, where % columns, fit)
 
@@ -332,14 +332,18 @@ def _near(
 
     def row(here):
         values, candidates = here
-        differences = tf.gather(table, candidates) - values[:, tf.newaxis]
-        return tf.reduce_sum(differences**2, axis=2)
+        differences = tf.gather(table, candidates) - values[..., tf.newaxis, :]
+        return tf.reduce_sum(differences**2, axis=-1)
 
-    distances = tf.map_fn(
-        row,
-        (query, numbers),
-        fn_output_signature=tf.TensorSpec([None, numbers.shape[2]], tf.float32),
-        parallel_iterations=_ROWS_AT_ONCE,
+    distances = (
+        row((query, numbers))
+        if portable.tracing()
+        else tf.map_fn(
+            row,
+            (query, numbers),
+            fn_output_signature=tf.TensorSpec([None, numbers.shape[2]], tf.float32),
+            parallel_iterations=_ROWS_AT_ONCE,
+        )
     )
     # Of a key that nothing looked at, infinite.
     least = tf.math.unsorted_segment_min(distances, numbers, height * width)

@@ -9,7 +9,7 @@ from typing import Any, Callable, Optional, Union
 
 import tensorflow as tf
 
-from singan_tf.model import noise, pyramid
+from singan_tf.model import noise, portable, pyramid
 from singan_tf.model.resize import resize
 from singan_tf.model.stages import Stage
 
@@ -278,4 +278,6 @@ def _either(condition: Union[bool, tf.Tensor], yes: Callable, no: Callable):
     """Calls one of two functions, also where only the running graph knows which."""
     if isinstance(condition, bool):
         return yes() if condition else no()
+    if portable.tracing():
+        return tf.where(condition, yes(), no())
     return tf.cond(condition, yes, no)

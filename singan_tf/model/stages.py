@@ -10,7 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from singan_tf.config import Config
-from singan_tf.model import networks, noise
+from singan_tf.model import networks, noise, portable
 from singan_tf.model.networks import MARGIN
 from singan_tf.model.patch_stage import PatchStage
 from singan_tf.model.resize import resize
@@ -179,7 +179,7 @@ class ConvolutionalStage(Stage):
         noisy, padded = self.padded_inputs(noise_map, previous)
         height, width = previous.shape[1], previous.shape[2]
         small = height and width and height * width <= _STRIP_PIXELS
-        if self._whole_image or small:
+        if self._whole_image or small or portable.tracing():
             return self.generator((noisy, padded), training=False)
         return self._in_strips(noisy, padded)
 

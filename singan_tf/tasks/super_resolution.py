@@ -200,6 +200,34 @@ def super_resolver(
     return enlarge
 
 
+def written_out(
+    singan: SinGAN,
+    image: tf.Tensor,
+    sizes: list[tuple[int, int]],
+    seeds: tf.Tensor,
+    strength: float = 0.8,
+    back_projection: bool = True,
+) -> tf.Tensor:
+    """`super_resolve` without a loop, for sizes that are known when it is traced.
+
+    Args:
+        singan: The trained pyramid.
+        image: float32 [1, H, W, C] in [-1, 1].
+        sizes: Those of `super_resolution_sizes`.
+        seeds: int64 [1].
+        strength: As in `super_resolve`.
+        back_projection: Likewise.
+
+    Returns:
+        float32 [1, *sizes[-1], C] in [-1, 1].
+    """
+    larger = _stepper(singan, strength, back_projection)
+    result = image
+    for step, size in enumerate(sizes):
+        result = larger(image, result, size, seeds, step)
+    return result
+
+
 def _super_resolution_step(
     singan: SinGAN, strength: float, back_projection: bool
 ) -> Callable:
@@ -210,7 +238,7 @@ def _super_resolution_step(
         after the step int64 [2], seeds int64 [1] and the step's number int32, that
         gives the result after the step.
     """
-    stage = singan.stages[-1]
+    larger = _stepper(singan, strength, back_projection)
     image_spec = tf.TensorSpec([1, None, None, singan.channels], tf.float32)
 
     @tf.function(
@@ -224,7 +252,16 @@ def _super_resolution_step(
         autograph=False,
     )
     def take_step(image, result, size, seeds, step):
-        size = tf.unstack(size)
+        return larger(image, result, tf.unstack(size), seeds, step)
+
+    return take_step
+
+
+def _stepper(singan: SinGAN, strength: float, back_projection: bool) -> Callable:
+    """The same as a function for sides that are ints or tensors, in any graph."""
+    stage = singan.stages[-1]
+
+    def larger(image, result, size, seeds, step):
         enlarged = bring_up(result, size)
         stream = len(singan.stages) + tf.cast(step, tf.int64)
         # Patches are not varied: what is enlarged keeps its content.
@@ -232,11 +269,12 @@ def _super_resolution_step(
         drawn = _clip(stage(noise_map, enlarged))
         result = enlarged + strength * (drawn - enlarged)
         if back_projection:
-            missing = image - resize(result, *tf.unstack(tf.shape(image)[1:3]))
+            sides = [image.shape[axis] or tf.shape(image)[axis] for axis in (1, 2)]
+            missing = image - resize(result, *sides)
             result = _clip(result + resize(missing, *size))
         return result
 
-    return take_step
+    return larger
 
 
 def _clip(image: tf.Tensor) -> tf.Tensor:
