@@ -15,16 +15,18 @@ if TYPE_CHECKING:
     from singan_tf.api import Model, load, train
     from singan_tf.config import Config
     from singan_tf.model.singan import SinGAN
+    from singan_tf.presets import preset
 
 __version__ = "0.1.0"
 
-__all__ = ["Config", "Model", "SinGAN", "__version__", "load", "train"]
+__all__ = ["Config", "Model", "SinGAN", "__version__", "load", "preset", "train"]
 
 _MODULES = {
     "Config": "singan_tf.config",
     "Model": "singan_tf.api",
     "SinGAN": "singan_tf.model.singan",
     "load": "singan_tf.api",
+    "preset": "singan_tf.presets",
     "train": "singan_tf.api",
 }
 

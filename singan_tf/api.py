@@ -2,7 +2,7 @@
 
     import singan_tf
 
-    model = singan_tf.train("photo.jpg", "runs/photo", {"steps": 500})
+    model = singan_tf.train("photo.jpg", "runs/photo", singan_tf.preset("quick"))
     model = singan_tf.load("runs/photo")
     images = model.sample([1, 2], height=96, width=128)
 
@@ -28,7 +28,8 @@ from singan_tf.reports import report
 from singan_tf.runs import loading
 from singan_tf.runs.display import Monitor
 from singan_tf.runs.folder import Photograph, RunFolder, run_scales
-from singan_tf.training import circumstances, distribution, loop
+from singan_tf.tasks import keeping, masks, painting
+from singan_tf.training import circumstances, continuation, distribution, loop
 
 _RECIPE = Config()
 
@@ -101,6 +102,116 @@ class Model:
         empty = np.zeros([0, height, width, self.singan.channels], np.float32)
         return np.concatenate([empty, *rows])
 
+    def edit(
+        self,
+        image: np.ndarray,
+        mask: np.ndarray,
+        injection_scale: int,
+        seed: int = 0,
+        mask_radius: int = 20,
+        mask_sigma: float = 5.0,
+    ) -> np.ndarray:
+        """Blends an edit into its picture, equal to the command's to the last bit.
+
+        The picture is redrawn in the photograph's texture, and shown so inside the
+        mask, which is widened and blurred before (SinGAN, section 4).
+
+        Args:
+            image: float32 [H, W, C] in [-1, 1], such as a sample or a photograph at
+                the model's size, with parts moved or painted by hand.
+            mask: [H, W], bool or float in [0, 1]: where the edit is.
+            injection_scale: From 1 to the last scale; the lower, the more changes.
+            seed: Of the noise.
+            mask_radius: How much wider the mask is made, in pixels.
+            mask_sigma: Of the Gaussian that blurs it then, in pixels. With both 0 the
+                mask is used as it is.
+
+        Returns:
+            float32 [H, W, C] in [-1, 1], the image itself where the softened mask is 0.
+
+        Raises:
+            ValueError: if an array has another shape or type, or the scale is out of
+                range.
+        """
+        channels = self.singan.channels
+        if image.dtype != np.float32 or image.shape[2:] != (channels,):
+            raise ValueError(
+                f"image {image.dtype} {image.shape} is not float32 [H, W, {channels}]"
+            )
+        if mask.shape != image.shape[:2]:
+            raise ValueError(f"mask {mask.shape} is not {image.shape[:2]}")
+        rows = image[np.newaxis]
+        redrawn = painting.redraw(self.singan, rows, injection_scale, seed)
+        softened = masks.soften_mask(mask, mask_radius, mask_sigma)
+        return masks.blend(rows, redrawn, softened)[0]
+
+    def keep(self, image: np.ndarray, kept: np.ndarray, seed: int = 0) -> np.ndarray:
+        """A sample that keeps a region, equal to the command's to the last level.
+
+        Args:
+            image: The photograph at the model's size, float32 [H, W, C] in [-1, 1].
+            kept: bool [H, W], what stays of it.
+            seed: Of the noise.
+
+        Returns:
+            float32 [H, W, C] in [-1, 1], the image itself where it is kept.
+
+        Raises:
+            ValueError: if an array has another shape or type, or nothing or all is
+                kept.
+        """
+        self._check_photograph(image)
+        if kept.dtype != bool or kept.shape != self.size:
+            raise ValueError(f"kept {kept.dtype} {kept.shape} is not bool {self.size}")
+        if kept.all() or not kept.any():
+            raise ValueError("kept has to have something inside and something outside")
+        return keeping.draw_around(self.singan, image[np.newaxis], kept, seed)[0]
+
+    def outpaint(
+        self,
+        image: np.ndarray,
+        left: int = 0,
+        right: int = 0,
+        top: int = 0,
+        bottom: int = 0,
+        seed: int = 0,
+    ) -> np.ndarray:
+        """Grows the photograph beyond its borders, as the command does.
+
+        Args:
+            image: The photograph at the model's size, float32 [H, W, C] in [-1, 1].
+            left: The number of pixels that it grows at this side.
+            right: Likewise.
+            top: Likewise.
+            bottom: Likewise.
+            seed: Of the noise.
+
+        Returns:
+            float32 [top + H + bottom, left + W + right, C] in [-1, 1], the image
+            itself in its place.
+
+        Raises:
+            ValueError: if the image has another shape or type, a side shrinks, or the
+                result has too many pixels.
+        """
+        self._check_photograph(image)
+        margins = keeping.Margins(left, right, top, bottom)
+        height, width = keeping.grown_size(self.size, margins)
+        if min(margins) < 0 or height * width > config_lib.MAX_PIXELS:
+            raise ValueError(
+                f"{margins} makes {width}x{height} pixels; each is at least 0, and the "
+                f"most pixels are {config_lib.MAX_PIXELS}"
+            )
+        layout, kept = keeping.grown(image[np.newaxis], margins)
+        return keeping.draw_around(self.singan, layout, kept, seed)[0]
+
+    def _check_photograph(self, image: np.ndarray) -> None:
+        expected = (*self.size, self.singan.channels)
+        if image.dtype != np.float32 or image.shape != expected:
+            raise ValueError(
+                f"image {image.dtype} {image.shape} is not float32 {expected}"
+            )
+
 
 def load(run_dir: Union[str, os.PathLike[str]]) -> Model:
     """Loads the model of a finished run.
@@ -120,6 +231,7 @@ def train(
     run_dir: Union[str, os.PathLike[str]],
     config: Union[Config, Mapping[str, Any]] = _RECIPE,
     overwrite: bool = False,
+    continue_steps: int = 0,
 ) -> Model:
     """Trains a run on one photograph, or goes on with it, as the command does.
 
@@ -131,25 +243,29 @@ def train(
         image: A path, the name of a photograph in scikit-image, or uint8 [H, W] or
             [H, W, 3].
         run_dir: The run's folder; made if missing.
-        config: A configuration, or settings by name, the command's flags: what is
-            missing keeps the reference recipe's value.
+        config: A configuration, or settings by name, such as a `preset`'s, which are
+            the command's flags: what is missing keeps the reference recipe's value.
         overwrite: Deletes an existing run first.
+        continue_steps: The number of steps to add at the finest scale, also when the
+            run has ended; the configuration is that of the run before them.
 
     Returns:
         The trained model.
 
     Raises:
-        UsageError: if a setting is unknown or out of its range, or names a cluster.
+        UsageError: if a setting is unknown or out of its range, or names a cluster, or
+            there is nothing to add steps to.
         UserError: if the photograph cannot be read or does not fit the settings, the
             folder holds another run, is damaged or cannot be written, or training
             diverges.
-        ValueError: if an array is no picture.
+        ValueError: if an array is no picture, or continue_steps is below 0.
     """
     if not isinstance(config, Config):
         config = config_lib.from_settings(dict(config))
     run = RunFolder(pathlib.Path(run_dir))
     if not isinstance(image, np.ndarray):
-        return _train(images.resolve(os.fspath(image)), run, config, overwrite)
+        path = images.resolve(os.fspath(image))
+        return _train(path, run, config, overwrite, continue_steps)
     if image.dtype != np.uint8 or image.shape[2:] not in ((), (3,)) or image.ndim < 2:
         raise ValueError(
             f"{image.dtype} {image.shape} is not uint8 [H, W] or [H, W, 3]"
@@ -158,11 +274,11 @@ def train(
         path = pathlib.Path(place, "array.png")
         # Not packed: the same bytes, by which a run knows its photograph, everywhere.
         Image.fromarray(image).save(path, compress_level=0)
-        return _train(path, run, config, overwrite)
+        return _train(path, run, config, overwrite, continue_steps)
 
 
 def _train(
-    path: pathlib.Path, run: RunFolder, config: Config, overwrite: bool
+    path: pathlib.Path, run: RunFolder, config: Config, overwrite: bool, more: int
 ) -> Model:
     if config.runtime.strategy == "multi_worker":
         raise UsageError("strategy multi_worker is the train command's only.")
@@ -171,9 +287,15 @@ def _train(
     facts = Photograph(path.name, *photograph.shape[1:3], images.sha256(path))
     sizes = run_scales(config, facts).sizes
     config = config_lib.settle(config, sizes)
+    finest, begun = len(sizes) - 1, None
+    if more:
+        config = continuation.with_more_steps(config, finest, more)
+        begun = None if overwrite else continuation.begun(run, config, finest)
     strategy = distribution.make_strategy(config.runtime.strategy)
     around = circumstances.find(config, strategy)
-    with run.open(config, facts, overwrite, around):
+    with run.open(begun or config, facts, overwrite, around):
+        if begun:
+            run.extend(config, finest)
         samples = None
         if not run.is_finished(len(sizes)):
             weights = config.runtime.inception_weights

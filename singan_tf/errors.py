@@ -1,9 +1,11 @@
 """The exceptions that reach a user as one sentence instead of a traceback."""
 
+import difflib
 import errno
 import os
 import re
 import unicodedata
+from collections.abc import Iterable
 from typing import Optional
 
 _ELSEWHERE = "choose another place"
@@ -82,6 +84,13 @@ def explained(error: OSError) -> Optional[str]:
         return None
     subject = "" if error.filename is None else f"{error.filename}: "
     return f"{subject}{error.strerror}; {way}."
+
+
+def nearest(name: str, names: Iterable[str]) -> str:
+    """The end of a sentence about an unknown name: the one that was meant, or all."""
+    names = list(names)
+    near = difflib.get_close_matches(name, names, 1)
+    return f"did you mean {near[0]}?" if near else f"one of {', '.join(names)}."
 
 
 def working_folder_is_gone() -> bool:

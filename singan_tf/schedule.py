@@ -116,6 +116,22 @@ def map_numbers(setting: str, value: ByScale, change: Callable[[int], int]) -> B
     return write_numbers([(first, change(number)) for first, number in ranges])
 
 
+def with_number(setting: str, value: ByScale, scale: int, number: int) -> ByScale:
+    """Gives a scale and those above it a number of their own.
+
+    Args:
+        setting: The name of what is given, for errors.
+        value: One number, or a text of them by scale.
+        scale: The first scale that has the number.
+        number: It.
+
+    Raises:
+        UsageError: as `read_numbers`.
+    """
+    below = [each for each in read_numbers(setting, value) if each[0] < scale]
+    return write_numbers([*below, (scale, number)])
+
+
 def value_at(ranges: list[tuple[int, T]], scale: int) -> T:
     """What a scale is given by ranges in order."""
     return next(value for first, value in reversed(ranges) if first <= scale)

@@ -17,6 +17,7 @@ class ScaleNumbers(NamedTuple):
     steps: int
     critic_updates: int
     generator_updates: int
+    schedule_steps: int
     crop_size: int
 
 
@@ -65,6 +66,12 @@ class TrainingConfig(Section):
     )
     decay_factor: float = setting(
         0.1, "The share of the learning rate that is left after its decay.", 0, 1
+    )
+    schedule_steps: ByScale = setting(
+        0,
+        "The number of steps that the course of the learning rate takes, whose end "
+        "later steps keep; 0: all of the scale; or by scale. --continue_steps sets it.",
+        0,
     )
     gradient_penalty_weight: float = setting(
         0.1, "The weight of the critic's gradient penalty.", 0

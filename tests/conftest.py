@@ -1,6 +1,7 @@
 import datetime
 import fcntl
 import ipaddress
+import logging
 import os
 import shutil
 
@@ -28,6 +29,13 @@ def as_it_began():
     """Training in this process switches determinism on for all that follows."""
     yield
     config_of_ops.disable_op_determinism()
+
+
+@pytest.fixture(autouse=True)
+def notices_reach_caplog():
+    """A command run in this process keeps the libraries' notices to its own stream."""
+    for name in ("singan_tf", "export"):
+        logging.getLogger(name).propagate = True
 
 
 @pytest.fixture(scope="session")

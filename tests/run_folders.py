@@ -6,7 +6,7 @@ import tensorflow as tf
 from singan_tf import config
 from singan_tf.runs.display import Monitor
 from singan_tf.runs.folder import Photograph, RunFolder, run_scales
-from singan_tf.training import loop
+from singan_tf.training import continuation, loop
 
 TINY = {
     "min_size": 16,
@@ -21,12 +21,21 @@ TINY = {
 }
 
 
-def train(photograph, run_dir, should_stop=lambda: False, **settings):
-    """Trains `TINY` with some settings changed, without the command line."""
+def train(photograph, run_dir, should_stop=lambda: False, more=0, **settings):
+    """Trains `TINY` with some settings changed, without the command line.
+
+    With `more` steps at the finest scale, also of a run that has ended.
+    """
     settings = config.from_settings({**TINY, **settings})
     facts = Photograph("coffee.png", *photograph.shape[1:3], "0" * 64)
     sizes = run_scales(settings, facts).sizes
-    with RunFolder(run_dir).open(settings, facts, overwrite=False):
+    finest, begun = len(sizes) - 1, None
+    if more:
+        settings = continuation.with_more_steps(settings, finest, more)
+        begun = continuation.begun(RunFolder(run_dir), settings, finest)
+    with RunFolder(run_dir).open(begun or settings, facts, overwrite=False):
+        if begun:
+            RunFolder(run_dir).extend(settings, finest)
         watch = Monitor(settings, sizes, RunFolder(run_dir))
         try:
             return loop.train(

@@ -4,8 +4,10 @@ import pathlib
 
 import numpy as np
 import pytest
-from helpers import ROOT, contents, pixels
+from helpers import contents, pixels
+from PIL import Image
 
+import main
 import singan_tf
 from singan_tf import images
 from singan_tf.errors import UsageError, UserError
@@ -59,17 +61,98 @@ def test_arguments_out_of_range_are_refused(model, wrong):
         model.sample([1], **wrong)
 
 
+def test_an_edit_equals_the_commands_to_the_last_level(model, finished, tmp_path):
+    image = model.sample([1])[0]
+    image[8:16, 10:20] = image[20:28, 30:40]
+    mask = np.zeros(model.size, bool)
+    mask[8:16, 10:20] = True
+    images.write(tmp_path / "edited.png", image)
+    Image.fromarray(mask).save(tmp_path / "mask.png")
+    arguments = ["main.py", "edit", f"--run_dir={finished}", "--seed=3"]
+    arguments += [f"--input={tmp_path}/edited.png", f"--mask={tmp_path}/mask.png"]
+    arguments += ["--injection_scale=1", "--overwrite"]
+    arguments += [f"--output_dir={tmp_path}/out"]
+    # With the widening of the default the mask would be the whole of so small a run.
+    for options in ({}, {"mask_radius": 3, "mask_sigma": 0.5}):
+        flags = [f"--{name}={value}" for name, value in options.items()]
+        assert main.main([*arguments, *flags]) == 0
+        read = images.read(tmp_path / "edited.png")[0]
+        found = model.edit(read, mask, 1, seed=3, **options)
+        assert found.dtype == np.float32
+        expected = pixels(tmp_path / "out" / "scale_01_blended.png")
+        np.testing.assert_array_equal(images.to_uint8(found), expected)
+    kept = np.asarray(found == read).all(axis=-1)
+    assert kept[30:].all() and not kept[mask].any()
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"image": np.zeros([40, 60, 3], np.uint8)},
+        {"image": np.zeros([1, 40, 60, 3], np.float32)},
+        {"image": np.zeros([40, 60, 1], np.float32)},
+        {"mask": np.zeros([40, 60, 1])},
+        {"injection_scale": 0},
+        {"injection_scale": 3},
+    ],
+)
+def test_what_cannot_be_edited_is_refused(model, wrong):
+    good = {
+        "image": np.zeros([40, 60, 3], np.float32),
+        "mask": np.zeros([40, 60]),
+        "injection_scale": 1,
+    }
+    with pytest.raises(ValueError, match="is not"):
+        model.edit(**{**good, **wrong})
+
+
 def test_training_in_python_makes_the_commands_run(
     tmp_path, photograph, finished, model
 ):
-    lines = (ROOT / "configs" / "smoke.flags").read_text().splitlines()
-    flags = [line[2:].split("=") for line in lines if line.startswith("--")]
-    settings = {name: int(value) for name, value in flags}
+    settings = singan_tf.preset("smoke")
     trained = singan_tf.train(str(photograph), str(tmp_path / "run"), settings)
     np.testing.assert_array_equal(trained.sample([1]), model.sample([1]))
     for name in ("config.json", "samples.png", "scales/02/losses.csv"):
         assert (tmp_path / "run" / name).read_bytes() == (finished / name).read_bytes()
     assert RunFolder(tmp_path / "run").report.exists()
+
+
+def test_what_is_drawn_around_a_picture_equals_the_commands(model, finished, tmp_path):
+    photograph = images.read(finished / "pyramid" / "02.png")[0]
+    kept = np.zeros(model.size, bool)
+    kept[5:20, 12:30] = True
+    images.write(tmp_path / "kept.png", 2 * kept[..., np.newaxis] - np.float32(1))
+    found = {
+        "sample": model.keep(photograph, kept, seed=3),
+        "outpaint": model.outpaint(photograph, left=8, bottom=3, seed=3),
+    }
+    flags = {"sample": [f"--keep={tmp_path / 'kept.png'}"]}
+    flags["outpaint"] = ["--left=8", "--bottom=3"]
+    for name, image in found.items():
+        output = tmp_path / name
+        arguments = ["main.py", name, f"--run_dir={finished}", *flags[name]]
+        arguments += [f"--output_dir={output}", "--seed=3", "--num_samples=1"]
+        assert main.main(arguments) == 0
+        written = pixels(output / "seed_000003.png")
+        np.testing.assert_array_equal(written, images.to_uint8(image))
+    np.testing.assert_array_equal(found["outpaint"][:-3, 8:], photograph)
+
+
+@pytest.mark.parametrize(
+    "draw",
+    [
+        lambda model, image: model.keep(image[1:], np.ones(model.size, bool)),
+        lambda model, image: model.keep(image, np.ones(model.size, bool)),
+        lambda model, image: model.keep(image, np.ones(model.size)),
+        lambda model, image: model.outpaint(image.astype(float), left=1),
+        lambda model, image: model.outpaint(image, left=-1),
+        lambda model, image: model.outpaint(image, top=10**7),
+    ],
+)
+def test_what_cannot_be_drawn_around_is_refused(model, draw):
+    image = np.zeros([*model.size, 3], np.float32)
+    with pytest.raises(ValueError, match="is not|has to|each is"):
+        draw(model, image)
 
 
 @pytest.mark.slow
@@ -81,6 +164,10 @@ def test_an_array_trains_and_is_known_again(tmp_path, photograph):
     assert contents(tmp_path / "run") == before
     with pytest.raises(UserError, match="photograph: another one"):
         singan_tf.train(array[:, ::-1], tmp_path / "run", TINY)
+    for _ in range(2):
+        singan_tf.train(array, tmp_path / "run", TINY, continue_steps=1)
+        states = [RunFolder(tmp_path / "run").state(scale) for scale in (0, 1)]
+        assert [state.step for state in states] == [2, 3]
 
 
 def test_what_cannot_be_trained_is_refused(tmp_path, photograph):
@@ -89,6 +176,8 @@ def test_what_cannot_be_trained_is_refused(tmp_path, photograph):
             singan_tf.train(array, tmp_path / "run")
     with pytest.raises(UsageError, match="no setting named spam"):
         singan_tf.train(photograph, tmp_path / "run", {"spam": 1})
+    with pytest.raises(ValueError, match="continue_steps -1"):
+        singan_tf.train(photograph, tmp_path / "run", TINY, continue_steps=-1)
     with pytest.raises(UsageError, match="train command"):
         singan_tf.train(photograph, tmp_path / "run", {"strategy": "multi_worker"})
     with pytest.raises(UserError, match="no run in"):

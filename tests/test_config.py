@@ -49,6 +49,7 @@ REFERENCE = {
         "learning_rate_schedule": "step",
         "decay_at": 0.8,
         "decay_factor": 0.1,
+        "schedule_steps": 0,
         "gradient_penalty_weight": 0.1,
         "reconstruction_weight": 10.0,
         "texture_weight": 0.0,
@@ -106,6 +107,7 @@ CHANGED = {
     "learning_rate_schedule": "cosine",
     "decay_at": 0.5,
     "decay_factor": 0.2,
+    "schedule_steps": 200,
     "gradient_penalty_weight": 1.0,
     "reconstruction_weight": 100,
     "texture_weight": 0.1,
@@ -163,6 +165,7 @@ OUTSIDE = {
     "learning_rate_schedule": ("linear",),
     "decay_at": (-0.1, 1.1),
     "decay_factor": (-0.1, 1.1),
+    "schedule_steps": (-1,),
     "gradient_penalty_weight": (-0.1,),
     "reconstruction_weight": (-0.1,),
     "texture_weight": (-0.1,),
@@ -207,6 +210,7 @@ INSIDE = {
     "beta2": (0, 0.999999),
     "decay_at": (0, 1),
     "decay_factor": (0, 1),
+    "schedule_steps": (0, 1),
     "crop_size": (0, 16),
     "previous_pool": (0, 1024),
     "moving_average": (0, 0.9999),
@@ -224,7 +228,13 @@ INSIDE = {
 }
 
 BOOLEANS = {"patch_votes", "patches_compete", "residual", "xla"}
-BY_SCALE = ("steps", "critic_updates", "generator_updates", "crop_size")
+BY_SCALE = (
+    "steps",
+    "critic_updates",
+    "generator_updates",
+    "schedule_steps",
+    "crop_size",
+)
 PATHS = {"inception_weights", "vgg_weights"}
 
 

@@ -1,4 +1,4 @@
-"""Makes the gallery's painting, paste, edit and holes from scikit-image's photographs.
+"""Makes the gallery's inputs from scikit-image's photographs: a painting and masks.
 
     python docs/gallery/make_inputs.py
 
@@ -65,7 +65,14 @@ def inpaint() -> None:
     mask.save(INPUTS / "holes.png")
 
 
+def keep() -> None:
+    """The place of the `rocket` in its photograph."""
+    mask = Image.new("L", (640, 427))
+    ImageDraw.Draw(mask).rectangle((285, 90, 375, 427), fill=255)
+    mask.save(INPUTS / "kept.png")
+
+
 if __name__ == "__main__":
     INPUTS.mkdir(exist_ok=True)
-    for make in (paint, harmonize, edit, inpaint):
+    for make in (paint, harmonize, edit, inpaint, keep):
         make()

@@ -5,7 +5,6 @@ takes time.
 """
 
 import dataclasses
-import difflib
 import pathlib
 import shlex
 import textwrap
@@ -16,7 +15,7 @@ from absl import flags
 
 from singan_tf import errors
 from singan_tf.cli import command_line
-from singan_tf.errors import UsageError, UserError
+from singan_tf.errors import UsageError, UserError, nearest
 
 _HELP = {"-h", "-help", "--help", "--helpfull"}
 
@@ -182,13 +181,6 @@ def parse_one(
     if rest and not known_only:
         raise UsageError(f"{rest[0]} is not a flag; flags look like --name=value.")
     return command, Call(program, argv, values, rest)
-
-
-def nearest(name: str, names: Iterable[str]) -> str:
-    """The end of a sentence about an unknown name: the one that was meant, or all."""
-    names = list(names)
-    near = difflib.get_close_matches(name, names, 1)
-    return f"did you mean {near[0]}?" if near else f"one of {', '.join(names)}."
 
 
 def _carry_out(found: tuple[Command, Optional[Call]]) -> None:

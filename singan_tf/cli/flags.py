@@ -5,7 +5,8 @@ from typing import Any, Optional
 from absl import flags
 
 from singan_tf import config as config_lib
-from singan_tf.cli import command_line, presets
+from singan_tf import presets
+from singan_tf.cli import command_line
 from singan_tf.schedule import ByScale
 
 DEMO_IMAGE = "rocket"
@@ -153,9 +154,23 @@ def define_task(values: flags.FlagValues) -> None:
     )
 
 
-def define_num_samples(values: flags.FlagValues, meaning: str) -> None:
+def define_num_samples(
+    values: flags.FlagValues, meaning: str, default: int = 50
+) -> None:
     """Defines --num_samples."""
-    flags.DEFINE_integer("num_samples", 50, meaning, 1, 10**6, flag_values=values)
+    flags.DEFINE_integer("num_samples", default, meaning, 1, 10**6, flag_values=values)
+
+
+def define_noise_scale(values: flags.FlagValues) -> None:
+    """Defines --noise_scale."""
+    flags.DEFINE_float(
+        "noise_scale",
+        1.0,
+        "The factor of the noise of every scale: the higher, the more changes.",
+        0,
+        config_lib.MAX_NOISE_SCALE,
+        flag_values=values,
+    )
 
 
 def define_seed(

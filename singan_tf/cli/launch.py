@@ -1,9 +1,10 @@
 """How the program is started: by a person, and by itself for its own runs."""
 
 import pathlib
+import shlex
 import sys
 from collections.abc import Iterable
-from typing import Union
+from typing import Any, Union
 
 _PACKAGE = pathlib.Path(__file__).resolve().parent.parent
 _CHECKOUT = _PACKAGE.parent
@@ -61,3 +62,23 @@ def paint_sketch(
         # What an interrupted one left, it goes on with.
         "--overwrite",
     ]
+
+
+def task(run_dir: pathlib.Path, command: str, **flags: Any) -> str:
+    """A line for a shell, of a command on a run with some of its flags."""
+    return line(["python", "main.py", command, f"--run_dir={run_dir}"], **flags)
+
+
+def line(words: list[str], **flags: Any) -> str:
+    """A line for a shell.
+
+    Args:
+        words: Its first words.
+        flags: By name; those of None are left out.
+    """
+    given = [
+        f"--{name}={value:g}" if isinstance(value, float) else f"--{name}={value}"
+        for name, value in flags.items()
+        if value is not None
+    ]
+    return shlex.join([*words, *given])

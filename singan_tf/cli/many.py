@@ -7,10 +7,10 @@ from typing import NamedTuple
 from absl import flags
 
 from singan_tf import config as config_lib
-from singan_tf.cli import command_line, commands, interruption, launch
+from singan_tf.cli import command_line, interruption, launch
 from singan_tf.cli import flags as shared
 from singan_tf.cli.commands import Call, Command
-from singan_tf.errors import UsageError, UserError
+from singan_tf.errors import UsageError, UserError, nearest
 
 
 class Budget(NamedTuple):
@@ -81,7 +81,7 @@ def _study(call: Call) -> None:
     from singan_tf.reports import studies, study_runs
 
     if values.name not in studies.STUDIES:
-        near = commands.nearest(values.name, studies.STUDIES)
+        near = nearest(values.name, studies.STUDIES)
         raise UsageError(f"There is no study --name={values.name}: {near}")
     plan = studies.Plan(
         values.image,

@@ -12,9 +12,11 @@ from singan_tf.cli import (
     exporting,
     launch,
     many,
+    outpainting,
     quiet,
     redrawing,
     sampling,
+    studio,
     train,
 )
 
@@ -26,6 +28,7 @@ COMMANDS = (
     redrawing.HARMONIZE,
     redrawing.EDIT,
     redrawing.INPAINT,
+    outpainting.OUTPAINT,
     sampling.ANIMATE,
     evaluation.EVALUATE,
     evaluation.SHRINK_INCEPTION,
@@ -35,6 +38,7 @@ COMMANDS = (
     exporting.EXPORT,
     exporting.VERIFY,
     exporting.SERVE,
+    studio.STUDIO,
     train.DEMO,
 )
 

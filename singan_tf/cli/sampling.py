@@ -1,5 +1,7 @@
 """The commands that draw by a run alone: sample, super_resolve, animate."""
 
+from typing import Any, Callable
+
 import numpy as np
 from absl import flags
 
@@ -45,14 +47,24 @@ def _define_sample(values: flags.FlagValues) -> None:
             config_lib.MAX_PIXELS,
             flag_values=values,
         )
-    flags.DEFINE_float(
-        "noise_scale",
-        1.0,
-        "The factor of the noise of every scale: the higher, the more changes.",
-        0,
-        config_lib.MAX_NOISE_SCALE,
-        flag_values=values,
+    shared.define_noise_scale(values)
+    command_line.define_path(
+        "keep",
+        None,
+        "What stays of the photograph, an image, bright or painted there: the rest is "
+        "drawn anew and fits to it.",
+        values,
     )
+
+
+def _check_sample(call: Call) -> None:
+    sizes = ("height", "width", "scale_h", "scale_v")
+    given = [name for name in sizes if call.values[name].value is not None]
+    if call.values.keep and given:
+        raise UsageError(
+            f"--keep={call.values.keep} keeps a part of the photograph at its own "
+            f"size; leave out --{given[0]} (outpaint grows a picture)."
+        )
 
 
 def _sample(call: Call) -> None:
@@ -64,14 +76,12 @@ def _sample(call: Call) -> None:
 
     results.check_start_scale(values, task)
     height, width = _output_size(values, task.singan.sizes)
-    results.make_output_dir(task.output_dir)
     cells = {"photograph": task.photograph}
-    draw = task.singan.sampler()
+    draw = _drawer(values, task, (height, width), cells)
+    results.make_output_dir(task.output_dir)
     for index in tqdm.trange(values.num_samples, unit="sample", disable=None):
         seed = values.seed + index
-        image = draw(
-            [seed], values.start_scale, height, width, values.noise_scale
-        ).numpy()
+        image = draw(seed)
         task.write(f"seed_{seed:06d}.png", image)
         if index < _SHEET_SAMPLES:
             cells[f"seed {seed}"] = images.thumbnail(image)
@@ -79,6 +89,26 @@ def _sample(call: Call) -> None:
     if values.noise_scale == 0 and values.num_samples > 1:
         task.note("They are all alike: --noise_scale=0 leaves no noise to differ by.")
     results.finish_task(call, task, "sample", cells)
+
+
+def _drawer(
+    values: flags.FlagValues, task: Any, size: tuple[int, int], cells: dict[str, Any]
+) -> Callable[[int], np.ndarray]:
+    """What draws a sample of a seed; what it keeps is added to the sheet's cells."""
+    if not values.keep:
+        sample = task.singan.sampler()
+        return lambda seed: sample(
+            [seed], values.start_scale, *size, values.noise_scale
+        ).numpy()
+    from singan_tf.tasks import keeping
+
+    kept = keeping.read_kept(task, values.keep)
+    photograph = task.photograph
+    # Grey, the middle of the range, is to be drawn.
+    cells["kept"] = np.where(kept[np.newaxis, :, :, np.newaxis], photograph, 0)
+    return lambda seed: keeping.draw_around(
+        task.singan, photograph, kept, seed, values.start_scale, values.noise_scale
+    )
 
 
 def _output_size(
@@ -311,6 +341,7 @@ SAMPLE = Command(
     "Make new images of any size from a trained run.",
     _define_sample,
     _sample,
+    _check_sample,
 )
 SUPER_RESOLVE = Command(
     "super_resolve",

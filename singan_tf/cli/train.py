@@ -3,7 +3,7 @@
 import pathlib
 import shlex
 import sys
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Optional
 
 import numpy as np
 from absl import flags
@@ -30,6 +30,8 @@ class _Job(NamedTuple):
         facts: What a run folder keeps of it, a `Photograph`.
         sizes: (height, width) of the scales, coarse to fine.
         overwrite: Whether a run that is there is deleted first.
+        begun: The configuration of the run that is there, where this one goes on from
+            it with more steps.
     """
 
     call: Call
@@ -39,6 +41,13 @@ class _Job(NamedTuple):
     facts: Any
     sizes: list[tuple[int, int]]
     overwrite: bool
+    begun: Optional[config_lib.Config] = None
+
+    @property
+    def finished(self) -> bool:
+        """Whether nothing is left to train."""
+        goes_on = self.overwrite or self.begun is not None
+        return not goes_on and self.run.is_finished(len(self.sizes))
 
 
 def _define_train(values: flags.FlagValues) -> None:
@@ -48,6 +57,14 @@ def _define_train(values: flags.FlagValues) -> None:
     )
     flags.DEFINE_boolean(
         "overwrite", False, "Delete the run in --run_dir first.", flag_values=values
+    )
+    flags.DEFINE_integer(
+        "continue_steps",
+        0,
+        "The number of steps to add at the finest scale, also when the run has ended; "
+        "with the run's other flags as they were.",
+        0,
+        flag_values=values,
     )
     _define_dry_run(values)
     shared.define_settings(values)
@@ -78,6 +95,8 @@ def _train(call: Call) -> None:
     run_dir = values.run_dir or f"runs/{pathlib.Path(values.image).stem}"
     config = shared.read_config(values)
     job = _prepare(call, values.image, run_dir, config, values.overwrite)
+    if values.continue_steps:
+        job = _with_more_steps(job, values.continue_steps)
     _carry_out(job)
 
 
@@ -112,6 +131,24 @@ def _prepare(
     return _Job(call, run, config, photograph, facts, sizes, overwrite)
 
 
+def _with_more_steps(job: _Job, more: int) -> _Job:
+    """The job with more steps at its finest scale; writes nothing."""
+    from singan_tf.training import continuation
+
+    if job.config.runtime.strategy == "multi_worker":
+        raise UsageError(
+            "--continue_steps does not go with --strategy=multi_worker: workers find "
+            "the run finished before one of them has opened it again; go on with it on "
+            "one machine, with --global_batch_size as it was."
+        )
+    finest = len(job.sizes) - 1
+    config = continuation.with_more_steps(job.config, finest, more)
+    begun = None
+    if not job.overwrite:
+        begun = continuation.begun(job.run, config, finest)
+    return job._replace(config=config, begun=begun)
+
+
 def _carry_out(job: _Job) -> None:
     from singan_tf.runs.display import Silent
     from singan_tf.training import distribution
@@ -120,7 +157,7 @@ def _carry_out(job: _Job) -> None:
         _show(job)
         return
     cluster = job.config.runtime.strategy == "multi_worker"
-    finished = not job.overwrite and job.run.is_finished(len(job.sizes))
+    finished = job.finished
     strategy = None
     # After the end, a worker that is started again would wait for others in vain.
     if not (cluster and finished):
@@ -145,11 +182,15 @@ def _lead(job: _Job, finished: bool, strategy: Any) -> None:
     weights = job.config.runtime.inception_weights
     network = inception.load(weights) if weights else None
     around = circumstances.find(job.config, strategy)
-    with run.open(job.config, job.facts, job.overwrite, around):
+    with run.open(job.begun or job.config, job.facts, job.overwrite, around):
+        if job.begun:
+            run.extend(job.config, len(job.sizes) - 1)
         samples = None
         if finished:
             command_line.say(f"The run in {run.path} is finished.")
         else:
+            if job.begun:
+                command_line.say(_how_it_goes_on(job))
             if job.config.runtime.strategy != "multi_worker":
                 _foretell(job)
             shown = Monitor(job.config, job.sizes, run, network)
@@ -162,6 +203,15 @@ def _lead(job: _Job, finished: bool, strategy: Any) -> None:
     command_line.say(f"Samples: {run.samples}")
     named = shlex.quote(str(run.path))
     command_line.say(f"More samples: {job.call.program} sample --run_dir={named}")
+
+
+def _how_it_goes_on(job: _Job) -> str:
+    """What a run that is there is to get more of, in sentences."""
+    from singan_tf.training import continuation
+
+    finest = len(job.sizes) - 1
+    had, gets = (each.training.at(finest).steps for each in (job.begun, job.config))
+    return continuation.explain(job.begun, finest, gets - had)
 
 
 def _foretell(job: _Job) -> None:
@@ -197,7 +247,9 @@ def _show(job: _Job) -> None:
     print()
     for scale, (height, width) in enumerate(job.sizes):
         print(f"# scale {scale}: {width}x{height}, {_how(job.config, scale)}")
-    if not job.overwrite and job.run.is_finished(len(job.sizes)):
+    if job.begun:
+        command_line.say(f"# {_how_it_goes_on(job)}")
+    if job.finished:
         command_line.say(f"# The run in {job.run.path} is finished.")
         return
     started = None if job.overwrite else job.run

@@ -66,7 +66,7 @@ class Pool:
 
     def _run(self, folder: pathlib.Path, command: list[str], place: int) -> None:
         print(printable(f"Started {folder}."), flush=True)
-        process = _start(command, _log_path(folder), self._environment(place))
+        process = _start(command, log_path(folder), self._environment(place))
         try:
             while process.poll() is None:
                 if self._stopped.wait(_POLL):
@@ -78,7 +78,7 @@ class Pool:
             # Of an earlier attempt, where Beam makes another one.
             error_path(folder).unlink(missing_ok=True)
             return
-        error = _last_line(_log_path(folder))
+        error = last_line(log_path(folder))
         files.write_text(error_path(folder), error)
         print(printable(f"{folder} failed: {error}"), flush=True)
 
@@ -212,7 +212,8 @@ def _start(
         )
 
 
-def _log_path(folder: pathlib.Path) -> pathlib.Path:
+def log_path(folder: pathlib.Path) -> pathlib.Path:
+    """Where what a command said about a folder stands."""
     return folder.with_name(f"{folder.name}.log")
 
 
@@ -221,7 +222,8 @@ def error_path(folder: pathlib.Path) -> pathlib.Path:
     return folder.with_name(f"{folder.name}.error")
 
 
-def _last_line(path: pathlib.Path) -> str:
+def last_line(path: pathlib.Path) -> str:
+    """The last line of a log that says something."""
     lines = path.read_text(encoding="utf-8", errors="replace").split("\n")
     found = next((line for line in reversed(lines) if line.strip()), "no word of why")
     return found.removeprefix("error: ")

@@ -1,12 +1,19 @@
 """Moving the content of images about: where new layouts come from."""
 
+from typing import Optional
+
 import tensorflow as tf
 
 from singan_tf.model import portable
 from singan_tf.model.resize import resize
 
 
-def displace(images: tf.Tensor, shifts: tf.Tensor, wrap: bool) -> tf.Tensor:
+def displace(
+    images: tf.Tensor,
+    shifts: tf.Tensor,
+    wrap: bool,
+    freedom: Optional[tf.Tensor] = None,
+) -> tf.Tensor:
     """Moves the content of images about, by whole pixels.
 
     Args:
@@ -16,13 +23,18 @@ def displace(images: tf.Tensor, shifts: tf.Tensor, wrap: bool) -> tf.Tensor:
             points.
         wrap: Whether what is beyond a border is at the opposite one; else it is the
             mirrored image.
+        freedom: The share of its shift that each pixel takes, float32 [H, W] in [0, 1];
+            None for all of it.
 
     Returns:
         [B, H, W, C].
     """
     height, width = (portable.length(images, axis) for axis in (1, 2))
     longer = tf.cast(tf.maximum(height, width), shifts.dtype)
-    moves = tf.cast(tf.round(resize(shifts, height, width) * longer), tf.int32)
+    shifts = resize(shifts, height, width)
+    if freedom is not None:
+        shifts *= freedom[:, :, tf.newaxis]
+    moves = tf.cast(tf.round(shifts * longer), tf.int32)
     rows = tf.range(height)[:, tf.newaxis] + moves[..., 0]
     columns = tf.range(width) + moves[..., 1]
     inside = _wrapped if wrap else _mirrored

@@ -115,8 +115,30 @@ class PatchStage(Stage):
             if noise_map is not None:
                 query = displace(query, self.noise_amplitude * noise_map, self._wrap)
             query = tf.ensure_shape(query, previous.shape)
+        return self._put_together(query, varied=noise_map is not None)
+
+    def draw_layout(
+        self, noise_map: tf.Tensor, layout: tf.Tensor, freedom: tf.Tensor
+    ) -> tf.Tensor:
+        """Makes an image of a given layout, as scale 0 does of the photograph's.
+
+        Args:
+            noise_map: As `noise` gives it, [1, 4, 4, 2].
+            layout: Where things are, float32 [1, H, W, C] in [-1, 1].
+            freedom: How far each pixel's content moves, as a share of what the noise
+                says: float32 [H, W] in [0, 1].
+
+        Returns:
+            float32 [1, H, W, C] in [-1, 1].
+        """
+        shifts = self.noise_amplitude * noise_map
+        query = displace(layout, shifts, self._wrap, freedom)
+        return self._put_together(query, varied=True)
+
+    def _put_together(self, query: tf.Tensor, varied: bool) -> tf.Tensor:
+        """Makes an image of the photograph's patches that looks like the query."""
         # What is enlarged keeps its content: nothing has to turn up in it.
-        more = {} if noise_map is not None or not self._votes else {"alpha": math.inf}
+        more = {} if varied or not self._votes else {"alpha": math.inf}
         return self._rearrange(
             query,
             self.keys,

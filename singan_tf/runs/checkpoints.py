@@ -115,6 +115,32 @@ def sound_state(folder: pathlib.Path) -> Optional[ScaleState]:
     return older
 
 
+def reopen(folder: pathlib.Path) -> None:
+    """Makes a finished scale one that has done all its steps and waits for more.
+
+    That is the checkpoint that training leaves before it ends a scale: with the
+    weights of the last step, not their average or the best, and the optimizers.
+
+    Raises:
+        UserError: if that checkpoint is missing or damaged; the scale stays finished.
+    """
+    state = read_state(folder)
+    if state is None or not state.finished:
+        return
+    waiting = ScaleState.at(state.step, finished=False)
+    try:
+        require_whole(folder, waiting)
+    except Damaged as error:
+        raise UserError(
+            f"{error.what}: without it the scale cannot go on after its end; train in "
+            "another folder, with as many steps from the start."
+        ) from None
+    files.write_json(folder / _STATE_NAME, waiting._asdict())
+    # One that is newer by its name would be gone on from, were this one damaged.
+    for suffix in _SUFFIXES:
+        files.delete(folder / f"{state.checkpoint}{suffix}")
+
+
 def save(
     folder: pathlib.Path,
     step: int,

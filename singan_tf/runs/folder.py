@@ -174,6 +174,26 @@ class RunFolder:
             files.write_json(self.config, data)
         return held
 
+    def extend(self, config: Config, scale: int) -> None:
+        """Gives a run that is there more steps at its finest scale.
+
+        Can be given again after a kill. The caller has opened the run.
+
+        Args:
+            config: That of the run but for these steps.
+            scale: The finest.
+
+        Raises:
+            UserError: if the scale is finished and has no optimizers to go on with;
+                the run stays as it is.
+        """
+        checkpoints.reopen(self.scale(scale))
+        for shown in (self.samples, self.report.parent):
+            if shown.exists():
+                files.delete(shown)
+        data = files.read_json(self.config)
+        files.write_json(self.config, {**data, "config": config_lib.to_json(config)})
+
     def read(self) -> tuple[Config, Photograph]:
         """Reads the configuration and the photograph's facts of a run.
 

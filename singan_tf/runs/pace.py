@@ -27,16 +27,24 @@ _STEP_PACE = 0.65
 _STEP_SECONDS = 0.015
 
 
-def share_done(run: RunFolder) -> float:
-    """How far a run has come, from 0 to 1, by the arithmetic of its steps."""
+def share_done(run: RunFolder, longer: Optional[Config] = None) -> float:
+    """How far a run has come, from 0 to 1, by the arithmetic of its steps.
+
+    Args:
+        run: Its folder, which need not be there.
+        longer: Its configuration with more steps, where it is to have these.
+    """
     try:
         config, photograph = run.read()
+        config = longer or config
         sizes = run_scales(config, photograph).sizes
         states = [run.state(scale) for scale in range(len(sizes))]
     except UserError:
         # It has not begun, or its own process tells what is wrong.
         return 0.0
-    if run.has_ended(states):
+    if run.has_ended(states) and all(
+        state.step >= config.steps_at(n) for n, state in enumerate(states) if state
+    ):
         return 1.0
     costs = [step_cost(config, n, size) for n, size in enumerate(sizes)]
     done = sum(cost * state.step for cost, state in zip(costs, states) if state)
@@ -68,7 +76,7 @@ def hours_left(
     )
     seconds = batch * operations / (_STEP_PACE * _convolution_pace())
     seconds += _STEP_SECONDS * sum(config.steps_at(n) for n in range(len(sizes)))
-    done = share_done(run) if run else 0
+    done = share_done(run, config) if run else 0
     return seconds * (1 - done) / 3600
 
 

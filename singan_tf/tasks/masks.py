@@ -110,8 +110,8 @@ def _refuse_empty(path: pathlib.Path, brightest: float, void: str, lossy: bool) 
                 "compression leaves of black"
             )
         raise UserError(
-            f"The mask {path} is empty: {found}. A mask is bright where the image may "
-            "change and black elsewhere, or painted on a transparent layer."
+            f"The mask {path} is empty: {found}. A mask is bright inside and "
+            "black elsewhere, or painted on a transparent layer."
         )
 
 

@@ -249,6 +249,9 @@ def _repeat(
     """Does the steps of a scale that are not done; raises Interrupted if asked to."""
     config = run.config
     run.monitor.start_scale(scale, progress.steps)
+    if contest is not None and progress.steps:
+        # Of a run that goes on after its end, the last weights then were not offered.
+        contest.offer(progress.steps - 1)
     for step in range(progress.steps, config.training.at(scale).steps):
         losses = step_function(tf.constant(step, tf.int64))
         progress.add(losses)

@@ -20,7 +20,7 @@ def make_optimizer(
 
     Args:
         config: The betas, the schedule and the precision.
-        steps: The number of steps of the scale.
+        steps: The number of steps of the learning rate's course.
         learning_rate: At the first update.
         updates: The number of updates in a step.
         moving_average: The decay of a moving average of the weights; 0 keeps none.
@@ -49,7 +49,7 @@ def learning_rate_schedule(
 
     Args:
         config: The kind of schedule.
-        steps: The number of steps of the scale.
+        steps: The number of steps of the learning rate's course.
         learning_rate: At the first update.
         updates: The number of updates in a step.
 

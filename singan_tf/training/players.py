@@ -53,6 +53,7 @@ def make_players(
         critic_below: To start from, if any.
     """
     training, numbers = config.training, config.training.at(scale)
+    course = numbers.schedule_steps or numbers.steps
     stage = stages.build_convolutional_stage(config, scale, palette, synchronized)
     if generator is not None:
         _warm_start(stage.generator, generator)
@@ -67,7 +68,7 @@ def make_players(
             _warm_start(critic, critic_below)
         critic_optimizer = make_optimizer(
             training,
-            numbers.steps,
+            course,
             training.critic_learning_rate,
             numbers.critic_updates,
             0.0,
@@ -75,7 +76,7 @@ def make_players(
         critic_optimizer.build(critic.trainable_variables)
     generator_optimizer = make_optimizer(
         training,
-        numbers.steps,
+        course,
         training.generator_learning_rate,
         generator_updates,
         training.moving_average,

@@ -30,6 +30,7 @@ PATHS = {
     "images",
     "inception_weights",
     "input",
+    "keep",
     "mask",
     "output",
     "output_dir",

@@ -60,6 +60,20 @@ def test_help_shows_the_flags_of_a_command(capsys, name):
             "--adversary=0-1:critic,3-:frechet gives scale 2 to none",
         ),
         (["train", "--image=coffee", "--scale_factor=1.5"], "--scale_factor"),
+        (["train", "--image=coffee", "--continue_steps=-1"], "--continue_steps"),
+        (
+            ["train", "--image=coffee", "--continue_steps=5", "--patch_scales=64"],
+            "continue_steps=5 has nothing to go on with",
+        ),
+        (
+            [
+                "train",
+                "--image=coffee",
+                "--continue_steps=5",
+                "--strategy=multi_worker",
+            ],
+            "does not go with --strategy=multi_worker",
+        ),
         (["train", "--image=coffee", "--flagfile=/no/such.flags"], "/no/such.flags"),
         (
             ["train", "--image=coffee", "--max_size=48", "--num_scales=30"],
@@ -213,6 +227,35 @@ def test_the_same_command_on_a_finished_run_says_so_and_changes_nothing(
     assert status == 0
     assert "is finished" in out
     assert contents(finished) == before
+
+
+def test_more_steps_of_a_finished_run_are_told_of_before_they_are_done(
+    capsys, finished, photograph
+):
+    before = contents(finished)
+    command = ["train", f"--image={photograph}", f"--run_dir={finished}", SMOKE]
+    status, out, _ = run(capsys, *command, "--continue_steps=4", "--dry_run")
+    assert status == 0
+    assert "--steps=0-1:5,2-:9" in out and "--schedule_steps=0-1:0,2-:5" in out
+    assert "# Scale 2, the finest, gets 9 steps in place of 5" in out
+    assert "0.1 of where it began" in out and "is finished" not in out
+    assert contents(finished) == before
+
+
+@pytest.mark.slow
+def test_a_finished_run_is_gone_on_with(capsys, tmp_path, finished, photograph):
+    folder = copied(finished, tmp_path / "run")
+    command = ["train", f"--image={photograph}", f"--run_dir={folder}", SMOKE]
+    status, out, _ = run(capsys, *command, "--continue_steps=1")
+    assert status == 0 and "gets 6 steps in place of 5" in out
+    assert len((folder / "scales/02/losses.csv").read_text().splitlines()) == 7
+    assert (folder / "report" / "index.html").exists()
+    before = contents(folder)
+    status, out, _ = run(capsys, *command, "--continue_steps=1")
+    assert status == 0 and "is finished" in out
+    assert contents(folder) == before
+    status, _, error = run(capsys, *command)
+    assert status == 1 and "--steps: 0-1:5,2-:6 -> 5" in sentence(error)
 
 
 @pytest.mark.parametrize(
@@ -522,10 +565,13 @@ def test_a_signal_leaves_a_run_that_the_printed_command_resumes(
     deadline = time.monotonic() + 120
     while not (run_dir / "events").exists() and time.monotonic() < deadline:
         time.sleep(0.1)
-    # A second process in the same folder is refused while the first one trains.
+    # A second process in the same folder is refused while the first one trains; it is
+    # halted meanwhile, so that it has steps left to be interrupted in.
+    process.send_signal(signal.SIGSTOP)
     other = start(*command)
     assert other.wait(120) == 1
     assert "Another process is training" in sentence(other.stderr.read())
+    process.send_signal(signal.SIGCONT)
     process.send_signal(number)
     out, error = process.communicate(timeout=120)
     assert process.returncode == 130, error

@@ -7,9 +7,9 @@ import pytest
 from absl import flags
 from helpers import ROOT, run, sentence
 
-from singan_tf import config
+from singan_tf import config, presets
 from singan_tf.cli import flags as shared
-from singan_tf.cli import many, presets, train
+from singan_tf.cli import many, train
 from singan_tf.cli.commands import Call
 
 
@@ -35,15 +35,27 @@ def file(name):
     return f"--flagfile={ROOT / 'configs' / name}.flags"
 
 
+FILES = sorted(path.stem for path in (ROOT / "configs").glob("*.flags"))
+
+
 def test_there_is_a_preset_for_each_file():
-    names = {path.stem for path in (ROOT / "configs").glob("*.flags")}
-    assert set(presets.names()) == {n for n in names if not n.startswith("study_")}
+    assert presets.names() == [n for n in FILES if not n.startswith("study_")]
 
 
 @pytest.mark.parametrize("name", presets.names())
 def test_a_preset_is_its_file(name):
     found = settled(train.TRAIN, "--image=coffee", f"--preset={name}")
     assert found == by_files(file(name)) != config.Config() or name == "paper"
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_python_programs_get_what_the_command_reads(name):
+    found = presets.preset(name)
+    assert config.from_settings(found) == by_files(file(name))
+    # What a preset does not choose is left to who adds settings to it.
+    values = shared.read_presets([name])
+    chosen = [field.name for field in config.settings() if values[field.name].present]
+    assert sorted(found) == sorted(chosen)
 
 
 def test_flags_count_before_presets_wherever_they_stand():
@@ -69,7 +81,7 @@ def test_an_unknown_preset_is_one_sentence(capsys):
             capsys, "train", "--image=coffee", f"--preset=small,{name}"
         )
         assert status == 2
-        assert f"There is no preset --preset={name}: {near}" in sentence(error)
+        assert f"There is no preset {name}: {near}" in sentence(error)
 
 
 def test_the_help_lists_the_presets(capsys):

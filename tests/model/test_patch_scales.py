@@ -101,10 +101,10 @@ def test_the_patch_scales_restore_the_photograph_to_the_last_bit(patched):
 @pytest.mark.slow
 def test_the_report_tells_what_was_not_trained(patched, untrained):
     page = (patched / "report/index.html").read_text()
-    assert page.count("none: patch matching") == 2
+    assert page.count("<td>patches</td>") == 2
     assert "Losses of scale 2" in page and "Losses of scale 1" not in page
     page = (untrained / "report/index.html").read_text()
-    assert page.count("none: patch matching") == 3
+    assert page.count("<td>patches</td>") == 3
     assert "Nothing was trained." in page
 
 
@@ -113,6 +113,8 @@ def test_the_report_tells_what_was_not_trained(patched, untrained):
     [
         ["sample", "--num_samples=1", "--height=21", "--noise_scale=0.5"],
         ["sample", "--num_samples=1", "--start_scale=1", "--scale_h=2"],
+        ["sample", "--num_samples=1", "--keep"],
+        ["outpaint", "--num_samples=1", "--left=20", "--top=11"],
         ["super_resolve", "--factor=1.5"],
         ["paint", "--injection_scale=all"],
         ["harmonize", "--injection_scale=1", "--mask"],
@@ -139,7 +141,8 @@ def test_every_task_works(kind, command, request, capsys, tmp_path, photograph, 
     name, *arguments = command
     if name in ("paint", "harmonize", "edit"):
         arguments.append(f"--input={photograph}")
-    arguments = [f"--mask={mask}" if a == "--mask" else a for a in arguments]
+    masked = ("--mask", "--keep")
+    arguments = [f"{a}={mask}" if a in masked else a for a in arguments]
     arguments += [f"--run_dir={run_dir}", f"--output_dir={tmp_path / 'out'}"]
     status, _, error = run(capsys, name, *arguments)
     assert status == 0, error

@@ -1,0 +1,1 @@
+"""SinGAN in the browser: train, sample, paint, edit, enlarge, animate."""

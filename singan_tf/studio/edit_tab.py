@@ -1,0 +1,120 @@
+"""The tab that blends in what a person pasted, brushed or left out."""
+
+from typing import Any, Callable, Optional
+
+import gradio as gr
+import numpy as np
+
+from singan_tf.studio import models, parts
+from singan_tf.studio.models import Model
+from singan_tf.studio.parts import Tab
+from singan_tf.studio.session import Page, told, write
+from singan_tf.tasks import blending
+
+# What each way to blend is called, and its radius and blur in pixels, those of the
+# commands.
+_WAYS = {"edit": (20, 5.0), "harmonize": (7, 5.0), "inpaint": (7, 3.0)}
+
+
+def build(page: Page, chosen: gr.Dropdown, picked: gr.State) -> Tab:
+    """Lays out the tab; see `parts.Tab`."""
+    with gr.Row():
+        with gr.Column():
+            way = gr.Radio(list(_WAYS), value="edit", label="What to do")
+            editor = parts.editor("Picture: paste or brush what is to change", "edited")
+            sample = gr.Button("The sample chosen last")
+            mask = parts.editor(
+                "Mask, where nothing else is brushed here: what changed", "mask"
+            )
+        with gr.Column():
+            scale = gr.Slider(
+                1, 8, 4, step=1, label="Injection scale: the lower, the more changes"
+            )
+            radius = gr.Slider(0, 100, 20, step=1, label="Mask wider by, pixels")
+            sigma = gr.Slider(0, 30, 5.0, step=0.5, label="Mask's softness, pixels")
+            seed = parts.seed()
+            with gr.Row():
+                button = gr.Button("Blend in", variant="primary", elem_id="blend")
+                stop = gr.Button("Cancel")
+            gallery = parts.pictures("Results", columns=2, elem_id="blended")
+            command = parts.command()
+            files = parts.files()
+
+    draw = _drawer(page)
+    event = button.click(
+        draw,
+        [chosen, way, editor, mask, scale, radius, sigma, seed],
+        [gallery, command, files],
+    )
+    stop.click(None, cancels=[event])
+    sample.click(parts.picture_of, picked, editor)
+    way.change(lambda way: list(_WAYS[way]), way, [radius, sigma])
+
+    def fit(model: Model) -> list[Any]:
+        photograph = parts.levels(model.photograph)
+        brush = parts.brush(model)
+        white = gr.Brush(colors=["#ffffff"], default_size=24)
+        return [
+            gr.ImageEditor(value=photograph, brush=brush),
+            gr.ImageEditor(value=photograph, brush=white),
+            parts.injection(model),
+            parts.can(model, models.REDRAW),
+        ]
+
+    return Tab([editor, mask, scale, button], fit)
+
+
+def _drawer(page: Page) -> Callable:
+    """What a click does."""
+
+    def draw(
+        name: Optional[str],
+        way: str,
+        editor: Optional[dict],
+        mask: Optional[dict],
+        scale: int,
+        radius: int,
+        sigma: float,
+        seed: int,
+        request: gr.Request,
+    ) -> tuple:
+        model, folder = page.model(name), page.folder(request)
+        with told():
+            picture = parts.composite(editor)
+            before = parts.levels(model.photograph)
+            path = parts.keep(folder, "input.png", picture)
+            hidden = parts.keep(folder, "mask.png", _mask(mask, picture, before))
+            masking = blending.Masking(radius, float(sigma), fill=way == "inpaint")
+            image, softened, _ = models.read_masked(model, path, hidden, masking)
+            redrawn, blended = model.blend(image, softened, scale, seed)
+            stem = f"scale_{scale:02d}"
+            made = [
+                (write(folder, f"{stem}_blended.png", blended), "blended"),
+                (write(folder, f"{stem}.png", redrawn), "redrawn, unblended"),
+                (write(folder, models.SOFTENED, 2 * softened[..., None] - 1), "mask"),
+            ]
+            line = model.line(
+                way,
+                input=path.name,
+                mask=hidden.name,
+                mask_radius=radius,
+                mask_sigma=float(sigma),
+                injection_scale=scale,
+                seed=seed,
+            )
+            return made, line, [str(path), str(hidden), *(each for each, _ in made)]
+
+    return draw
+
+
+def _mask(value: Optional[dict], picture: np.ndarray, before: np.ndarray) -> np.ndarray:
+    """What was brushed as a mask, or else what differs, uint8 [H, W] of 0 and 255."""
+    for layer in (value or {}).get("layers", []):
+        if layer[..., 3].any():
+            return np.where(layer[..., 3] > 0, 255, 0).astype(np.uint8)
+    if picture.shape != before.shape:
+        raise ValueError("The picture is another than the photograph: brush the mask.")
+    changed = (picture != before).any(axis=2)
+    if not changed.any():
+        raise ValueError("Nothing was changed: brush the picture, or the mask.")
+    return np.where(changed, 255, 0).astype(np.uint8)

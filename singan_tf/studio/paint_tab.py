@@ -1,0 +1,92 @@
+"""The tab that turns a painting into an image."""
+
+from collections.abc import Iterator
+from typing import Any, Callable, Optional
+
+import gradio as gr
+
+from singan_tf.studio import models, parts
+from singan_tf.studio.models import Model
+from singan_tf.studio.parts import Tab
+from singan_tf.studio.session import Page, told, write
+
+
+def build(page: Page, chosen: gr.Dropdown, picked: gr.State) -> Tab:
+    """Lays out the tab; see `parts.Tab`."""
+    with gr.Row():
+        with gr.Column():
+            canvas = parts.editor("Painting", "painting")
+            with gr.Row():
+                blank = gr.Button("Blank canvas")
+                over = gr.Button("The photograph")
+                sample = gr.Button("The sample chosen last")
+        with gr.Column():
+            scale = gr.Slider(
+                1, 8, 4, step=1, label="Injection scale: the lower, the more changes"
+            )
+            seed = parts.seed()
+            with gr.Row():
+                button = gr.Button("Paint", variant="primary", elem_id="paint")
+                strip = gr.Button("All scales")
+                stop = gr.Button("Cancel")
+            gallery = parts.pictures("Results", columns=2, elem_id="painted")
+            command = parts.command()
+            files = parts.files()
+
+    draw = _drawer(page)
+
+    def draw_one(name, canvas, scale, seed, request: gr.Request) -> Iterator[tuple]:
+        yield from draw(name, canvas, [scale], seed, request)
+
+    def draw_all(name, canvas, seed, request: gr.Request) -> Iterator[tuple]:
+        scales = list(range(1, len(page.model(name).sizes)))
+        yield from draw(name, canvas, scales, seed, request)
+
+    shown = [gallery, command, files]
+    one = gr.on(
+        [button.click, scale.release], draw_one, [chosen, canvas, scale, seed], shown
+    )
+    every = strip.click(draw_all, [chosen, canvas, seed], shown)
+    stop.click(None, cancels=[one, every])
+    blank.click(lambda name: parts.blank(page.model(name)), chosen, canvas)
+    over.click(lambda name: parts.levels(page.model(name).photograph), chosen, canvas)
+    sample.click(parts.picture_of, picked, canvas)
+
+    def fit(model: Model) -> list[Any]:
+        brush = parts.brush(model)
+        canvas = gr.ImageEditor(value=parts.blank(model), brush=brush)
+        return [canvas, parts.injection(model), parts.can(model, models.REDRAW)]
+
+    return Tab([canvas, scale, button], fit)
+
+
+def _drawer(page: Page) -> Callable:
+    """What a click does."""
+
+    def draw(
+        name: Optional[str],
+        canvas: Optional[dict],
+        scales: list[int],
+        seed: int,
+        request: gr.Request,
+    ) -> Iterator[tuple]:
+        model, folder = page.model(name), page.folder(request)
+        with told():
+            path = parts.keep(folder, "painting.png", parts.composite(canvas))
+            image, notes = models.read_input(model, path)
+            made = []
+            for each in scales:
+                result = model.redraw(image, each, seed)
+                made.append(
+                    (write(folder, f"scale_{each:02d}.png", result), f"scale {each}")
+                )
+                yield made, gr.skip(), gr.skip()
+            line = model.line(
+                "paint",
+                input=path.name,
+                injection_scale=scales[0] if len(scales) == 1 else "all",
+                seed=seed,
+            )
+            yield made, line, [str(path), *(path for path, _ in made)]
+
+    return draw

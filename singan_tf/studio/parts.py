@@ -1,0 +1,145 @@
+"""What the tabs of the studio have in common: parts of the page, their content."""
+
+import pathlib
+from typing import Any, Callable, NamedTuple, Optional
+
+import gradio as gr
+import numpy as np
+from scipy.cluster import vq
+
+from singan_tf import config as config_lib
+from singan_tf import images
+from singan_tf.studio.models import Model
+from singan_tf.tasks import painting
+
+_SWATCHES = 8
+
+
+class Tab(NamedTuple):
+    """A tab that is laid out.
+
+    Attributes:
+        outputs: Its parts that differ from model to model.
+        fit: Gives their updates for a model, in that order.
+    """
+
+    outputs: list[Any]
+    fit: Callable[[Model], list[Any]]
+
+
+def seed() -> gr.Number:
+    """Where the seed is given."""
+    return gr.Number(0, label="Seed", precision=0)
+
+
+def command() -> gr.Textbox:
+    """Where the command line of a result stands."""
+    return gr.Textbox(
+        label="The same from the command line",
+        interactive=False,
+        buttons=["copy"],
+        elem_classes="command",
+    )
+
+
+def pictures(label: str, **options: Any) -> gr.Gallery:
+    """Where results are shown; a click enlarges one."""
+    return gr.Gallery(
+        label=label, format="png", object_fit="contain", interactive=False, **options
+    )
+
+
+def files() -> gr.Files:
+    """Where files are downloaded."""
+    return gr.Files(label="Files", interactive=False)
+
+
+def can(model: Model, ability: str) -> Any:
+    """A button, in a state that says whether a model can do what it asks for."""
+    return gr.Button(interactive=ability in model.abilities)
+
+
+def injection(model: Model) -> Any:
+    """The slider of the injection scale, for a model."""
+    last = len(model.sizes) - 1
+    return gr.Slider(maximum=max(last, 1), value=max(1, last // 2))
+
+
+def path_of(event: gr.SelectData) -> str:
+    """The file of the picture that was clicked in a gallery."""
+    return event.value["image"]["path"]
+
+
+def picture_of(picked: Optional[str]) -> np.ndarray:
+    """The sample that was clicked last, as the page's parts take pictures."""
+    if not picked:
+        raise gr.Error("Click a sample first, in the tab Sample.")
+    return levels(images.read(picked))
+
+
+def check_area(height: int, width: int) -> None:
+    """Refuses an image that is too large, or none.
+
+    Raises:
+        ValueError: if it is.
+    """
+    if not (height > 0 and width > 0 and height * width <= config_lib.MAX_PIXELS):
+        raise ValueError(
+            f"{width}x{height} pixels are not from 1 to "
+            f"{config_lib.MAX_PIXELS // 10**6} megapixels; choose another size."
+        )
+
+
+def editor(label: str, name: str) -> gr.ImageEditor:
+    """Where a person paints; its content is uint8 [H, W, 4] by layer."""
+    return gr.ImageEditor(
+        label=label,
+        elem_id=name,
+        type="numpy",
+        image_mode="RGBA",
+        format="png",
+        sources=["upload", "clipboard"],
+        transforms=(),
+        height=460,
+    )
+
+
+def levels(image: np.ndarray) -> np.ndarray:
+    """uint8 [H, W, 3], as the page's parts take pictures."""
+    return images.to_uint8(np.repeat(image[0], 3 // image.shape[3], axis=2))
+
+
+def blank(model: Model) -> np.ndarray:
+    """A canvas of the photograph's most frequent colour, uint8 [H, W, 3]."""
+    canvas = np.empty_like(levels(model.photograph))
+    canvas[:] = tuple(int(palette(model)[0][i : i + 2], 16) for i in (1, 3, 5))
+    return canvas
+
+
+def palette(model: Model) -> list[str]:
+    """The photograph's main colours as #rrggbb, the most frequent first."""
+    pixels = levels(model.photograph)
+    palette = painting.find_palette(pixels, _SWATCHES)
+    nearest, _ = vq.vq(pixels.reshape(-1, 3), palette)
+    ordered = palette[np.argsort(-np.bincount(nearest), kind="stable")]
+    return [f"#{bytes(each).hex()}" for each in ordered.astype(np.uint8)]
+
+
+def brush(model: Model) -> gr.Brush:
+    """A brush in the photograph's main colours, at first in another than the canvas."""
+    first, *others = palette(model)
+    return gr.Brush(colors=[*others, first], default_size=12)
+
+
+def composite(value: Optional[dict]) -> np.ndarray:
+    """What a person sees in an editor, uint8 [H, W, 3]."""
+    if not value or value.get("composite") is None:
+        raise ValueError("There is no picture yet: load one, or start with a canvas.")
+    return value["composite"][..., :3]
+
+
+def keep(folder: pathlib.Path, name: str, levels: np.ndarray) -> pathlib.Path:
+    """Writes what came from the page; uint8 [H, W] or [H, W, 3]."""
+    path = folder / name
+    images.write(path, levels.reshape(*levels.shape[:2], -1) / np.float32(127.5) - 1)
+    return path
