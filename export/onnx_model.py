@@ -1,25 +1,22 @@
 """The signatures as ONNX files, which onnxruntime answers without TensorFlow.
 
 One file for each signature that takes arrays, for images of the photograph's size and
-one row at a time: `onnx/sample.onnx` in the folder of a version. The inputs and the
-output have the names, types and meanings that they have in the SavedModel, seeds among
-them; `onnx/signatures.json` tells them. Nothing refuses a value out of its range.
-
-Not among them are the signatures of PNG files: ONNX has no operation that reads or
-writes them.
+one row at a time: `onnx/sample.onnx` in the folder of a version. The inputs have the
+names, types and meanings that they have in the SavedModel, seeds among them; the output
+is `result`. `onnx/signatures.json` tells all of it, and what is left out and why.
+Nothing refuses a value that is out of its range.
 """
 
-import functools
 import importlib.util
+import inspect
 import logging
 import pathlib
 from typing import Any, Callable, Optional
 
-import numpy as np
 import tensorflow as tf
 
 from export import onnx_handlers
-from export.codecs import Arrays
+from export.codecs import Arrays, Png
 from export.inputs import Limits, inputs
 from export.signatures import DOCS, to_uint8
 from singan_tf import files
@@ -30,17 +27,18 @@ from singan_tf.model.stage import Stage
 from singan_tf.tasks import masks, super_resolution
 
 FOLDER = "onnx"
+DESCRIPTION = "signatures.json"
 # How much super_resolve enlarges: a graph written out has one factor, the default one.
 FACTOR = 4
 # The first in which integers are combined bit by bit, which seeds need.
 _OPSET = 18
-# Not "image": that is an input, and names in a graph of ONNX are its own.
+# Not "image": that is an input, and a name stands for one thing in a graph of ONNX.
 _OUTPUT = "result"
-_PACKAGES = ("onnx", "tf2onnx", "onnxruntime")
+_PACKAGES = ("onnx", "tf2onnx")
 
 
 def require_packages() -> None:
-    """Looks whether the packages of requirements-onnx.txt are installed.
+    """Looks whether the packages that write ONNX files are installed.
 
     Raises:
         UserError: if one is not.
@@ -56,21 +54,19 @@ def write(folder: pathlib.Path, singan: SinGAN, limits: Limits) -> None:
     Args:
         folder: Of the files; it does not exist yet.
         singan: A trained pyramid.
-        limits: Of a request. Where an enlarged photograph is above them, there is no
-            super_resolve.
+        limits: Of a request.
 
     Raises:
-        UserError: if a package is missing, or a converter gives up.
+        UserError: if the converter gives up.
         OSError: if the files cannot be written.
     """
-    require_packages()
     folder.mkdir()
     functions = build(singan, limits)
     for name, function in functions.items():
         model = _convert(name, function)
         (folder / f"{name}.onnx").write_bytes(model.SerializeToString())
     files.write_json(
-        folder / "signatures.json",
+        folder / DESCRIPTION,
         {
             "opset": _OPSET,
             "size": list(singan.sizes[-1]),
@@ -79,8 +75,29 @@ def write(folder: pathlib.Path, singan: SinGAN, limits: Limits) -> None:
                 name: _describe(name, function, singan, limits)
                 for name, function in functions.items()
             },
+            "left_out": left_out(singan, limits),
         },
     )
+
+
+def left_out(singan: SinGAN, limits: Limits) -> dict[str, str]:
+    """Which signatures of the SavedModel have no file, and why.
+
+    Args:
+        singan: A trained pyramid.
+        limits: Of a request.
+
+    Returns:
+        Reasons, in words without a full stop, by the signatures' names.
+    """
+    missing = {f"*{Png.suffix}": "ONNX has no operation that reads or writes PNG files"}
+    height, width = singan.sizes[-1]
+    if height * width * FACTOR**2 > limits.max_pixels:
+        missing["super_resolve"] = (
+            f"the photograph's size times {FACTOR} is more than the limit of "
+            f"{limits.max_pixels} pixels"
+        )
+    return missing
 
 
 def build(singan: SinGAN, limits: Limits) -> dict[str, Callable]:
@@ -88,64 +105,54 @@ def build(singan: SinGAN, limits: Limits) -> dict[str, Callable]:
 
     Args:
         singan: A trained pyramid.
-        limits: See `write`.
+        limits: Of a request.
 
     Returns:
-        tf.functions of one row and of images of the photograph's size, by name; they
-        are not traced yet, and have to be within `portable.graphs`.
+        tf.functions of one row and of images of the photograph's size, by name. They
+        are not traced yet, which has to happen within `portable.graphs`.
     """
-    kept = _remembering(singan)
+    singan = _remembering(singan)
     height, width = singan.sizes[-1]
     codec = Arrays({}, singan.channels)
+    enlarged = super_resolution.super_resolution_sizes(height, width, FACTOR)
 
     def sample(seed, start_scale, noise_scale):
-        return kept.sample(seed, start_scale[0], height, width, noise_scale)
+        return singan.sample(seed, start_scale[0], height, width, noise_scale)
 
     def reconstruct(seed):
-        return kept.reconstruct()
-
-    sizes = super_resolution.super_resolution_sizes(height, width, FACTOR)
+        return singan.reconstruct()
 
     def super_resolve(image, seed):
         image = codec.read_image({"image": image[0]})
-        return super_resolution.written_out(kept, image, sizes, seed)
+        return super_resolution.written_out(singan, image, enlarged, seed)
 
     def edit(image, injection_scale, mask, seed):
         image = codec.read_image({"image": image[0]})
         mask = codec.read_mask({"mask": mask[0]})
-        redrawn = kept.inject(image, injection_scale[0], seed)
+        redrawn = singan.inject(image, injection_scale[0], seed)
         return masks.blend(image, redrawn, mask[:, :, 0])
 
-    functions = {
-        "sample": _function(sample, singan, limits),
-        "reconstruct": _function(reconstruct, singan, limits),
-    }
-    if height * width * FACTOR**2 <= limits.max_pixels:
-        functions["super_resolve"] = _function(super_resolve, singan, limits)
+    tasks: list[Callable] = [sample, reconstruct, super_resolve]
     if len(singan.stages) > 1:
-        functions["edit"] = _function(edit, singan, limits)
-    return functions
+        tasks.append(edit)
+    missing = left_out(singan, limits)
+    return {
+        task.__name__: _function(task, singan, limits)
+        for task in tasks
+        if task.__name__ not in missing
+    }
 
 
 def _function(compute: Callable, singan: SinGAN, limits: Limits) -> Callable:
     """A computation of float32 [1, H, W, C] as a tf.function that answers uint8."""
-    code = compute.__code__
-    names = code.co_varnames[: code.co_argcount]
     known = inputs(singan, limits)
     fixed = [1, *singan.sizes[-1]]
-    specs = [
-        tf.TensorSpec(
-            [
-                side if side is not None else fixed[axis]
-                for axis, side in enumerate(known[name].shape)
-            ],
-            known[name].dtype,
-            name,
-        )
-        for name in names
-    ]
+    specs = []
+    for name in inspect.signature(compute).parameters:
+        shape = known[name].shape
+        shape = [fixed[axis] if side is None else side for axis, side in enumerate(shape)]
+        specs.append(tf.TensorSpec(shape, known[name].dtype, name))
 
-    @functools.wraps(compute)
     def answer(*arguments):
         return {_OUTPUT: to_uint8(compute(*arguments))[tf.newaxis]}
 
@@ -174,11 +181,11 @@ class _Remembering(Stage):
 
 
 def _remembering(singan: SinGAN) -> SinGAN:
-    kept = SinGAN(singan.sizes, singan.channels)
+    remembering = SinGAN(singan.sizes, singan.channels)
     restored = singan.reconstructions(len(singan.stages))
     for stage, image in zip(singan.stages, restored):
-        kept.append(_Remembering(stage, image), singan.reconstruction_noise)
-    return kept
+        remembering.append(_Remembering(stage, image), singan.reconstruction_noise)
+    return remembering
 
 
 def _describe(
@@ -186,8 +193,8 @@ def _describe(
 ) -> dict[str, Any]:
     """What a file takes and gives, as JSON values."""
     known = inputs(singan, limits)
-    height, width = singan.sizes[-1]
     scale = FACTOR if name == "super_resolve" else 1
+    sides = [side * scale for side in singan.sizes[-1]]
     return {
         "doc": DOCS[name],
         "inputs": {
@@ -200,39 +207,31 @@ def _describe(
             for spec in function.input_signature
         },
         "outputs": {
-            _OUTPUT: {
-                "dtype": "uint8",
-                "shape": [1, height * scale, width * scale, singan.channels],
-            }
+            _OUTPUT: {"dtype": "uint8", "shape": [1, *sides, singan.channels]}
         },
     }
 
 
 def _convert(name: str, function: Callable) -> Any:
     """The ModelProto of a function."""
+    # What the converter has no translation for, the checker finds.
     logging.getLogger("tf2onnx").setLevel(logging.CRITICAL)
-    from tf2onnx import optimizer, tf_loader, tfonnx
+    import onnx
+    import tf2onnx
 
-    with portable.graphs():
-        concrete = function.get_concrete_function()
-    ins = [spec.name for spec in function.input_signature]
-    tensors = [f"{each}:0" for each in ins], [concrete.outputs[0].name]
     try:
-        frozen = tf_loader.from_function(concrete, *tensors)
-        with tf.Graph().as_default() as graph:
-            tf.import_graph_def(frozen, name="")
-            converted = tfonnx.process_tf_graph(
-                graph,
+        with portable.graphs():
+            model, _ = tf2onnx.convert.from_function(
+                function,
+                function.input_signature,
                 opset=_OPSET,
                 custom_op_handlers=onnx_handlers.HANDLERS,
-                input_names=tensors[0],
-                output_names=tensors[1],
-                tensors_to_rename=dict(zip(sum(tensors, []), [*ins, _OUTPUT])),
             )
-        return optimizer.optimize_graph(converted, catch_errors=False).make_model(name)
-    # Whatever an operation lacks, tf2onnx tells it by errors of any type.
+        onnx.checker.check_model(model)
+    # The converter lets errors of any type through.
     except Exception as error:
         reason = " ".join(str(error).split()) or type(error).__name__
         raise UserError(
             f"{name} cannot be written as ONNX ({reason}); export without it."
         ) from error
+    return model

@@ -5,6 +5,7 @@ import pathlib
 from absl import flags
 
 from singan_tf import config as config_lib
+from singan_tf import files
 from singan_tf.cli import command_line
 from singan_tf.cli.commands import Call, Command
 from singan_tf.errors import UserError
@@ -55,8 +56,10 @@ def _export(call: Call) -> None:
     command_line.say(f"Wrote {folder}")
     if values.onnx:
         written = folder / onnx_model.FOLDER
-        names = sorted(path.name for path in written.glob("*.onnx"))
-        command_line.say(f"Wrote {written}: {', '.join(names)}")
+        told = files.read_json(written / onnx_model.DESCRIPTION)
+        command_line.say(f"Wrote {written}: {', '.join(told['signatures'])}")
+        for name, reason in told["left_out"].items():
+            command_line.say(f"{name} is not there: {reason}.")
 
 
 def _verify(call: Call) -> None:

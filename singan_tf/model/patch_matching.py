@@ -65,7 +65,6 @@ def rearrange(
     """
     channels = query.shape[3]
     replace = _replacer(channels, wrap, stride, table_cells)
-
     if portable.tracing():
         replace = replace.python_function
 
@@ -102,7 +101,7 @@ def _replacer(channels: int, wrap: bool, stride: int, table_cells: int) -> Calla
             return (overlay(corners, photograph, size, wrap, stride),)
 
         shapes = (tf.TensorShape([None, None, channels]),)
-        (query,) = portable.repeat(iterations, iterate, (query,), shapes)
+        (query,) = portable.loop(iterations, 1, iterate, (query,), shapes)
         return query[:height, :width]
 
     return replace
@@ -151,8 +150,7 @@ def _search(
     if not portable.tracing():
         group = tf.clip_by_value(table_cells // tf.size(squares), 1, group)
 
-    def look(index, best, where):
-        start = index * group
+    def look(start, best, where):
         some = slice(start, start + group)
         products = tf.nn.conv2d(query, -2 * filters[..., some], stride, "VALID")
         distances = (products + key_squares[some] + squares) / values
@@ -165,7 +163,7 @@ def _search(
     shape = tf.shape(squares)[:3]
     state = tf.fill(shape, float("inf")), tf.zeros(shape, tf.int32)
     shapes = (tf.TensorShape([1, None, None]),) * 2
-    _, where = portable.repeat(-(-total // group), look, state, shapes)
+    _, where = portable.loop(total, group, look, state, shapes)
     return where[0]
 
 
@@ -223,7 +221,7 @@ def overlay(
     # A loop and not seven copies of its body, which take seconds to trace.
     start = tf.zeros([down + blocks - 1, stride, along, channels + 1])
     shapes = (tf.TensorShape([None, None, None, channels + 1]),)
-    (total,) = portable.repeat(PATCH_SIZE, add, (start,), shapes)
+    (total,) = portable.loop(PATCH_SIZE, 1, add, (start,), shapes)
     total = tf.reshape(total, [-1, along, channels + 1])
     for axis in (0, 1):
         total = _within(total, axis, size[axis], wrap)

@@ -16,6 +16,7 @@ Core operations only, for sizes known or not known when a graph is traced.
 
 import functools
 import math
+import operator
 from typing import Callable, NamedTuple, Union
 
 import tensorflow as tf
@@ -101,12 +102,11 @@ def rearrange(
     """
     halvings = _halvings(*keys.shape[1:3])
     replace = _replacer(query.shape[3], wrap, stride, halvings, iterations, alpha)
-
     if portable.tracing():
         replace = replace.python_function
-    seen = [portable.known(lambda images: images[0], each) for each in (keys, photograph)]
 
     def row(image):
+        seen = (portable.known(operator.itemgetter(0), x) for x in (keys, photograph))
         return replace(image, *seen, trust)
 
     images = portable.by_row(row, query)
@@ -151,7 +151,7 @@ def _replacer(
             return (_vote(found, query, photograph, wrap, stride, trust),)
 
         shapes = (tf.TensorShape([None, None, channels]),)
-        (query,) = portable.repeat(iterations, iterate, (query,), shapes)
+        (query,) = portable.loop(iterations, 1, iterate, (query,), shapes)
         return query[: sides[0], : sides[1]]
 
     return replace
@@ -244,8 +244,7 @@ def _among_all(query: tf.Tensor, keys: tf.Tensor, alpha: float) -> _Matches:
     if not portable.tracing():
         group = tf.clip_by_value(_TABLE_CELLS // count, 1, total)
 
-    def look(index, best, where, fit):
-        start = index * group
+    def look(start, best, where, fit):
         some = keys[start : start + group]
         products = tf.matmul(query, some, transpose_b=True)
         distances = squares - 2 * products + key_squares[start : start + group]
@@ -264,7 +263,7 @@ def _among_all(query: tf.Tensor, keys: tf.Tensor, alpha: float) -> _Matches:
     infinite = tf.fill([count], float("inf"))
     state = infinite, tf.zeros([count], tf.int32), infinite
     shapes = (tf.TensorShape([None]),) * 3
-    _, where, fit = portable.repeat(-(-total // group), look, state, shapes)
+    _, where, fit = portable.loop(total, group, look, state, shapes)
     where, fit = tf.reshape(where, places), tf.reshape(fit, places)
     return _Matches(where // columns, where % columns, fit)
 
@@ -330,21 +329,23 @@ def _near(
     numbers = rows * width + columns
     table = tf.reshape(keys, [-1, keys.shape[2]])
 
-    def row(here):
+    def some(here):
         values, candidates = here
-        differences = tf.gather(table, candidates) - values[..., tf.newaxis, :]
-        return tf.reduce_sum(differences**2, axis=-1)
+        differences = tf.gather(table, candidates) - values[:, tf.newaxis]
+        return tf.reduce_sum(differences**2, axis=2)
 
-    distances = (
-        row((query, numbers))
-        if portable.tracing()
-        else tf.map_fn(
-            row,
+    looked_at = numbers.shape[2]
+    if portable.tracing():
+        all_places = tf.reshape(query, [-1, query.shape[2]])
+        distances = some((all_places, tf.reshape(numbers, [-1, looked_at])))
+        distances = tf.reshape(distances, tf.shape(numbers))
+    else:
+        distances = tf.map_fn(
+            some,
             (query, numbers),
-            fn_output_signature=tf.TensorSpec([None, numbers.shape[2]], tf.float32),
+            fn_output_signature=tf.TensorSpec([None, looked_at], tf.float32),
             parallel_iterations=_ROWS_AT_ONCE,
         )
-    )
     # Of a key that nothing looked at, infinite.
     least = tf.math.unsorted_segment_min(distances, numbers, height * width)
     scores = _scores(distances, tf.gather(least, numbers), alpha)

@@ -3,14 +3,16 @@
 Runtimes that are not TensorFlow's lack its random operations, and converters to them
 follow no loops and branches in which networks lie. What is traced within `graphs` has
 none of either: noise is made of core operations (`philox`), both sides of a branch are
-computed, and loops are written out. All sizes must be known then.
+computed, and loops are written out. All sizes must be known then. Outside of it,
+everything here is what TensorFlow has for it.
 """
 
 import contextlib
 import contextvars
 from collections.abc import Iterator
-from typing import Any, Callable
+from typing import Any, Callable, Union
 
+import numpy as np
 import tensorflow as tf
 
 _tracing = contextvars.ContextVar("portable", default=False)
@@ -34,25 +36,38 @@ def graphs() -> Iterator[None]:
         _tracing.reset(token)
 
 
-def repeat(count: tf.Tensor, body: Callable, state: tuple, shapes: tuple) -> Any:
-    """Calls a body with what it gave before, so many times.
+def loop(
+    end: Union[int, tf.Tensor],
+    step: Union[int, tf.Tensor],
+    body: Callable,
+    state: tuple,
+    shapes: tuple,
+) -> tuple:
+    """Calls a body with 0, step, 2 * step and so on, and with what it gave before.
 
     Args:
-        count: How often, an int or a scalar int32 tensor; in a portable graph an int.
-        body: Takes the number of the call, from 0, and the state; gives the state.
+        end: What the numbers stay below, an int or a scalar int32 tensor; in a portable
+            graph an int.
+        step: Likewise, at least 1.
+        body: Takes a number and the state; gives the next state, a tuple.
         state: Tensors.
-        shapes: Theirs, as all states have them.
+        shapes: Their shapes, as all states have them.
 
     Returns:
-        The state in the end, a tuple.
+        The state in the end.
     """
     if tracing():
-        for index in range(count):
-            state = body(index, *state)
+        for number in range(0, end, step):
+            state = body(number, *state)
         return state
+
+    def call(number, *state):
+        state = body(number, *state)
+        return (number + step, *state)
+
     _, *state = tf.while_loop(
-        lambda index, *_: index < count,
-        lambda index, *state: (index + 1, *body(index, *state)),
+        lambda number, *_: number < end,
+        call,
         (0, *state),
         (tf.TensorShape([]), *shapes),
         parallel_iterations=1,
@@ -60,23 +75,30 @@ def repeat(count: tf.Tensor, body: Callable, state: tuple, shapes: tuple) -> Any
     return tuple(state)
 
 
-def known(function: Callable, *arguments: tf.Tensor) -> Any:
-    """What a function gives of tensors whose values do not depend on inputs.
-
-    A portable graph holds it as a constant: of what the function is made of, it needs
-    nothing. The arguments are variables then, or what this gave.
-    """
-    if tracing():
-        with tf.init_scope():
-            return function(*arguments)
-    return function(*arguments)
-
-
 def by_row(function: Callable, rows: tf.Tensor) -> tf.Tensor:
     """Calls a function with one row after the other, and stacks what it gives."""
     if tracing():
         return tf.stack([function(row) for row in tf.unstack(rows)])
     return tf.map_fn(function, rows, parallel_iterations=1)
+
+
+def known(function: Callable, *arguments: Any) -> Any:
+    """What a function gives of tensors whose values do not depend on inputs.
+
+    A portable graph holds the values alone: of the operations that the function is made
+    of, its runtime needs none.
+
+    Args:
+        function: Takes and gives a tensor or more.
+        arguments: Variables or, in a portable graph, what this gave.
+
+    Returns:
+        What the function gives; in a portable graph NumPy arrays.
+    """
+    if not tracing():
+        return function(*arguments)
+    with tf.init_scope():
+        return tf.nest.map_structure(np.asarray, function(*arguments))
 
 
 def length(tensor: tf.Tensor, axis: int) -> Any:

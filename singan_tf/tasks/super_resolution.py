@@ -269,7 +269,9 @@ def _stepper(singan: SinGAN, strength: float, back_projection: bool) -> Callable
         drawn = _clip(stage(noise_map, enlarged))
         result = enlarged + strength * (drawn - enlarged)
         if back_projection:
-            sides = [image.shape[axis] or tf.shape(image)[axis] for axis in (1, 2)]
+            sides = image.shape[1:3]
+            if not sides.is_fully_defined():
+                sides = tf.unstack(tf.shape(image)[1:3])
             missing = image - resize(result, *sides)
             result = _clip(result + resize(missing, *size))
         return result
