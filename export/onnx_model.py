@@ -45,7 +45,8 @@ def require_packages() -> None:
     """
     for name in _PACKAGES:
         if importlib.util.find_spec(name) is None:
-            raise UserError(f"{name} is missing; pip install -r requirements-onnx.txt.")
+            way_out = "pip install -r requirements-onnx.txt, with Python 3.10 or later"
+            raise UserError(f"{name} is missing; {way_out}.")
 
 
 def write(folder: pathlib.Path, singan: SinGAN, limits: Limits) -> None:
@@ -150,7 +151,9 @@ def _function(compute: Callable, singan: SinGAN, limits: Limits) -> Callable:
     specs = []
     for name in inspect.signature(compute).parameters:
         shape = known[name].shape
-        shape = [fixed[axis] if side is None else side for axis, side in enumerate(shape)]
+        shape = [
+            fixed[axis] if side is None else side for axis, side in enumerate(shape)
+        ]
         specs.append(tf.TensorSpec(shape, known[name].dtype, name))
 
     def answer(*arguments):
@@ -206,9 +209,7 @@ def _describe(
             }
             for spec in function.input_signature
         },
-        "outputs": {
-            _OUTPUT: {"dtype": "uint8", "shape": [1, *sides, singan.channels]}
-        },
+        "outputs": {_OUTPUT: {"dtype": "uint8", "shape": [1, *sides, singan.channels]}},
     }
 
 

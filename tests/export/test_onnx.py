@@ -1,20 +1,22 @@
 """ONNX files against the signatures that they stand for."""
 
 import json
-import logging
 
 import numpy as np
 import pytest
 import tensorflow as tf
-from helpers import contents, copied, run, sentence
+from helpers import contents, copied, run
 
 from export import onnx_model, saved_model, signatures
 from export.pipeline import Pipeline
+from singan_tf import images
+from singan_tf.errors import UserError
 from singan_tf.model.patch_stage import PatchStage
 from singan_tf.model.pyramid import image_pyramid
 from singan_tf.model.singan import SinGAN
 
 WHY = "ONNX files need requirements-onnx.txt"
+onnx = pytest.importorskip("onnx", reason=WHY)
 tf2onnx = pytest.importorskip("tf2onnx", reason=WHY)
 onnxruntime = pytest.importorskip("onnxruntime", reason=WHY)
 
@@ -23,35 +25,32 @@ SIZES = [(16, 20), (23, 29), (32, 40)]
 SEEDS = (0, 3, -5, 2**40)
 
 
-def session(path):
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
-    return onnxruntime.InferenceSession(str(path), options)
-
-
 class Both:
-    """A pyramid's ONNX files and the functions that its SavedModel holds."""
+    """A pyramid's ONNX files, and what answers the same in TensorFlow."""
 
-    def __init__(self, folder, functions, **settings):
-        self.told = json.loads((folder / "signatures.json").read_text())
-        names = self.told["signatures"]
-        self.sessions = {name: session(folder / f"{name}.onnx") for name in names}
-        self.functions = functions
-        self.settings = settings
+    def __init__(self, folder, ask):
+        """Takes the files' folder, and a function of a signature's name and inputs."""
+        told = json.loads((folder / "signatures.json").read_text())
+        self.signatures = told["signatures"]
+        self._ask = ask
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = 1
+        self._sessions = {
+            name: onnxruntime.InferenceSession(str(folder / f"{name}.onnx"), options)
+            for name in self.signatures
+        }
 
     def answers(self, name, **inputs):
         """By onnxruntime and by TensorFlow, uint8 [1, H, W, C]."""
-        described = self.told["signatures"][name]
+        described = self.signatures[name]
         rows = {
             key: np.asarray(inputs[key], spec["dtype"]).reshape(spec["shape"])
             for key, spec in described["inputs"].items()
         }
-        (found,) = self.sessions[name].run(["result"], rows)
+        (found,) = self._sessions[name].run(["result"], rows)
         output = described["outputs"]["result"]
         assert list(found.shape) == output["shape"] and found.dtype == output["dtype"]
-        tensors = {key: tf.constant(value) for key, value in rows.items()}
-        expected = self.functions[name](**tensors)["image"]
-        return found, np.asarray(expected)
+        return found, np.asarray(self._ask(name, rows)["image"])
 
 
 def assert_equal(answers, shown=10):
@@ -89,80 +88,147 @@ def pyramid(make_stage, kinds, **settings):
     return singan
 
 
-@pytest.fixture(scope="module")
-def both(make_stage, tmp_path_factory):
-    """Writes the files of a pyramid."""
-
-    def write(kinds, **settings):
-        singan = pyramid(make_stage, kinds, **settings)
-        folder = tmp_path_factory.mktemp("files") / "onnx"
-        onnx_model.write(folder, singan, LIMITS)
-        return Both(folder, signatures.build(singan, LIMITS))
-
-    return write
-
-
 def check_all(both):
-    height, width = both.told["size"]
-    channels = both.told["signatures"]["sample"]["outputs"]["result"]["shape"][-1]
+    """Every file, with seeds, scales, an image and a mask of many kinds."""
+    height, width, channels = both.signatures["sample"]["outputs"]["result"]["shape"][
+        1:
+    ]
     last = len(SIZES) - 1
-    for seed in SEEDS:
+    for seed in (0, 3, -5, 2**40):
         assert_equal(both.answers("sample", seed=seed, start_scale=0, noise_scale=1))
     for scale in range(1, last + 1):
         inputs = {"seed": 3, "start_scale": scale, "noise_scale": 1.5}
         assert_equal(both.answers("sample", **inputs))
     assert_equal(both.answers("reconstruct", seed=0))
-    image = np.asarray(texture(height, width, channels))[:, ::-1] * 127 + 128
+    image = images.to_uint8(np.asarray(texture(height, width, channels))[:, ::-1])
+    assert_equal(both.answers("super_resolve", image=image, seed=2))
     mask = np.zeros([height, width])
-    mask[3:-4, 5:] = 255
-    mask[3] = 100
+    mask[3:-4, 5:], mask[3] = 255, 100
     for scale in range(1, last + 1):
         inputs = {"image": image, "mask": mask, "injection_scale": scale, "seed": 2}
         found, expected = both.answers("edit", **inputs)
         assert_equal((found, expected))
-        np.testing.assert_array_equal(found[0, :3], image[0, :3].astype(np.uint8))
-    if "super_resolve" in both.sessions:
-        function = both.functions["super_resolve"]
-        both.functions["super_resolve"] = lambda **rows: function(
-            **rows, factor=tf.constant([4.0])
-        )
-        assert_equal(both.answers("super_resolve", image=image, seed=2))
+        np.testing.assert_array_equal(found[0, :3], image[0, :3])
 
 
-@pytest.fixture(scope="module")
-def written(finished, tmp_path_factory):
-    """A version folder with ONNX files, by the command."""
-    run_dir = copied(finished, tmp_path_factory.mktemp("runs") / "rocket")
-    yield run_dir
+def check_pyramid(singan, folder):
+    onnx_model.write(folder, singan, LIMITS)
+    functions = signatures.build(singan, LIMITS)
+    check_all(Both(folder, lambda name, rows: functions[name](**as_tensors(rows))))
+
+
+def as_tensors(rows):
+    return {name: tf.constant(value) for name, value in rows.items()}
 
 
 def test_the_command_writes_what_answers_as_the_saved_model(capsys, finished, tmp_path):
     run_dir = copied(finished, tmp_path / "rocket")
-    arguments = ["--onnx", "--max_pixels=20000"]
-    status, out, error = run(capsys, "export", f"--run_dir={run_dir}", *arguments)
+    status, out, error = run(capsys, "export", f"--run_dir={run_dir}", "--onnx")
     assert status == 0 and not error
     version = run_dir / "saved_model" / "1"
-    lines = [line for line in out.splitlines() if line]
-    assert lines[:2] == [
-        f"Wrote {version}",
-        f"Wrote {version / 'onnx'}: sample, reconstruct, edit",
-    ]
-    assert any(line.startswith("*_png is not there: ONNX has no") for line in lines)
-    assert any(
-        line.startswith("super_resolve is not there:") and "20000 pixels" in line
-        for line in lines
-    )
-    names = {path.name for path in (version / "onnx").iterdir()}
-    assert names == {"sample.onnx", "reconstruct.onnx", "edit.onnx", "signatures.json"}
-    pipelines = {
-        name: Pipeline(str(version), name) for name in ("sample", "edit", "reconstruct")
-    }
-    check_all(Both(version / "onnx", pipelines))
+    lines = out.splitlines()
+    assert lines[0] == f"Wrote {version}"
+    names = ["sample", "reconstruct", "super_resolve", "edit"]
+    assert lines[1] == f"Wrote {version / 'onnx'}: {', '.join(names)}"
+    assert lines[2].startswith("*_png is not there: ONNX has no") and len(lines) == 3
+    written = {path.name for path in (version / "onnx").iterdir()}
+    assert written == {f"{name}.onnx" for name in names} | {"signatures.json"}
+    pipeline = Pipeline(str(version), "sample")
+    check_all(Both(version / "onnx", lambda name, rows: pipeline(rows, name)))
     status, _, error = run(capsys, "verify", f"--run_dir={run_dir}")
     assert status == 0, error
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kinds", ["ttt", "vvv", "ppp", "vvt", "pvt"])
-def test_every_kind_of_scale(both, kinds):
-    check_all(both(kinds))
+@pytest.mark.parametrize("kinds", ["vvv", "ppp", "vvt", "pvt"])
+def test_every_kind_of_scale(make_stage, tmp_path, kinds):
+    check_pyramid(pyramid(make_stage, kinds), tmp_path / "onnx")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("kinds", "settings"),
+    [
+        ("ttt", {"padding": "circular"}),
+        ("ttt", {"padding": "reflect", "generator_normalization": "none"}),
+        ("ttt", {"padding": "noise", "generator_normalization": "instance"}),
+        ("ttt", {"channels": 1}),
+        ("vvt", {"padding": "circular"}),
+        ("ppt", {"channels": 1, "padding": "circular"}),
+    ],
+)
+def test_every_setting_of_the_network(make_stage, tmp_path, kinds, settings):
+    check_pyramid(pyramid(make_stage, kinds, **settings), tmp_path / "onnx")
+
+
+@pytest.mark.slow
+def test_colours_of_a_palette(make_stage, tmp_path):
+    singan = pyramid(make_stage, "ttt")
+    palette = np.random.default_rng(2).uniform(-1, 1, (5, 3)).astype(np.float32)
+    singan.stages[1] = make_stage(1, palette=palette)
+    check_pyramid(singan, tmp_path / "onnx")
+
+
+def test_what_has_no_file_is_told(make_stage):
+    singan = pyramid(make_stage, "t")
+    assert set(onnx_model.build(singan, LIMITS)) == {
+        "sample",
+        "reconstruct",
+        "super_resolve",
+    }
+    height, width = SIZES[0]
+    enough = height * width * 16
+    assert set(onnx_model.left_out(singan, signatures.Limits(enough, 1))) == {"*_png"}
+    few = signatures.Limits(enough - 1, 1)
+    reasons = onnx_model.left_out(singan, few)
+    assert f"limit of {enough - 1} pixels" in reasons["super_resolve"]
+    assert set(onnx_model.build(singan, few)) == {"sample", "reconstruct"}
+
+
+@pytest.mark.parametrize(
+    ("fault", "status", "words"),
+    [
+        (KeyboardInterrupt, 130, "Stopped."),
+        (
+            ValueError("a\nfault"),
+            1,
+            "reconstruct cannot be written as ONNX (a fault); ",
+        ),
+        (OSError(28, "No space left on device"), 1, "No space left on device"),
+    ],
+)
+def test_what_ends_before_its_end_leaves_nothing(
+    capsys, finished, tmp_path, monkeypatch, fault, status, words
+):
+    run_dir = copied(finished, tmp_path / "rocket")
+    before = contents(run_dir)
+    base = run_dir / "saved_model"
+    monkeypatch.setattr(saved_model, "_write", lambda folder, *_: folder.mkdir())
+
+    def convert(*arguments, **keywords):
+        if (base / ".1.tmp" / "onnx" / "sample.onnx").exists():
+            raise fault
+        return onnx.ModelProto(), None
+
+    monkeypatch.setattr(tf2onnx.convert, "from_function", convert)
+    monkeypatch.setattr(onnx.checker, "check_model", lambda model: None)
+    found, _, error = run(capsys, "export", f"--run_dir={run_dir}", "--onnx")
+    assert found == status and words in error and "Traceback" not in error
+    assert [path.name for path in base.iterdir()] == [".lock"]
+    (base / ".lock").unlink()
+    base.rmdir()
+    assert contents(run_dir) == before
+
+
+def test_what_onnx_cannot_hold_is_told_in_a_sentence():
+    """The converter itself leaves in the file what it knows nothing of."""
+    image = tf.TensorSpec([4, 4], tf.float32, "image")
+    function = tf.function(
+        lambda image: {"result": tf.linalg.eigvalsh(image)}, input_signature=[image]
+    )
+    with pytest.raises(UserError) as caught:
+        onnx_model._convert("edit", function)
+    message = str(caught.value)
+    assert message.startswith("edit cannot be written as ONNX (")
+    assert "SelfAdjointEig" in message and message.endswith("; export without it.")
+    assert "\n" not in message

@@ -27,16 +27,26 @@ def patches(photograph, votes, wrap=False, trained=()):
     singan = SinGAN(SIZES, 3)
     reals = image_pyramid(photograph, SIZES)
     for scale, (size, real) in enumerate(zip(SIZES, reals)):
-        stage = PatchStage(size, 3, 2, 0.2 if scale == 0 else 0.0, scale == 0, wrap, votes)
+        stage = PatchStage(
+            size, 3, 2, 0.2 if scale == 0 else 0.0, scale == 0, wrap, votes
+        )
         stage.remember(real, real)
         singan.append(dict(trained).get(scale, stage), None)
     singan.set_reconstruction_noise(None)
     return singan
 
 
-@pytest.fixture(
-    scope="module", params=["trained", "circular", "patches", "votes", "tile", "mixed"]
-)
+KINDS = [
+    "trained",
+    "mixed",
+    *(
+        pytest.param(kind, marks=pytest.mark.slow)
+        for kind in ("circular", "patches", "votes", "tile")
+    ),
+]
+
+
+@pytest.fixture(scope="module", params=KINDS)
 def singan(request, make_stage):
     photograph = tf.constant(random_image(*SIDES, seed=1))
     if request.param == "trained":
@@ -55,7 +65,10 @@ def traced(function, *names):
     with portable.graphs():
         concrete = graph.get_concrete_function()
     definition = concrete.graph.as_graph_def()
-    nodes = [*definition.node, *(n for f in definition.library.function for n in f.node_def)]
+    nodes = [
+        *definition.node,
+        *(n for f in definition.library.function for n in f.node_def),
+    ]
     found = {node.op for node in nodes}
     assert not {op for op in found if op.startswith(FOREIGN)}
     return concrete
