@@ -1,16 +1,20 @@
 """ONNX files against the signatures that they stand for."""
 
 import json
+import re
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 import tensorflow as tf
-from helpers import contents, copied, run
+from helpers import ROOT, contents, copied, pixels, run
 
 from export import onnx_model, saved_model, signatures
 from export.pipeline import Pipeline
 from singan_tf import images
 from singan_tf.errors import UserError
+from singan_tf.model import noise
 from singan_tf.model.patch_stage import PatchStage
 from singan_tf.model.pyramid import image_pyramid
 from singan_tf.model.singan import SinGAN
@@ -53,10 +57,12 @@ class Both:
         return found, np.asarray(self._ask(name, rows)["image"])
 
 
-def assert_equal(answers, shown=10):
+def assert_equal(answers, apart=0.0):
+    """All levels are the same or the next, but for a share of them."""
     found, expected = answers
-    assert expected.std() > shown  # It shows something.
-    np.testing.assert_allclose(found.astype(int), expected.astype(int), atol=1)
+    assert expected.std() > 3  # It shows something.
+    beyond = np.abs(found.astype(int) - expected.astype(int)) > 1
+    assert beyond.mean() <= apart
 
 
 def texture(height, width, channels=3):
@@ -88,39 +94,45 @@ def pyramid(make_stage, kinds, **settings):
     return singan
 
 
-def check_all(both):
+def check_all(both, apart=0.0):
     """Every file, with seeds, scales, an image and a mask of many kinds."""
-    height, width, channels = both.signatures["sample"]["outputs"]["result"]["shape"][
-        1:
-    ]
+    described = both.signatures["sample"]["outputs"]["result"]
+    _, height, width, channels = described["shape"]
     last = len(SIZES) - 1
     for seed in (0, 3, -5, 2**40):
-        assert_equal(both.answers("sample", seed=seed, start_scale=0, noise_scale=1))
+        assert_equal(
+            both.answers("sample", seed=seed, start_scale=0, noise_scale=1), apart
+        )
     for scale in range(1, last + 1):
         inputs = {"seed": 3, "start_scale": scale, "noise_scale": 1.5}
-        assert_equal(both.answers("sample", **inputs))
-    assert_equal(both.answers("reconstruct", seed=0))
+        assert_equal(both.answers("sample", **inputs), apart)
+    assert_equal(both.answers("reconstruct", seed=0), apart)
     image = images.to_uint8(np.asarray(texture(height, width, channels))[:, ::-1])
-    assert_equal(both.answers("super_resolve", image=image, seed=2))
+    assert_equal(both.answers("super_resolve", image=image, seed=2), apart)
     mask = np.zeros([height, width])
     mask[3:-4, 5:], mask[3] = 255, 100
     for scale in range(1, last + 1):
         inputs = {"image": image, "mask": mask, "injection_scale": scale, "seed": 2}
         found, expected = both.answers("edit", **inputs)
-        assert_equal((found, expected))
+        assert_equal((found, expected), apart)
         np.testing.assert_array_equal(found[0, :3], image[0, :3])
 
 
-def check_pyramid(singan, folder):
+def check_pyramid(singan, folder, apart=0.0):
     onnx_model.write(folder, singan, LIMITS)
     functions = signatures.build(singan, LIMITS)
-    check_all(Both(folder, lambda name, rows: functions[name](**as_tensors(rows))))
+
+    def ask(name, rows):
+        return functions[name](**as_tensors(rows))
+
+    check_all(Both(folder, ask), apart)
 
 
 def as_tensors(rows):
     return {name: tf.constant(value) for name, value in rows.items()}
 
 
+@pytest.mark.slow
 def test_the_command_writes_what_answers_as_the_saved_model(capsys, finished, tmp_path):
     run_dir = copied(finished, tmp_path / "rocket")
     status, out, error = run(capsys, "export", f"--run_dir={run_dir}", "--onnx")
@@ -135,30 +147,38 @@ def test_the_command_writes_what_answers_as_the_saved_model(capsys, finished, tm
     assert written == {f"{name}.onnx" for name in names} | {"signatures.json"}
     pipeline = Pipeline(str(version), "sample")
     check_all(Both(version / "onnx", lambda name, rows: pipeline(rows, name)))
+    # The lines that the docs show, where TensorFlow is not imported.
+    text = (ROOT / "docs" / "onnx.md").read_text(encoding="utf-8")
+    (code,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    code = code.replace("runs/demo/", f"{run_dir}/")
+    code += "\nimport sys\nassert 'tensorflow' not in sys.modules\n"
+    subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True)
+    shown = pixels(tmp_path / "three.png")
+    assert_equal((shown, pipeline({"seed": [3]}, "sample")["image"][0]))
     status, _, error = run(capsys, "verify", f"--run_dir={run_dir}")
     assert status == 0, error
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("kinds", ["vvv", "ppp", "vvt", "pvt"])
-def test_every_kind_of_scale(make_stage, tmp_path, kinds):
-    check_pyramid(pyramid(make_stage, kinds), tmp_path / "onnx")
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("kinds", "settings"),
     [
-        ("ttt", {"padding": "circular"}),
+        ("vvv", {}),
+        ("vvt", {"padding": "circular"}),
+        ("ttt", {"padding": "circular", "channels": 1}),
         ("ttt", {"padding": "reflect", "generator_normalization": "none"}),
         ("ttt", {"padding": "noise", "generator_normalization": "instance"}),
-        ("ttt", {"channels": 1}),
-        ("vvt", {"padding": "circular"}),
-        ("ppt", {"channels": 1, "padding": "circular"}),
     ],
 )
-def test_every_setting_of_the_network(make_stage, tmp_path, kinds, settings):
+def test_kinds_of_scales_and_networks(make_stage, tmp_path, kinds, settings):
     check_pyramid(pyramid(make_stage, kinds, **settings), tmp_path / "onnx")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kinds", ["ppp", "pvt"])
+def test_patches_that_fit_equally_well_may_change_places(make_stage, tmp_path, kinds):
+    """Where a last bit decides between two patches, runtimes choose differently."""
+    check_pyramid(pyramid(make_stage, kinds), tmp_path / "onnx", apart=0.005)
 
 
 @pytest.mark.slow
@@ -167,6 +187,66 @@ def test_colours_of_a_palette(make_stage, tmp_path):
     palette = np.random.default_rng(2).uniform(-1, 1, (5, 3)).astype(np.float32)
     singan.stages[1] = make_stage(1, palette=palette)
     check_pyramid(singan, tmp_path / "onnx")
+
+
+def in_onnxruntime(function, **inputs):
+    """What a function of tensors gives when it is an ONNX file."""
+    specs = [
+        tf.TensorSpec(value.shape, value.dtype, name) for name, value in inputs.items()
+    ]
+    graph = tf.function(
+        lambda *tensors: {"result": function(*tensors)}, input_signature=specs
+    )
+    model = onnx_model._convert("sample", graph).SerializeToString()
+    (result,) = onnxruntime.InferenceSession(model).run(["result"], inputs)
+    return result
+
+
+def test_seeds_give_the_numbers_of_tensorflow():
+    for seed in (3, -(2**62) + 1):
+        found = in_onnxruntime(
+            lambda seed: noise.normal(seed, 2, [5, 7, 3]), seed=np.array([seed])
+        )
+        expected = noise.normal([seed], 2, [5, 7, 3])
+        np.testing.assert_array_max_ulp(found, np.asarray(expected), maxulp=2)
+
+
+@pytest.mark.parametrize("dtype", [np.int32, np.int64])
+@pytest.mark.parametrize("operation", [tf.math.floordiv, tf.math.floormod])
+def test_divisions_round_down(operation, dtype):
+    values = np.array([-(2**30) - 1, -8, -7, -1, 0, 1, 7, 8, 2**30 + 1], dtype)
+    for divisor in (3, -3, 7):
+        divisors = np.full_like(values, divisor)
+        found = in_onnxruntime(operation, values=values, divisors=divisors)
+        np.testing.assert_array_equal(found, operation(values, divisors))
+        assert found.dtype == dtype
+
+
+def test_what_falls_on_one_place_is_added_up():
+    places = np.array([[0, 1], [2, 2], [0, 1], [0, 1]], np.int32)
+    found = in_onnxruntime(
+        lambda places, updates: tf.scatter_nd(places, updates, [3, 4]),
+        places=places,
+        updates=np.array([1.0, 2.0, 4.0, 8.0]),
+    )
+    expected = np.zeros([3, 4])
+    expected[0, 1], expected[2, 2] = 13, 2
+    np.testing.assert_array_equal(found, expected)
+
+
+def test_the_least_of_segments_of_any_rank():
+    rng = np.random.default_rng(0)
+    values = rng.normal(size=[3, 4, 2]).astype(np.float32)
+    segments = rng.integers(0, 6, [3, 4, 2]).astype(np.int32)
+    segments[segments == 4] = 5
+    found = in_onnxruntime(
+        lambda values, segments: tf.math.unsorted_segment_min(values, segments, 6),
+        values=values,
+        segments=segments,
+    )
+    most = np.finfo(np.float32).max
+    expected = [values[segments == i].min(initial=most) for i in range(6)]
+    np.testing.assert_array_equal(found, expected)
 
 
 def test_what_has_no_file_is_told(make_stage):
