@@ -64,9 +64,7 @@ def rearrange(
         float32 [B, H, W, C], within the photograph's range.
     """
     channels = query.shape[3]
-    replace = _replacer(channels, wrap, stride, table_cells)
-    if portable.tracing():
-        replace = replace.python_function
+    replace = portable.inlined(_replacer(channels, wrap, stride, table_cells))
 
     def row(image):
         return replace(image, keys[0], photograph[0], iterations)

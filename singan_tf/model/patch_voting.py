@@ -101,9 +101,9 @@ def rearrange(
         float32 [B, H, W, C], within the photograph's range.
     """
     halvings = _halvings(*keys.shape[1:3])
-    replace = _replacer(query.shape[3], wrap, stride, halvings, iterations, alpha)
-    if portable.tracing():
-        replace = replace.python_function
+    replace = portable.inlined(
+        _replacer(query.shape[3], wrap, stride, halvings, iterations, alpha)
+    )
 
     def row(image):
         seen = (portable.known(operator.itemgetter(0), x) for x in (keys, photograph))

@@ -36,6 +36,11 @@ def graphs() -> Iterator[None]:
         _tracing.reset(token)
 
 
+def inlined(function: Any) -> Callable:
+    """A tf.function; in a portable graph what it is made of, which sees ints there."""
+    return function.python_function if tracing() else function
+
+
 def loop(
     end: Union[int, tf.Tensor],
     step: Union[int, tf.Tensor],
