@@ -226,6 +226,7 @@ def test_a_dropped_photograph_is_trained_and_opened(address, runs_dir, photograp
         turn_to(page, "Train")
         wait(page, lambda: "dropped is trained" in progress(page))
         choose(page, "#model", "dropped")
+        turn_to(page, "Sample")
         click(page, "draw")
         wait(page, lambda: shown(page, "#samples img"))
     assert (runs_dir / "dropped" / "report" / "index.html").exists()
@@ -309,7 +310,9 @@ def test_a_served_model_has_the_same_page(served_export):
         open_page(driver, found)
         names = [each.text.strip() for each in shown(driver, "button[role=tab]")]
         assert names == ["Sample", "Paint", "Edit", "Enlarge", "Animate"]
+        turn_to(driver, "Animate")
         wait(driver, lambda: not driver.find_element(By.ID, "animate").is_enabled())
+        turn_to(driver, "Sample")
         click(driver, "draw")
         wait(driver, lambda: len(shown(driver, "#samples img")) >= 4)
         line = driver.find_element(By.CSS_SELECTOR, ".command textarea")
