@@ -295,7 +295,7 @@ def build_convolutional_stage(
         generator,
         # One map for all colours at scale 0, as in the reference code.
         noise_channels=1 if scale == 0 else network.channels,
-        padding=network.padding,
+        padding=network.padding_at(scale),
         whole_image=network.generator_normalization == "instance",
         palette=palette,
     )
@@ -310,7 +310,7 @@ def build_patch_stage(config: Config, scale: int, size: tuple[int, int]) -> Patc
         # New layouts are made at the coarsest scale alone.
         config.layout.layout_shift if scale == 0 else 0.0,
         coarsest=scale == 0,
-        wrap=config.network.padding == "circular",
+        wrap=config.network.padding_at(scale) == "circular",
         votes=config.layout.patch_votes,
     )
 

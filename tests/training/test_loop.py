@@ -86,7 +86,7 @@ VARIANTS = [
         "crop_size": 16,
         "previous_pool": 3,
         "channels": 1,
-        "padding": "reflect",
+        "padding": "0:zeros,1-:reflect",
         "mixed_precision": "bfloat16",
     },
 ]
