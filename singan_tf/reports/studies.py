@@ -312,7 +312,13 @@ STUDIES = {
                 "plausibility",
                 "not higher",
             ),
-            Claim("and loses their order", "circular", "zeros", "diversity", "higher"),
+            Claim(
+                "circular padding loses the order of the elements",
+                "circular",
+                "zeros",
+                "diversity",
+                "higher",
+            ),
         ],
         eye="Order is measured by how much samples differ at each place, which has "
         "other causes too.",
