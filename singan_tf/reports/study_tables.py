@@ -147,8 +147,8 @@ def _about_differences(tested: Sequence[Difference], strict: float) -> str:
         f"The same test of {count} differences, with no claim behind them: * where "
         f"p < {verdicts.LEVEL:g}, as luck alone would give about "
         f"{count * verdicts.LEVEL:.1f} times in so many; ** where p < {strict:.1g}, "
-        f"{verdicts.LEVEL:g} divided by their number (Bonferroni's correction). After ± "
-        "stands half the 95% interval."
+        f"{verdicts.LEVEL:g} divided by their number (Bonferroni's correction). After "
+        "± stands half the 95% interval."
     )
 
 
