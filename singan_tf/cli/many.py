@@ -17,19 +17,19 @@ class Budget(NamedTuple):
     """What a study spends on a row.
 
     Attributes:
-        preset: The name of its file of flags.
+        presets: The names of its files of flags; of two that disagree the later counts.
         num_samples: The number of samples that are measured.
     """
 
-    preset: str
+    presets: list[str]
     num_samples: int
 
 
 BUDGETS = {
-    "smoke": Budget("study_smoke", 3),
-    "quick": Budget("study_quick", 20),
-    "paper": Budget("paper", 50),
-    "reference": Budget("study_reference", 10),
+    "smoke": Budget(["study_smoke"], 3),
+    "quick": Budget(["study_quick"], 20),
+    "paper": Budget(["paper"], 50),
+    "reference": Budget(["paper", "study_reference"], 10),
 }
 
 
@@ -143,7 +143,7 @@ def _repeatable(call: Call) -> str:
 
 def budget_settings(values: flags.FlagValues, budget: Budget) -> dict[str, object]:
     """A budget's settings by name, but for those that the command line gives."""
-    recipe = shared.read_presets([budget.preset])
+    recipe = shared.read_presets(budget.presets)
     return {
         field.name: (values if values[field.name].present else recipe)[field.name].value
         for field in config_lib.settings()
