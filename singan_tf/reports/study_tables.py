@@ -130,8 +130,8 @@ def _finding(claim: Claim, results: Sequence[Result]) -> str:
 def _about_findings(claims: Sequence[Claim], results: Sequence[Result]) -> str:
     if len({each.pair for each in results}) < 2:
         return (
-            "One photograph and one seed show no spread, so no claim is tested; "
-            "--seeds and --images train more of both."
+            "One photograph and one seed show no spread, so no claim is tested; more "
+            "seeds, or more images, would show it."
         )
     count = "One claim is" if len(claims) == 1 else f"{len(claims)} claims are"
     return (

@@ -197,7 +197,7 @@ def test_one_photograph_and_one_seed_are_not_tested():
     more, *_, about, _ = study_tables.findings(STUDY, results)
     assert more.startswith("«Not tested»: more of it")
     assert "diversity 0.41 against 0.3, difference +0.11)." in more
-    assert "no claim is tested; --seeds" in about
+    assert "so no claim is tested; more seeds" in about
     assert study_tables.differences(results) is None
     header, lines = study_tables.means(results)
     assert lines[0] == ["base", "4", "0.3", "2"]
