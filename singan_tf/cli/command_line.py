@@ -31,6 +31,14 @@ class _PathParser(flags.ArgumentParser):
         return path
 
 
+class _PathsParser(flags.ListParser):
+    """Reads several paths with commas between, each as `_PathParser`."""
+
+    def parse(self, argument: Any) -> list[str]:
+        """The paths; one with a comma in it stands in quotation marks."""
+        return [_PathParser().parse(each) for each in super().parse(argument)]
+
+
 def define_path(
     name: str, default: Optional[str], meaning: str, values: flags.FlagValues
 ) -> None:
@@ -49,6 +57,24 @@ def define_path(
         meaning,
         flag_values=values,
         serializer=flags.ArgumentSerializer(),
+    )
+
+
+def define_paths(name: str, meaning: str, values: flags.FlagValues) -> None:
+    """Defines a flag that is several paths, or names in place of them.
+
+    Args:
+        name: The flag's name.
+        meaning: The line of help.
+        values: Where it is defined.
+    """
+    flags.DEFINE(
+        _PathsParser(),
+        name,
+        None,
+        meaning,
+        flag_values=values,
+        serializer=flags.CsvListSerializer(","),
     )
 
 
