@@ -27,12 +27,10 @@ def _define_evaluate(values: flags.FlagValues) -> None:
     command_line.define_path(
         "samples", None, "A folder of images to evaluate in place of a run's.", values
     )
-    command_line.define_path(
-        "image",
-        None,
+    shared.define_image(
+        values,
         "The photograph that --samples were made from: a path, or a name that "
         "scikit-image carries.",
-        values,
     )
     _define_inception(
         values,

@@ -162,7 +162,7 @@ def test_large_photographs_are_searched_as_written_out(
         query.astype(float), known.astype(float), wrap, stride, halvings, alpha
     )
     found = patch_voting._search(
-        tf.constant(query), tf.constant(known), wrap, stride, halvings, alpha
+        tf.constant(query), [tf.constant(known)], wrap, stride, halvings, alpha
     )
     same = (found.rows == places[..., 0]) & (found.columns == places[..., 1])
     # Where two fit alike, 32 bits may choose the other.
@@ -213,7 +213,7 @@ def test_large_photographs_are_halved_until_all_patches_are_looked_at():
         ((20, 3000), 0),
         ((40, 3000), 1),
     ):
-        assert patch_voting._halvings(*sides) == count
+        assert patch_voting._halvings(sides) == count
 
 
 @pytest.mark.parametrize("shape", [QUERY.shape, [None, None, None, 3]])
