@@ -24,7 +24,7 @@ from singan_tf.errors import UsageError
 from singan_tf.measure import inception
 from singan_tf.model.singan import SinGAN
 from singan_tf.reports import report
-from singan_tf.runs import loading, photographs
+from singan_tf.runs import loading, together
 from singan_tf.runs.display import Monitor
 from singan_tf.runs.folder import RunFolder
 from singan_tf.tasks import keeping, masks, painting
@@ -276,7 +276,7 @@ def train(
                 name = f"array-{number + 1}.png" if number else "array.png"
                 paths.append(_write_array(each, pathlib.Path(place, name)))
             else:
-                paths += photographs.find([os.fspath(each)])
+                paths += together.find([os.fspath(each)])
         return _train(paths, run, config, overwrite, continue_steps)
 
 
@@ -300,7 +300,7 @@ def _train(
 ) -> Model:
     if config.runtime.strategy == "multi_worker":
         raise UsageError("strategy multi_worker is the train command's only.")
-    found = photographs.read(paths, config)
+    found = together.read(paths, config)
     config, sizes = found.config, found.sizes[0]
     finest, begun = len(sizes) - 1, None
     if more:

@@ -125,10 +125,10 @@ def _prepare(
     overwrite: bool,
 ) -> _Job:
     """Reads the photographs and settles the configuration; writes nothing."""
-    from singan_tf.runs import photographs
+    from singan_tf.runs import together
     from singan_tf.runs.folder import RunFolder
 
-    found = photographs.read(photographs.find(image), config)
+    found = together.read(together.find(image), config)
     config = found.config
     run = RunFolder(pathlib.Path(run_dir))
     if config.runtime.strategy == "multi_worker" and overwrite:

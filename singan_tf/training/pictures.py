@@ -9,7 +9,7 @@ import tensorflow as tf
 from singan_tf import images
 from singan_tf.model.singan import SinGAN
 from singan_tf.runs.folder import RunFolder
-from singan_tf.runs.photographs import of_several
+from singan_tf.runs.together import of_several
 
 logger = logging.getLogger(__name__)
 

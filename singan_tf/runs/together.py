@@ -1,4 +1,4 @@
-"""The photographs of a run that is to be trained: read, checked and planned for."""
+"""The photographs of a run that is to be trained, found, read and planned for together."""
 
 import itertools
 import os
@@ -28,8 +28,8 @@ _SUFFIXES = (
 )
 
 
-class Photographs(NamedTuple):
-    """One or more photographs that one model is trained on.
+class Together(NamedTuple):
+    """Photographs, one or more, that one model is trained on.
 
     Attributes:
         arrays: Each float32 [1, H, W, C] in [-1, 1].
@@ -48,8 +48,8 @@ def find(names: Sequence[str]) -> list[pathlib.Path]:
     """Finds one or more photographs.
 
     Args:
-        names: Each as `images.resolve` takes it, several of them with commas between, or a
-            folder, of which all images are taken, by name.
+        names: Each as `images.resolve` takes it, several of them with commas between,
+            or a folder, of which all images are taken, by name.
 
     Returns:
         The paths of existing files.
@@ -81,13 +81,13 @@ def _in_folder(folder: pathlib.Path) -> list[pathlib.Path]:
     )
     if not paths:
         raise UserError(
-            f"The folder {folder} holds no image ({', '.join(_SUFFIXES)}); name one that "
-            "does."
+            f"The folder {folder} holds no image ({', '.join(_SUFFIXES)}); name one "
+            "that does."
         )
     return paths
 
 
-def read(paths: Sequence[pathlib.Path], config: Config) -> Photographs:
+def read(paths: Sequence[pathlib.Path], config: Config) -> Together:
     """Reads the photographs of a run and settles its configuration; writes nothing.
 
     Args:
@@ -118,7 +118,7 @@ def read(paths: Sequence[pathlib.Path], config: Config) -> Photographs:
                 config = config_lib.settle(config, sizes[0])
         except UserError as error:
             raise type(error)(f"{path}: {error}") from None
-    return Photographs(arrays, facts, sizes, config)
+    return Together(arrays, facts, sizes, config)
 
 
 def _require_same_colours(
