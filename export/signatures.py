@@ -323,7 +323,7 @@ def _reconstruct(model: _Model, draw: Callable) -> _Task:
 
 
 def _reconstruct_one_of(model: _Model) -> _Task:
-    """`_reconstruct` of several photographs: an input says of which, the first if none."""
+    """`_reconstruct` of several photographs: an input says of which."""
     singan, _, known = model
     pyramids = singan.each()
     sizes = tf.constant(singan.sizes_at(len(singan.sizes) - 1))

@@ -1,4 +1,4 @@
-"""The photographs of a run that is to be trained, found, read and planned for together."""
+"""The photographs that one model is to be trained on: found, read and planned for."""
 
 import itertools
 import os

@@ -19,7 +19,7 @@ SMALL = [SMOKE, "--num_scales=2", "--steps=2", "--max_size=44", "--min_size=16"]
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory):
-    """Photographs: rocket.png and coffee.png in a folder, and what is none beside it."""
+    """Rocket.png and coffee.png in a folder, and others beside it."""
     folder = tmp_path_factory.mktemp("given")
     (folder / "both").mkdir()
     (folder / "none").mkdir()

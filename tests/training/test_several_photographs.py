@@ -27,7 +27,7 @@ pytestmark = pytest.mark.usefixtures("deterministic")
 
 @pytest.fixture(scope="module")
 def textures():
-    """Two photographs of different sizes: bricks and gravel, each grey on all channels."""
+    """Bricks and gravel, of different sizes, grey in three channels."""
     return [texture("brick", 40, 52), texture("gravel", 48, 38)]
 
 
