@@ -84,9 +84,7 @@ class ScaleStep:
         # What is cut into crops is padded before, in one piece.
         side = config.training.at(self._scale).crop_size
         self._crops = Crops(self._size, side)
-        self._others = [
-            (other, Crops(tuple(other.shape[1:3]), side)) for other in others
-        ]
+        self._others = [(x, Crops(tuple(x.shape[1:3]), side)) for x in others]
         self._previous = previous_images.make_source(
             singan.coarsest(self._scale),
             pool,
