@@ -14,6 +14,7 @@ Core operations only, for sizes known or not known when a graph is traced.
 """
 
 import functools
+import math
 from collections.abc import Sequence
 from typing import Callable, Optional, Union
 
@@ -40,6 +41,7 @@ def rearrange(
     wrap: bool = False,
     stride: int = 1,
     table_cells: int = _TABLE_CELLS,
+    alpha: float = ALPHA,
 ) -> tf.Tensor:
     """Makes images that look like the query from the photograph's patches.
 
@@ -62,13 +64,15 @@ def rearrange(
             at most 4; where they do not end at its borders, it is mirrored there. Of
             the photograph all patches are looked at, so only time is saved.
         table_cells: Scores that are held at a time.
+        alpha: See above; where it is infinite, the nearest patch scores best, whether
+            or not others are left out.
 
     Returns:
         float32 [B, H, W, C], within the photograph's range.
     """
     channels = query.shape[3]
     known, seen = each_photograph(keys), each_photograph(photograph)
-    replace = _replacer(channels, wrap, stride, table_cells, len(seen))
+    replace = _replacer(channels, wrap, stride, table_cells, alpha, len(seen))
 
     def row(image):
         return replace(image, known, seen, iterations)
@@ -86,7 +90,12 @@ def each_photograph(photographs: Photographs) -> list[tf.Tensor]:
 
 @functools.cache
 def _replacer(
-    channels: int, wrap: bool, stride: int, table_cells: int, photographs: int
+    channels: int,
+    wrap: bool,
+    stride: int,
+    table_cells: int,
+    alpha: float,
+    photographs: int,
 ) -> Callable:
     """`rearrange` for one image, as a graph of images of any size."""
     image = tf.TensorSpec([None, None, channels], tf.float32)
@@ -106,7 +115,7 @@ def _replacer(
 
         def iterate(index, query):
             keys = filters[tf.minimum(index, 1)]
-            found = _search(query, keys, wrap, stride, table_cells)
+            found = _search(query, keys, wrap, stride, table_cells, alpha)
             size = tf.unstack(tf.shape(query)[:2])
             return index + 1, overlay(
                 tf.gather(corners, found), seen, size, wrap, stride
@@ -203,7 +212,12 @@ def _filters(images: Sequence[tf.Tensor]) -> tf.Tensor:
 
 
 def _search(
-    query: tf.Tensor, filters: tf.Tensor, wrap: bool, stride: int, table_cells: int
+    query: tf.Tensor,
+    filters: tf.Tensor,
+    wrap: bool,
+    stride: int,
+    table_cells: int,
+    alpha: float,
 ) -> tf.Tensor:
     """The best patch for each of the query's.
 
@@ -213,6 +227,7 @@ def _search(
         wrap: Whether the query's patches go on beyond its borders.
         stride: Pixels between the query's patches.
         table_cells: Scores that are held at a time.
+        alpha: See `rearrange`.
 
     Returns:
         int32 [N, M], for each place of the query its patch's number, below K.
@@ -232,7 +247,9 @@ def _search(
         some = slice(start, start + group)
         products = tf.nn.conv2d(query, -2 * filters[..., some], stride, "VALID")
         distances = (products + key_squares[some] + squares) / values
-        scores = distances / (ALPHA + tf.reduce_min(distances, axis=[0, 1, 2]))
+        scores = distances
+        if not math.isinf(alpha):
+            scores /= alpha + tf.reduce_min(distances, axis=[0, 1, 2])
         index = tf.argmin(scores, axis=-1, output_type=tf.int32)
         least = tf.reduce_min(scores, axis=-1)
         found = tf.where(least < best, start + index, where)
