@@ -164,8 +164,8 @@ class PatchStage(Stage):
 
     def _put_together(self, query: tf.Tensor, varied: bool) -> tf.Tensor:
         """Makes an image of the photograph's patches that looks like the query."""
-        # What is enlarged keeps its content: nothing has to turn up in it. Nor has all of
-        # one photograph in what is laid out as another.
+        # What is enlarged keeps its content: nothing has to turn up in it. Nor has all
+        # of one photograph in what is laid out as another.
         enlarged = self._votes and not varied
         nearest = enlarged or len(self.reals) > 1
         more = {"alpha": math.inf} if nearest else {}
