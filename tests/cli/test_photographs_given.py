@@ -129,6 +129,7 @@ def test_commands_of_one_photograph_refuse_two(capsys, place, tmp_path, argument
     assert status == 1 and "one image is wanted here" in sentence(error)
 
 
+@pytest.mark.slow
 def test_evaluate_and_the_report_compare_with_each(capsys, both, tmp_path):
     output = tmp_path / "out"
     arguments = [f"--run_dir={both}", f"--output_dir={output}", "--num_samples=3"]
