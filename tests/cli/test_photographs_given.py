@@ -42,6 +42,7 @@ def both(place):
     return place / "run"
 
 
+@pytest.mark.slow
 def test_all_ways_to_give_photographs_are_one(capsys, place, both):
     coffee, rocket = place / "both" / "coffee.png", place / "both" / "rocket.png"
     for given in (
