@@ -62,9 +62,10 @@ def find(names: Sequence[str]) -> list[pathlib.Path]:
     for name in names:
         # A file's own name may have a comma.
         parts = [name] if os.path.exists(name) else name.split(",")
-        for part in filter(None, parts if any(parts) else [name]):
+        for part in filter(None, parts) if any(parts) else [name]:
             path = images.resolve(part)
-            found += _in_folder(path) if path.is_dir() else [path]
+            # An empty name is that of no folder.
+            found += _in_folder(path) if part and path.is_dir() else [path]
     return found
 
 
@@ -77,7 +78,9 @@ def _in_folder(folder: pathlib.Path) -> list[pathlib.Path]:
     paths = sorted(
         file
         for file in folder.iterdir()
-        if file.suffix.lower() in _SUFFIXES and not file.name.startswith(".")
+        if file.suffix.lower() in _SUFFIXES
+        and not file.name.startswith(".")
+        and file.is_file()
     )
     if not paths:
         raise UserError(

@@ -113,6 +113,12 @@ def test_what_does_not_go_together_is_one_sentence(
     assert not run_dir.exists()
 
 
+def test_an_empty_name_is_a_missing_flag(capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    status, _, error = run(capsys, "train", "--image=", *SMALL)
+    assert status == 2 and "--image is missing" in sentence(error)
+
+
 @pytest.mark.parametrize(
     "arguments",
     [
