@@ -133,8 +133,8 @@ class PatchStage(Stage):
             )
             layouts = [resize(real, height, width) for real in self.reals]
             layouts = tf.clip_by_value(tf.concat(layouts, axis=0), -1.0, 1.0)
-            chooses = noise_map is not None and len(self.reals) > 1
-            if not chooses or noise_map.shape[3] == 2:
+            one = len(self.reals) == 1
+            if noise_map is None or one or noise_map.shape[3] == 2:
                 query = tf.broadcast_to(layouts[:1], tf.shape(previous))
             else:
                 query = tf.gather(layouts, _choices(noise_map, len(self.reals)))
