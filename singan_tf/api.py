@@ -19,19 +19,21 @@ import numpy as np
 from PIL import Image
 
 from singan_tf import config as config_lib
-from singan_tf import images
 from singan_tf.config import Config
 from singan_tf.errors import UsageError
 from singan_tf.measure import inception
 from singan_tf.model.singan import SinGAN
 from singan_tf.reports import report
-from singan_tf.runs import loading
+from singan_tf.runs import loading, together
 from singan_tf.runs.display import Monitor
-from singan_tf.runs.folder import Photograph, RunFolder, run_scales
+from singan_tf.runs.folder import RunFolder
 from singan_tf.tasks import keeping, masks, painting
 from singan_tf.training import circumstances, continuation, distribution, loop
 
 _RECIPE = Config()
+
+# A path, a name or pixels.
+_Image = Union[str, os.PathLike[str], np.ndarray]
 
 
 class Model:
@@ -227,13 +229,13 @@ def load(run_dir: Union[str, os.PathLike[str]]) -> Model:
 
 
 def train(
-    image: Union[str, os.PathLike[str], np.ndarray],
+    image: Union[_Image, Sequence[_Image]],
     run_dir: Union[str, os.PathLike[str]],
     config: Union[Config, Mapping[str, Any]] = _RECIPE,
     overwrite: bool = False,
     continue_steps: int = 0,
 ) -> Model:
-    """Trains a run on one photograph, or goes on with it, as the command does.
+    """Trains a run on photographs, or goes on with it, as the command does.
 
     Interrupted, it goes on from the last checkpoint when it is called again. Call
     tf.config.experimental.enable_op_determinism() before it, as the command does, if
@@ -241,7 +243,8 @@ def train(
 
     Args:
         image: A path, the name of a photograph in scikit-image, or uint8 [H, W] or
-            [H, W, 3].
+            [H, W, 3]; one model is trained on several photographs, of any sizes, if
+            a list of these is given, or a folder.
         run_dir: The run's folder; made if missing.
         config: A configuration, or settings by name, such as a `preset`'s, which are
             the command's flags: what is missing keeps the reference recipe's value.
@@ -255,7 +258,7 @@ def train(
     Raises:
         UsageError: if a setting is unknown or out of its range, or names a cluster, or
             there is nothing to add steps to.
-        UserError: if the photograph cannot be read or does not fit the settings, the
+        UserError: if a photograph cannot be read or does not fit the settings, the
             folder holds another run, is damaged or cannot be written, or training
             diverges.
         ValueError: if an array is no picture, or continue_steps is below 0.
@@ -263,37 +266,49 @@ def train(
     if not isinstance(config, Config):
         config = config_lib.from_settings(dict(config))
     run = RunFolder(pathlib.Path(run_dir))
-    if not isinstance(image, np.ndarray):
-        path = images.resolve(os.fspath(image))
-        return _train(path, run, config, overwrite, continue_steps)
+    several = list(image) if isinstance(image, (list, tuple)) else [image]
+    if not several:
+        raise ValueError("there is no photograph in an empty list")
+    with tempfile.TemporaryDirectory() as place:
+        paths: list[pathlib.Path] = []
+        for number, each in enumerate(several):
+            if isinstance(each, np.ndarray):
+                name = f"array-{number + 1}.png" if number else "array.png"
+                paths.append(_write_array(each, pathlib.Path(place, name)))
+            else:
+                paths += together.find([os.fspath(each)])
+        return _train(paths, run, config, overwrite, continue_steps)
+
+
+def _write_array(image: np.ndarray, path: pathlib.Path) -> pathlib.Path:
+    """Writes pixels as a file; raises ValueError if they are no picture."""
     if image.dtype != np.uint8 or image.shape[2:] not in ((), (3,)) or image.ndim < 2:
         raise ValueError(
             f"{image.dtype} {image.shape} is not uint8 [H, W] or [H, W, 3]"
         )
-    with tempfile.TemporaryDirectory() as place:
-        path = pathlib.Path(place, "array.png")
-        # Not packed: the same bytes, by which a run knows its photograph, everywhere.
-        Image.fromarray(image).save(path, compress_level=0)
-        return _train(path, run, config, overwrite, continue_steps)
+    # Not packed: the same bytes, by which a run knows its photograph, everywhere.
+    Image.fromarray(image).save(path, compress_level=0)
+    return path
 
 
 def _train(
-    path: pathlib.Path, run: RunFolder, config: Config, overwrite: bool, more: int
+    paths: Sequence[pathlib.Path],
+    run: RunFolder,
+    config: Config,
+    overwrite: bool,
+    more: int,
 ) -> Model:
     if config.runtime.strategy == "multi_worker":
         raise UsageError("strategy multi_worker is the train command's only.")
-    photograph = images.read(path, config.network.channels)
-    images.check_photograph(path, photograph)
-    facts = Photograph(path.name, *photograph.shape[1:3], images.sha256(path))
-    sizes = run_scales(config, facts).sizes
-    config = config_lib.settle(config, sizes)
+    found = together.read(paths, config)
+    config, sizes = found.config, found.sizes[0]
     finest, begun = len(sizes) - 1, None
     if more:
         config = continuation.with_more_steps(config, finest, more)
         begun = None if overwrite else continuation.begun(run, config, finest)
     strategy = distribution.make_strategy(config.runtime.strategy)
     around = circumstances.find(config, strategy)
-    with run.open(begun or config, facts, overwrite, around):
+    with run.open(begun or config, found.facts, overwrite, around):
         if begun:
             run.extend(config, finest)
         samples = None
@@ -303,7 +318,7 @@ def _train(
             monitor = Monitor(config, sizes, run, network)
             try:
                 trained = loop.train(
-                    photograph, config, run, monitor, strategy=strategy
+                    found.arrays, config, run, monitor, strategy=strategy
                 )
                 samples = trained.samples
             finally:

@@ -140,6 +140,18 @@ def patch_frechet(first: np.ndarray, second: np.ndarray) -> Optional[float]:
     return frechet_distance(one, other) / len(one.mean)
 
 
+def nearest_photograph(sample: np.ndarray, photographs: Sequence[np.ndarray]) -> int:
+    """Number of the photograph whose patches a sample is nearest to.
+
+    Args:
+        sample: [1, H, W, C] in [-1, 1], with two patches at least.
+        photographs: Likewise, at least one; perhaps of other sizes.
+    """
+    if len(photographs) == 1:
+        return 0
+    return int(np.argmin([patch_frechet(sample, each) for each in photographs]))
+
+
 def nearest_patches(
     image: np.ndarray, among: np.ndarray, limit: int = _MAX_QUERIES
 ) -> Optional[float]:

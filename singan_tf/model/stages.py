@@ -263,16 +263,21 @@ class ImageStage(Stage):
 
 
 def build_stage(
-    config: Config, scale: int, size: tuple[int, int], patches: bool = False
+    config: Config,
+    scale: int,
+    size: tuple[int, int],
+    *further_sizes: tuple[int, int],
+    patches: bool = False,
 ) -> Stage:
     """Creates the stage of a scale of (height, width) pixels, variables included.
 
     Their values are not those of a run yet. `patches` says that it is made of them
-    though it was trained (`LayoutConfig.patches_compete`).
+    though it was trained (`LayoutConfig.patches_compete`); `further_sizes` are those
+    of the photographs after the first.
     """
     if config.steps_at(scale) and not patches:
         return build_convolutional_stage(config, scale)
-    return build_patch_stage(config, scale, size)
+    return build_patch_stage(config, scale, size, *further_sizes)
 
 
 def build_convolutional_stage(
@@ -301,8 +306,13 @@ def build_convolutional_stage(
     )
 
 
-def build_patch_stage(config: Config, scale: int, size: tuple[int, int]) -> PatchStage:
-    """Creates the stage of a scale of patches, before it has seen the photograph."""
+def build_patch_stage(
+    config: Config,
+    scale: int,
+    size: tuple[int, int],
+    *further_sizes: tuple[int, int],
+) -> PatchStage:
+    """Creates the stage of a scale of patches, before it has seen a photograph."""
     return PatchStage(
         size,
         config.network.channels,
@@ -312,6 +322,7 @@ def build_patch_stage(config: Config, scale: int, size: tuple[int, int]) -> Patc
         coarsest=scale == 0,
         wrap=config.network.padding_at(scale) == "circular",
         votes=config.layout.patch_votes,
+        further_sizes=further_sizes,
     )
 
 

@@ -263,7 +263,7 @@ def _measured(
 
     found = evaluation.evaluate(subject._replace(samples=kept()), network)
     summary = evaluation.summary(found)
-    evaluation.write(found, summary, folder)
+    evaluation.write([found], summary, folder)
     for index, sample in enumerate(samples[: study_pages.SHOWN]):
         task.write(f"sample_{index}.png", sample)
     task.write("photograph.png", task.photograph)
