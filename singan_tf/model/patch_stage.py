@@ -1,5 +1,6 @@
 """The stage that puts images together from the photograph's patches, untrained."""
 
+import copy
 import functools
 import math
 from typing import Callable, Optional
@@ -123,7 +124,7 @@ class PatchStage(Stage):
         """Makes an image of a given layout, as scale 0 does of the photograph's.
 
         Args:
-            noise_map: As `noise` gives it, [1, 4, 4, 2].
+            noise_map: As `noise` gives it, or of more points: float32 [1, h, w, 2].
             layout: Where things are, float32 [1, H, W, C] in [-1, 1].
             freedom: How far each pixel's content moves, as a share of what the noise
                 says: float32 [H, W] in [0, 1].
@@ -152,3 +153,9 @@ class PatchStage(Stage):
     def restore(self, noise_map: Optional[tf.Tensor], previous: tf.Tensor) -> tf.Tensor:
         """The photograph here: without noise every patch is its own nearest."""
         return tf.convert_to_tensor(self.real)
+
+    def seamless(self) -> "PatchStage":
+        """See `Stage.seamless`."""
+        stage = copy.copy(self)
+        stage._wrap = True
+        return stage
