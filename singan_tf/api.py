@@ -27,7 +27,7 @@ from singan_tf.reports import report
 from singan_tf.runs import loading, together
 from singan_tf.runs.display import Monitor
 from singan_tf.runs.folder import RunFolder
-from singan_tf.tasks import keeping, masks, painting
+from singan_tf.tasks import inputs, keeping, masks, painting, tiling, transfer
 from singan_tf.training import circumstances, continuation, distribution, loop
 
 _RECIPE = Config()
@@ -85,24 +85,78 @@ class Model:
         last = len(self.singan.stages) - 1
         if not 0 <= start_scale <= last:
             raise ValueError(f"start_scale {start_scale} is not from 0 to {last}")
-        if not 0 <= noise_scale <= config_lib.MAX_NOISE_SCALE:
-            raise ValueError(
-                f"noise_scale {noise_scale} is not from 0 to "
-                f"{config_lib.MAX_NOISE_SCALE}"
-            )
-        height = self.size[0] if height is None else height
-        width = self.size[1] if width is None else width
-        if not (height > 0 and width > 0 and height * width <= config_lib.MAX_PIXELS):
-            raise ValueError(
-                f"a sample of {width}x{height} pixels is not one of 1 to "
-                f"{config_lib.MAX_PIXELS}"
-            )
+        height, width = self._check_drawn(height, width, noise_scale)
         rows = [
             self._draw([seed], start_scale, height, width, noise_scale).numpy()
             for seed in seeds
         ]
         empty = np.zeros([0, height, width, self.singan.channels], np.float32)
         return np.concatenate([empty, *rows])
+
+    def tile(
+        self,
+        seed: int = 0,
+        height: Optional[int] = None,
+        width: Optional[int] = None,
+        noise_scale: float = 1.0,
+    ) -> np.ndarray:
+        """A seamless tile, equal to the command's to the last level.
+
+        Args:
+            seed: Of the noise.
+            height: In pixels; by default the photograph's.
+            width: Likewise.
+            noise_scale: As for `sample`.
+
+        Returns:
+            float32 [height, width, C] in [-1, 1], whose borders continue each other.
+
+        Raises:
+            ValueError: if an argument is out of its range.
+        """
+        height, width = self._check_drawn(height, width, noise_scale)
+        coarsest = self.singan.sizes[0]
+        for side, full, small in zip((height, width), self.size, coarsest):
+            if side < inputs.least_side(full, small):
+                raise ValueError(
+                    f"a side of {side} pixels is not one of at least "
+                    f"{inputs.least_side(full, small)}"
+                )
+        return tiling.draw_tile(self.singan, seed, height, width, noise_scale)[0]
+
+    def transfer(
+        self,
+        image: np.ndarray,
+        photograph: Optional[np.ndarray] = None,
+        injection_scale: Optional[int] = None,
+        seed: int = 0,
+    ) -> np.ndarray:
+        """The layout of another picture in the photograph's textures, as the command's.
+
+        Args:
+            image: The picture, float32 [H, W, C] in [-1, 1].
+            photograph: What the picture's colours are matched with before, float32
+                [h, w, C] in [-1, 1], the photograph at the model's size for what the
+                command does; None leaves its colours as they are.
+            injection_scale: From 1 to the last scale; the lower, the more changes. By
+                default the last but one.
+            seed: Of the noise.
+
+        Returns:
+            float32 [H, W, C] in [-1, 1].
+
+        Raises:
+            ValueError: if an array has another shape or type, or the scale is out of
+                range.
+        """
+        self._check_image(image)
+        rows = image[np.newaxis]
+        if photograph is not None:
+            self._check_image(photograph)
+            rows = transfer.match_colours(rows, photograph[np.newaxis])
+        if injection_scale is None:
+            injection_scale = transfer.injection_scale(self.singan)
+        return painting.redraw(self.singan, rows, injection_scale, seed)[0]
 
     def edit(
         self,
@@ -135,11 +189,7 @@ class Model:
             ValueError: if an array has another shape or type, or the scale is out of
                 range.
         """
-        channels = self.singan.channels
-        if image.dtype != np.float32 or image.shape[2:] != (channels,):
-            raise ValueError(
-                f"image {image.dtype} {image.shape} is not float32 [H, W, {channels}]"
-            )
+        self._check_image(image)
         if mask.shape != image.shape[:2]:
             raise ValueError(f"mask {mask.shape} is not {image.shape[:2]}")
         rows = image[np.newaxis]
@@ -206,6 +256,30 @@ class Model:
             )
         layout, kept = keeping.grown(image[np.newaxis], margins)
         return keeping.draw_around(self.singan, layout, kept, seed)[0]
+
+    def _check_drawn(
+        self, height: Optional[int], width: Optional[int], noise_scale: float
+    ) -> tuple[int, int]:
+        """The size of what is drawn, (height, width), the photograph's by default."""
+        if not 0 <= noise_scale <= config_lib.MAX_NOISE_SCALE:
+            raise ValueError(
+                f"noise_scale {noise_scale} is not from 0 to "
+                f"{config_lib.MAX_NOISE_SCALE}"
+            )
+        height = self.size[0] if height is None else height
+        width = self.size[1] if width is None else width
+        if not (height > 0 and width > 0 and height * width <= config_lib.MAX_PIXELS):
+            raise ValueError(
+                f"{width}x{height} pixels is not a size of 1 to {config_lib.MAX_PIXELS}"
+            )
+        return height, width
+
+    def _check_image(self, image: np.ndarray) -> None:
+        channels = self.singan.channels
+        if image.dtype != np.float32 or image.shape[2:] != (channels,):
+            raise ValueError(
+                f"image {image.dtype} {image.shape} is not float32 [H, W, {channels}]"
+            )
 
     def _check_photograph(self, image: np.ndarray) -> None:
         expected = (*self.size, self.singan.channels)

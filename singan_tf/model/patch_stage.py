@@ -1,5 +1,6 @@
 """The stage that puts images together from the photograph's patches, untrained."""
 
+import copy
 import functools
 import math
 from collections.abc import Sequence
@@ -150,7 +151,7 @@ class PatchStage(Stage):
         """Makes an image of a given layout, as scale 0 does of the photograph's.
 
         Args:
-            noise_map: As `noise` gives it, for one image.
+            noise_map: As `noise` gives it, for one image, or of more points.
             layout: Where things are, float32 [1, H, W, C] in [-1, 1].
             freedom: How far each pixel's content moves, as a share of what the noise
                 says: float32 [H, W] in [0, 1].
@@ -187,6 +188,12 @@ class PatchStage(Stage):
     ) -> tf.Tensor:
         """The photograph here: without noise every patch is its own nearest."""
         return tf.convert_to_tensor(self.reals[photograph])
+
+    def seamless(self) -> "PatchStage":
+        """See `Stage.seamless`."""
+        stage = copy.copy(self)
+        stage._wrap = True
+        return stage
 
     @property
     def _all_keys(self) -> list[tf.Variable]:

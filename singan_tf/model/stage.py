@@ -67,3 +67,11 @@ class Stage(tf.Module):
             float32 [1, H, W, C].
         """
         return self(noise_map, previous)
+
+    def seamless(self) -> "Stage":
+        """This stage for images whose borders continue each other.
+
+        Returns:
+            One that shares all variables with it.
+        """
+        raise NotImplementedError

@@ -4,6 +4,7 @@ The convolutional generator of the paper is one kind; patch matching, `PatchStag
 another; and another gives images that were made elsewhere.
 """
 
+import copy
 from typing import Optional
 
 import numpy as np
@@ -182,6 +183,12 @@ class ConvolutionalStage(Stage):
         if self._whole_image or small:
             return self.generator((noisy, padded), training=False)
         return self._in_strips(noisy, padded)
+
+    def seamless(self) -> "ConvolutionalStage":
+        """See `Stage.seamless`."""
+        stage = copy.copy(self)
+        stage._padding = "circular"
+        return stage
 
     def _in_strips(self, noisy: tf.Tensor, padded: tf.Tensor) -> tf.Tensor:
         """The same image strip by strip: convolutions are valid, so exact.

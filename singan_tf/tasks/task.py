@@ -86,6 +86,7 @@ def write_results(
     output_dir: pathlib.Path,
     cells: dict[str, np.ndarray],
     call: dict[str, Any],
+    **sheet: int,
 ) -> pathlib.Path:
     """Writes contact_sheet.png and call.json, the last files of a command.
 
@@ -93,12 +94,13 @@ def write_results(
         output_dir: Where to.
         cells: Images of the sheet by caption, each [1, H, W, C] or [H, W, C].
         call: What was done, JSON values by name; the versions are added.
+        **sheet: How the sheet is laid out, as for `images.contact_sheet`.
 
     Returns:
         The sheet's path.
     """
     path = output_dir / SHEET_NAME
-    images.write(path, images.contact_sheet(list(cells.values()), list(cells)))
+    images.write(path, images.contact_sheet(list(cells.values()), list(cells), **sheet))
     made_by = {"version": singan_tf.__version__, "stack": stack.versions()}
     files.write_json(output_dir / "call.json", {**made_by, **call})
     return path
