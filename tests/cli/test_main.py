@@ -260,7 +260,7 @@ def test_a_finished_run_is_gone_on_with(capsys, tmp_path, finished, photograph):
 @pytest.mark.parametrize(
     ("change", "part"),
     [
-        ("--image=coffee", "photograph: rocket.png -> coffee.png"),
+        ("--image=coffee", "photograph: rocket.png -> rocket.png, coffee.png"),
         ("--steps=6", "5 -> 6"),
     ],
 )

@@ -596,7 +596,8 @@ def test_a_version_that_loads_takes_the_place_of_a_request(base_path, slow_to_lo
         running = taken_up(client, request("slow", steps=[ENDLESS]), timeout=0.3)
         # Both are for the version before, one after the other.
         assert client.multiply(3) == (1, 3)
-        assert running.done() and running.code() == Code.DEADLINE_EXCEEDED
+        eventually(running.done)
+        assert running.code() == Code.DEADLINE_EXCEEDED
         assert client.states()[2] == State.LOADING
         eventually(lambda: client.states()[2] == State.AVAILABLE)
         # And the place is given back.
