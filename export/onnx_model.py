@@ -179,7 +179,12 @@ class _Remembering(Stage):
     ) -> tf.Tensor:
         return self._stage(noise_map, previous)
 
-    def restore(self, noise_map: Optional[tf.Tensor], previous: tf.Tensor) -> tf.Tensor:
+    def restore(
+        self,
+        noise_map: Optional[tf.Tensor],
+        previous: tf.Tensor,
+        photograph: int = 0,
+    ) -> tf.Tensor:
         return tf.constant(self._restored)
 
 

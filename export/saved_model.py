@@ -172,6 +172,9 @@ def _warmup_inputs(
     }
     enlarging = {"factor": np.array([1.6], np.float32), "seed": one_seed}
     editing = {"injection_scale": np.array([last], np.int32), "seed": one_seed}
+    which = {}
+    if singan.num_photographs > 1:
+        which["photograph"] = np.array([singan.num_photographs - 1], np.int32)
     inputs = [
         ("serving_default", one),
         ("sample", two),
@@ -188,8 +191,8 @@ def _warmup_inputs(
                 **editing,
             },
         ),
-        ("reconstruct", {"seed": one_seed}),
-        ("reconstruct_png", {"seed": one_seed}),
+        ("reconstruct", {"seed": one_seed, **which}),
+        ("reconstruct_png", {"seed": one_seed, **which}),
     ]
     return [(name, values) for name, values in inputs if name in functions]
 

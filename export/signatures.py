@@ -308,6 +308,8 @@ def _edit(model: _Model) -> _Task:
 
 def _reconstruct(model: _Model, draw: Callable) -> _Task:
     singan = model.singan
+    if singan.num_photographs > 1:
+        return _reconstruct_one_of(model)
 
     def compute(codec: Codec, rows: Rows) -> Rows:
         rows = codec.fitting(rows, [], lambda rows: singan.sizes[-1])
@@ -318,6 +320,32 @@ def _reconstruct(model: _Model, draw: Callable) -> _Task:
         return codec.repeated(to_uint8(image), tf.shape(rows["seed"])[0])
 
     return _Task({"seed": None}, compute)
+
+
+def _reconstruct_one_of(model: _Model) -> _Task:
+    """`_reconstruct` of several photographs: an input says of which."""
+    singan, _, known = model
+    pyramids = singan.each()
+    sizes = tf.constant(singan.sizes_at(len(singan.sizes) - 1))
+
+    @tf.function(input_signature=[tf.TensorSpec([], tf.int32)], autograph=False)
+    def reconstruct(photograph: tf.Tensor) -> tf.Tensor:
+        return tf.switch_case(photograph, [each.reconstruct for each in pyramids])
+
+    def compute(codec: Codec, rows: Rows) -> Rows:
+        chosen = rows["photograph"]
+        wrong = outside(chosen, 0, len(pyramids) - 1)
+        rows = after(rows, refuse(known, "photograph", wrong, rows))
+        rows = codec.fitting(
+            rows,
+            ["photograph"],
+            lambda rows: tf.unstack(
+                tf.cast(tf.gather(sizes, rows["photograph"][0]), tf.int64)
+            ),
+        )
+        return codec.answer(lambda row: to_uint8(reconstruct(row["photograph"])), rows)
+
+    return _Task({"seed": None, "photograph": tf.constant([0], tf.int32)}, compute)
 
 
 def _refuse_sizes(model: _Model, name: str, sizes: tf.Tensor) -> tf.Operation:

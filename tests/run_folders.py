@@ -24,11 +24,16 @@ TINY = {
 def train(photograph, run_dir, should_stop=lambda: False, more=0, **settings):
     """Trains `TINY` with some settings changed, without the command line.
 
-    With `more` steps at the finest scale, also of a run that has ended.
+    With `more` steps at the finest scale, also of a run that has ended. A list of
+    photographs trains one run on all of them.
     """
     settings = config.from_settings({**TINY, **settings})
-    facts = Photograph("coffee.png", *photograph.shape[1:3], "0" * 64)
-    sizes = run_scales(settings, facts).sizes
+    several = photograph if isinstance(photograph, list) else [photograph]
+    facts = [
+        Photograph("coffee.png", *each.shape[1:3], f"{number:064d}")
+        for number, each in enumerate(several)
+    ]
+    sizes = run_scales(settings, facts[0]).sizes
     finest, begun = len(sizes) - 1, None
     if more:
         settings = continuation.with_more_steps(settings, finest, more)

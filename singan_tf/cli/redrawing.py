@@ -1,6 +1,9 @@
-"""The commands that redraw a picture by a run: paint, harmonize, edit, inpaint."""
+"""The commands that redraw a picture by a run.
 
-from typing import Any
+They are paint, transfer, harmonize, edit and inpaint.
+"""
+
+from typing import Any, Optional
 
 import numpy as np
 from absl import flags
@@ -10,8 +13,15 @@ from singan_tf.cli import flags as shared
 from singan_tf.cli.commands import Call, Command
 from singan_tf.errors import UsageError
 
+_EACH = "all, for a strip to choose from"
 
-def _define_redraw(values: flags.FlagValues, input_help: str) -> None:
+
+def _define_redraw(
+    values: flags.FlagValues,
+    input_help: str,
+    injection_scale: Optional[str] = "all",
+    otherwise: str = _EACH,
+) -> None:
     shared.define_task(values)
     shared.define_seed(values)
     command_line.define_path("input", None, input_help, values)
@@ -23,9 +33,9 @@ def _define_redraw(values: flags.FlagValues, input_help: str) -> None:
     )
     flags.DEFINE_string(
         "injection_scale",
-        "all",
+        injection_scale,
         "The scale at which the image enters, from 1: the lower, the more changes; or "
-        "all, for a strip to choose from.",
+        f"{otherwise}.",
         flag_values=values,
     )
 
@@ -124,6 +134,41 @@ def _paint_sketch(
         )
 
 
+def _define_transfer(values: flags.FlagValues) -> None:
+    _define_redraw(
+        values,
+        "The picture whose layout is to be seen in the photograph's textures.",
+        None,
+        f"{_EACH}. By default the last but one, which keeps outlines",
+    )
+    flags.DEFINE_boolean(
+        "match_colours",
+        True,
+        "Give --input the mean and the covariance of the photograph's colours before "
+        "it enters.",
+        flag_values=values,
+    )
+
+
+def _transfer(call: Call) -> None:
+    values = call.values
+    task = results.open_task(call, "transfer")
+    from singan_tf.tasks import inputs, painting, transfer
+
+    chosen = values.injection_scale or str(transfer.injection_scale(task.singan))
+    scales = inputs.injection_scales(task, chosen)
+    image = transfer.read_layout(task, values.input, values.keep_size)
+    results.make_output_dir(task.output_dir)
+    task.write("input.png", image)
+    cells = {"photograph": task.photograph, "input": image}
+    if values.match_colours:
+        image = transfer.match_colours(image, task.photograph)
+        task.write("input_matched.png", image)
+        cells["input, colours matched"] = image
+    cells.update(painting.redraw_each(task, image, scales, values.seed))
+    results.finish_task(call, task, "transfer", cells)
+
+
 def _define_harmonize(values: flags.FlagValues) -> None:
     _define_redraw(values, "The picture, with the object pasted into it.")
     _define_mask(
@@ -201,6 +246,13 @@ PAINT = Command(
     _define_paint,
     _paint,
     _check_paint,
+)
+TRANSFER = Command(
+    "transfer",
+    "Show the layout of another picture in the photograph's textures.",
+    _define_transfer,
+    _transfer,
+    lambda call: call.require("input"),
 )
 HARMONIZE = Command(
     "harmonize",

@@ -94,6 +94,7 @@ def finish_task(
     command: str,
     cells: dict[str, Any],
     results: Optional[dict[str, Any]] = None,
+    **sheet: int,
 ) -> None:
     """Leaves the contact sheet and call.json of a command on a run, and says where.
 
@@ -103,9 +104,10 @@ def finish_task(
         command: The command's name.
         cells: The pictures of the contact sheet, by their captions.
         results: What was measured, as JSON values.
+        **sheet: As for `task.write_results`.
     """
     facts = {"run": task.source(), "notes": task.notes, "results": results or {}}
-    write_results(call, task.output_dir, command, cells, facts)
+    write_results(call, task.output_dir, command, cells, facts, **sheet)
 
 
 def write_results(
@@ -114,6 +116,7 @@ def write_results(
     command: str,
     cells: dict[str, Any],
     facts: dict[str, Any],
+    **sheet: int,
 ) -> None:
     """Leaves a contact sheet and call.json in any folder, and says where.
 
@@ -123,11 +126,12 @@ def write_results(
         command: The command's name.
         cells: The pictures of the contact sheet, by their captions.
         facts: What else call.json has, as JSON values.
+        **sheet: As for `task.write_results`.
     """
     from singan_tf.tasks import task as task_lib
 
     arguments = {name: call.values[name].value for name in call.values}
     arguments["output_dir"] = str(output_dir)
     record = {"command": command, "arguments": arguments, **facts}
-    sheet = task_lib.write_results(output_dir, cells, record)
-    command_line.say(f"Wrote {output_dir}; see {sheet}")
+    path = task_lib.write_results(output_dir, cells, record, **sheet)
+    command_line.say(f"Wrote {output_dir}; see {path}")

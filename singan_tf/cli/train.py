@@ -3,6 +3,7 @@
 import pathlib
 import shlex
 import sys
+from collections.abc import Sequence
 from typing import Any, NamedTuple, Optional
 
 import numpy as np
@@ -12,7 +13,7 @@ from singan_tf import config as config_lib
 from singan_tf.cli import command_line, interruption
 from singan_tf.cli import flags as shared
 from singan_tf.cli.commands import Call, Command
-from singan_tf.errors import UsageError, UserError
+from singan_tf.errors import UsageError
 
 # Of training, in hours, to be told of beforehand.
 _LONG = 0.5
@@ -26,9 +27,9 @@ class _Job(NamedTuple):
         call: The command's.
         run: Where the run is kept.
         config: Of the run, settled.
-        photograph: float32 [1, height, width, channels], from -1 to 1.
-        facts: What a run folder keeps of it, a `Photograph`.
-        sizes: (height, width) of the scales, coarse to fine.
+        photographs: Each float32 [1, height, width, channels], from -1 to 1.
+        facts: What a run folder keeps of each, a `Photograph`.
+        sizes: (height, width) of the scales of the first, coarse to fine.
         overwrite: Whether a run that is there is deleted first.
         begun: The configuration of the run that is there, where this one goes on from
             it with more steps.
@@ -37,8 +38,8 @@ class _Job(NamedTuple):
     call: Call
     run: Any
     config: config_lib.Config
-    photograph: np.ndarray
-    facts: Any
+    photographs: list[np.ndarray]
+    facts: list[Any]
     sizes: list[tuple[int, int]]
     overwrite: bool
     begun: Optional[config_lib.Config] = None
@@ -51,7 +52,7 @@ class _Job(NamedTuple):
 
 
 def _define_train(values: flags.FlagValues) -> None:
-    shared.define_image(values)
+    shared.define_images(values)
     command_line.define_path(
         "run_dir", None, "The run folder; runs/NAME by default.", values
     )
@@ -92,7 +93,7 @@ def _check_train(call: Call) -> None:
 
 def _train(call: Call) -> None:
     values = call.values
-    run_dir = values.run_dir or f"runs/{pathlib.Path(values.image).stem}"
+    run_dir = values.run_dir or f"runs/{_name(values.image)}"
     config = shared.read_config(values)
     job = _prepare(call, values.image, run_dir, config, values.overwrite)
     if values.continue_steps:
@@ -103,32 +104,39 @@ def _train(call: Call) -> None:
 def _demo(call: Call) -> None:
     config = shared.read_config(shared.read_presets([_DEMO_PRESET]))
     run_dir = call.values.run_dir
-    _carry_out(_prepare(call, shared.DEMO_IMAGE, run_dir, config, overwrite=False))
+    _carry_out(_prepare(call, [shared.DEMO_IMAGE], run_dir, config, overwrite=False))
+
+
+def _name(images: Sequence[str]) -> str:
+    """What a run of photographs is called, by what --image names."""
+    names = [each for image in images for each in image.split(",") if each]
+    if len(images) == 1 and (len(names) < 2 or pathlib.Path(images[0]).exists()):
+        names = list(images)
+    stems = [pathlib.Path(name).stem for name in names]
+    more = f"-and-{len(stems) - 3}-more" if len(stems) > 3 else ""
+    return "-".join(stems[:3]) + more
 
 
 def _prepare(
-    call: Call, image: str, run_dir: str, config: config_lib.Config, overwrite: bool
+    call: Call,
+    image: Sequence[str],
+    run_dir: str,
+    config: config_lib.Config,
+    overwrite: bool,
 ) -> _Job:
-    """Reads the photograph and settles the configuration; writes nothing."""
-    from singan_tf import images
-    from singan_tf.runs.folder import Photograph, RunFolder, run_scales
+    """Reads the photographs and settles the configuration; writes nothing."""
+    from singan_tf.runs import together
+    from singan_tf.runs.folder import RunFolder
 
-    path = images.resolve(image)
-    photograph = images.read(path, config.network.channels)
-    images.check_photograph(path, photograph)
-    facts = Photograph(path.name, *photograph.shape[1:3], images.sha256(path))
-    try:
-        sizes = run_scales(config, facts).sizes
-        config = config_lib.settle(config, sizes)
-    except UserError as error:
-        raise type(error)(f"{path}: {error}") from None
+    found = together.read(together.find(image), config)
+    config = found.config
     run = RunFolder(pathlib.Path(run_dir))
     if config.runtime.strategy == "multi_worker" and overwrite:
         raise UsageError(
             "--overwrite does not go with --strategy=multi_worker: a worker that is "
             f"started again would delete what was saved; delete {run.path} yourself."
         )
-    return _Job(call, run, config, photograph, facts, sizes, overwrite)
+    return _Job(call, run, config, found.arrays, found.facts, found.sizes[0], overwrite)
 
 
 def _with_more_steps(job: _Job, more: int) -> _Job:
@@ -285,7 +293,7 @@ def _train_opened(job: _Job, shown: Any, strategy: Any) -> Any:
     try:
         with interruption.resumable(training.Interrupted, command) as should_stop:
             return training.train(
-                job.photograph, job.config, job.run, shown, should_stop, strategy
+                job.photographs, job.config, job.run, shown, should_stop, strategy
             ).samples
     finally:
         shown.close()
@@ -293,7 +301,7 @@ def _train_opened(job: _Job, shown: Any, strategy: Any) -> Any:
 
 TRAIN = Command(
     "train",
-    "Train on one photograph, or resume.",
+    "Train on one photograph, or on several, or resume.",
     _define_train,
     _train,
     _check_train,

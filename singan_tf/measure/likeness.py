@@ -44,3 +44,31 @@ def distance(samples: Sequence[np.ndarray], photograph: np.ndarray) -> float:
     bands = spectrum.compare(samples, photograph)
     rms = bands.rms if bands else 0.0
     return float(np.sqrt(np.mean(found) / variance) + rms / _DECIBELS)
+
+
+def distance_to_nearest(
+    samples: Sequence[np.ndarray], photographs: Sequence[np.ndarray]
+) -> float:
+    """`distance` where there are several photographs, of which each sample is like one.
+
+    The mean over the samples of their distance from the photograph whose patches they
+    are nearest to; with one photograph, `distance` itself.
+
+    Args:
+        samples: As for `distance`.
+        photographs: Likewise, at least one.
+
+    Raises:
+        ValueError: As for `distance`.
+    """
+    if len(photographs) == 1 or not all(np.isfinite(each).all() for each in samples):
+        return distance(samples, photographs[0])
+    groups: list[list[np.ndarray]] = [[] for _ in photographs]
+    for sample in samples:
+        groups[metrics.nearest_photograph(sample, photographs)].append(sample)
+    found = [
+        len(group) * distance(group, photograph)
+        for group, photograph in zip(groups, photographs)
+        if group
+    ]
+    return float(sum(found) / len(samples))

@@ -36,6 +36,18 @@ class Gaussian(NamedTuple):
     covariance: np.ndarray
 
 
+class Seams(NamedTuple):
+    """The edges where the borders of a tile meet, by the photograph's own differences.
+
+    Attributes:
+        top_bottom: Between the last row and the first.
+        left_right: Between the last column and the first.
+    """
+
+    top_bottom: float
+    left_right: float
+
+
 def gaussian(rows: np.ndarray) -> Gaussian:
     """Fits a Gaussian.
 
@@ -138,6 +150,18 @@ def patch_frechet(first: np.ndarray, second: np.ndarray) -> Optional[float]:
         return None
     one, other = gaussian(patches(first)), gaussian(patches(second))
     return frechet_distance(one, other) / len(one.mean)
+
+
+def nearest_photograph(sample: np.ndarray, photographs: Sequence[np.ndarray]) -> int:
+    """Number of the photograph whose patches a sample is nearest to.
+
+    Args:
+        sample: [1, H, W, C] in [-1, 1], with two patches at least.
+        photographs: Likewise, at least one; perhaps of other sizes.
+    """
+    if len(photographs) == 1:
+        return 0
+    return int(np.argmin([patch_frechet(sample, each) for each in photographs]))
 
 
 def nearest_patches(
@@ -282,6 +306,29 @@ def copied_anywhere(sample: np.ndarray, photograph: np.ndarray) -> Optional[floa
     queries = grid.reshape(len(variance), -1)[detailed]
     error = _nearest(queries, photograph, COPY_SIDE)
     return float(np.mean(error <= _COPY_TOLERANCE * variance[detailed]))
+
+
+def seams(tile: np.ndarray, photograph: np.ndarray) -> Optional[Seams]:
+    """How strong an edge is where the opposite borders of a tile meet.
+
+    Args:
+        tile: [1, H, W, C] in [-1, 1].
+        photograph: Likewise, perhaps of another size, with sides of at least 2.
+
+    Returns:
+        The mean absolute difference of the pixels on both sides of each seam, divided
+        by that of neighbours in the same direction all over the photograph: about 1
+        where nothing is to be seen. None for a photograph without differences in one
+        of the directions.
+    """
+    found = []
+    for axis in (1, 2):
+        own = np.abs(np.diff(np.asarray(photograph, np.float64), axis=axis)).mean()
+        if own == 0:
+            return None
+        first, last = (np.take(tile, end, axis).astype(np.float64) for end in (0, -1))
+        found.append(float(np.abs(first - last).mean() / own))
+    return Seams(*found)
 
 
 def rmse(first: np.ndarray, second: np.ndarray) -> float:

@@ -19,6 +19,8 @@ FAKE_CROP_STREAM = 1_003
 REAL_CROP_STREAM = 1_004
 PATCH_STREAM = 1_005
 PROJECTION_STREAM = 1_006
+# And as many more, one for each photograph after the first.
+FURTHER_RECONSTRUCTION_STREAM = 2_000
 
 
 def normal(seeds: tf.Tensor, stream: int, shape) -> tf.Tensor:

@@ -4,6 +4,7 @@ The convolutional generator of the paper is one kind; patch matching, `PatchStag
 another; and another gives images that were made elsewhere.
 """
 
+import copy
 from typing import Optional
 
 import numpy as np
@@ -183,6 +184,12 @@ class ConvolutionalStage(Stage):
             return self.generator((noisy, padded), training=False)
         return self._in_strips(noisy, padded)
 
+    def seamless(self) -> "ConvolutionalStage":
+        """See `Stage.seamless`."""
+        stage = copy.copy(self)
+        stage._padding = "circular"
+        return stage
+
     def _in_strips(self, noisy: tf.Tensor, padded: tf.Tensor) -> tf.Tensor:
         """The same image strip by strip: convolutions are valid, so exact.
 
@@ -263,16 +270,21 @@ class ImageStage(Stage):
 
 
 def build_stage(
-    config: Config, scale: int, size: tuple[int, int], patches: bool = False
+    config: Config,
+    scale: int,
+    size: tuple[int, int],
+    *further_sizes: tuple[int, int],
+    patches: bool = False,
 ) -> Stage:
     """Creates the stage of a scale of (height, width) pixels, variables included.
 
     Their values are not those of a run yet. `patches` says that it is made of them
-    though it was trained (`LayoutConfig.patches_compete`).
+    though it was trained (`LayoutConfig.patches_compete`); `further_sizes` are those
+    of the photographs after the first.
     """
     if config.steps_at(scale) and not patches:
         return build_convolutional_stage(config, scale)
-    return build_patch_stage(config, scale, size)
+    return build_patch_stage(config, scale, size, *further_sizes)
 
 
 def build_convolutional_stage(
@@ -295,14 +307,19 @@ def build_convolutional_stage(
         generator,
         # One map for all colours at scale 0, as in the reference code.
         noise_channels=1 if scale == 0 else network.channels,
-        padding=network.padding,
+        padding=network.padding_at(scale),
         whole_image=network.generator_normalization == "instance",
         palette=palette,
     )
 
 
-def build_patch_stage(config: Config, scale: int, size: tuple[int, int]) -> PatchStage:
-    """Creates the stage of a scale of patches, before it has seen the photograph."""
+def build_patch_stage(
+    config: Config,
+    scale: int,
+    size: tuple[int, int],
+    *further_sizes: tuple[int, int],
+) -> PatchStage:
+    """Creates the stage of a scale of patches, before it has seen a photograph."""
     return PatchStage(
         size,
         config.network.channels,
@@ -310,8 +327,9 @@ def build_patch_stage(config: Config, scale: int, size: tuple[int, int]) -> Patc
         # New layouts are made at the coarsest scale alone.
         config.layout.layout_shift if scale == 0 else 0.0,
         coarsest=scale == 0,
-        wrap=config.network.padding == "circular",
+        wrap=config.network.padding_at(scale) == "circular",
         votes=config.layout.patch_votes,
+        further_sizes=further_sizes,
     )
 
 

@@ -13,6 +13,7 @@ import pathlib
 import re
 import sys
 import time
+from collections.abc import Sequence
 from typing import Callable, Optional
 
 import numpy as np
@@ -135,7 +136,7 @@ class Monitor:
         self,
         scale: int,
         step: int,
-        real: tf.Tensor,
+        reals: Sequence[tf.Tensor],
         draw: Callable[[], tf.Tensor],
     ) -> None:
         """Measures a sample after a step, if it is time to.
@@ -143,27 +144,32 @@ class Monitor:
         Args:
             scale: The scale.
             step: Its number, from 0. After the last, `finish_scale` measures.
-            real: The photograph there, float32 [1, H, W, C] in [-1, 1].
+            reals: The photographs there, each float32 [1, H, W, C] in [-1, 1]; the
+                sample is compared with the one whose patches it is nearest to.
             draw: Makes the sample, likewise, and changes nothing.
         """
         done = step + 1
         due = self._metric_steps and done % self._metric_steps == 0
         if due and done < self._steps[scale]:
-            self._keep_measured(scale, done, real, draw())
+            self._keep_measured(scale, done, reals, draw())
 
     def finish_scale(
-        self, scale: int, real: tf.Tensor, fake: tf.Tensor, reconstruction: tf.Tensor
+        self,
+        scale: int,
+        reals: Sequence[tf.Tensor],
+        fake: tf.Tensor,
+        reconstruction: tf.Tensor,
     ) -> None:
         """Closes a scale's bar and shows its images, float32 [1, H, W, C]."""
         steps = self._steps[scale]
         with self._writer.as_default(steps):
             for name, image in (
-                ("real", real),
+                ("real", reals[0]),
                 ("fake", fake),
                 ("reconstruction", reconstruction),
             ):
                 tf.summary.image(f"scale_{scale:02d}/{name}", (image + 1) / 2)
-        self._keep_measured(scale, steps, real, fake)
+        self._keep_measured(scale, steps, reals, fake)
         self._close_bar()
 
     def close(self) -> None:
@@ -177,15 +183,19 @@ class Monitor:
         return METRICS[0 if self._inception else 1]
 
     def _keep_measured(
-        self, scale: int, done: int, real: tf.Tensor, sample: tf.Tensor
+        self, scale: int, done: int, reals: Sequence[tf.Tensor], sample: tf.Tensor
     ) -> None:
         """Measures a sample, and writes the scale's table anew."""
-        sample, real = sample.numpy(), real.numpy()
-        found = self._distance(sample, real)
+        image = sample.numpy()
+        if not np.isfinite(image).all():
+            return  # Training itself tells that it has diverged.
+        photographs = [each.numpy() for each in reals]
+        real = photographs[metrics.nearest_photograph(image, photographs)]
+        found = self._distance(image, real)
         if found is None:
             return
         values = {self._metric: found}
-        bands = spectrum.compare([sample], real)
+        bands = spectrum.compare([image], real)
         if bands:
             values.update(spectrum_rms=bands.rms, spectrum_worst=bands.worst)
         with self._writer.as_default(done):
@@ -207,8 +217,6 @@ class Monitor:
         self._run.write_timings(scale, self._timings, durable=last)
 
     def _distance(self, sample: np.ndarray, real: np.ndarray) -> Optional[float]:
-        if not np.isfinite(sample).all():
-            return None  # Training itself tells that it has diverged.
         if self._inception:
             return metrics.sifid(self._inception, sample, real)
         return metrics.patch_frechet(sample, real)

@@ -4,6 +4,8 @@
     pyramid/NN.png            the photograph at each scale
     scales/NN/                a scale's state and checkpoints (`checkpoints`), its
                               tables (`tables`), a sample and the reconstruction
+    pyramid/NN-2.png, ...     of a run of several photographs, those of the second and
+    scales/NN/reconstruction-2.png    so on
     events/                   TensorBoard's
     samples.png               the contact sheet of samples, the last file of a run
     report/index.html         the page of a finished run
@@ -17,7 +19,8 @@ import dataclasses
 import fcntl
 import io
 import pathlib
-from typing import Any, NamedTuple, Optional
+from collections.abc import Sequence
+from typing import Any, NamedTuple, Optional, Union
 
 import numpy as np
 import tensorflow as tf
@@ -27,7 +30,7 @@ from singan_tf import config as config_lib
 from singan_tf import errors, files, images, stack
 from singan_tf.config import Config
 from singan_tf.errors import Damaged, UserError
-from singan_tf.model.pyramid import Scales, plan_scales
+from singan_tf.model.pyramid import Scales, plan_all, plan_scales
 from singan_tf.model.singan import SinGAN
 from singan_tf.runs import checkpoints, tables
 from singan_tf.runs.checkpoints import ScaleState
@@ -35,7 +38,9 @@ from singan_tf.runs.tables import Metric, Timing
 
 # Of config.json; 0 is that of version 0.1.0, which has no number. A change that older
 # programs would misread raises it.
-FORMAT = 1
+FORMAT = 2
+# What a run of one photograph is written in, which older programs read.
+_FORMAT_OF_ONE = 1
 
 # Photographs have fewer pixels, and TensorFlow counts no further.
 _MOST_SIDE = 2**31
@@ -113,22 +118,22 @@ class RunFolder:
         """The folder of a scale."""
         return self.path / "scales" / f"{scale:02d}"
 
-    def real(self, scale: int) -> pathlib.Path:
-        """The picture of the photograph at a scale."""
-        return self.path / "pyramid" / f"{scale:02d}.png"
+    def real(self, scale: int, photograph: int = 0) -> pathlib.Path:
+        """The picture of a photograph at a scale."""
+        return self.path / "pyramid" / f"{scale:02d}{_suffix(photograph)}.png"
 
     def fake(self, scale: int) -> pathlib.Path:
         """The picture of a sample of a scale."""
         return self.scale(scale) / "fake.png"
 
-    def reconstruction(self, scale: int) -> pathlib.Path:
-        """The picture of the reconstruction at a scale."""
-        return self.scale(scale) / "reconstruction.png"
+    def reconstruction(self, scale: int, photograph: int = 0) -> pathlib.Path:
+        """The picture of the reconstruction of a photograph at a scale."""
+        return self.scale(scale) / f"reconstruction{_suffix(photograph)}.png"
 
     def open(
         self,
         config: Config,
-        photograph: Photograph,
+        photographs: Union[Photograph, Sequence[Photograph]],
         overwrite: bool = False,
         circumstances: Circumstances = _UNKNOWN,
     ) -> io.TextIOBase:
@@ -136,7 +141,7 @@ class RunFolder:
 
         Args:
             config: Of the run.
-            photograph: That it trains on.
+            photographs: That it trains on, one or several.
             overwrite: Deletes an existing run first.
             circumstances: That it trains in.
 
@@ -148,10 +153,12 @@ class RunFolder:
             UserError: if the folder holds another run or something else, cannot be
                 written, or another process is training in it.
         """
+        if isinstance(photographs, Photograph):
+            photographs = [photographs]
         if self.path.exists() and not self.path.is_dir():
             raise UserError(f"{self.path} is a file; name a folder.")
         if self.config.exists() and not overwrite:
-            self._refuse_another(config, photograph, circumstances)
+            self._refuse_another(config, photographs, circumstances)
         elif self.path.exists() and not self.config.exists():
             # What a killed start left behind is hidden and does not count.
             if any(not entry.name.startswith(".") for entry in self.path.iterdir()):
@@ -163,11 +170,13 @@ class RunFolder:
         if overwrite:
             self._clear()
         if not self.config.exists():
+            first, *further = (each._asdict() for each in photographs)
             data = {
-                "format": FORMAT,
+                "format": FORMAT if further else _FORMAT_OF_ONE,
                 "version": singan_tf.__version__,
                 "stack": stack.versions(),
-                "image": photograph._asdict(),
+                "image": first,
+                **({"further_images": further} if further else {}),
                 "circumstances": circumstances._asdict(),
                 "config": config_lib.to_json(config),
             }
@@ -197,11 +206,18 @@ class RunFolder:
     def read(self) -> tuple[Config, Photograph]:
         """Reads the configuration and the photograph's facts of a run.
 
+        Of several photographs, those of the first.
+
         Raises:
             UserError: if there is no run, its config.json is damaged, or a newer
                 version of the program wrote it.
         """
-        return self._read()[:2]
+        config, photographs, _ = self._read()
+        return config, photographs[0]
+
+    def photographs(self) -> list[Photograph]:
+        """Reads the facts of all photographs of a run; raises what `read` does."""
+        return self._read()[1]
 
     def state(self, scale: int) -> Optional[ScaleState]:
         """How far a scale has come, as `checkpoints.read_state` tells it."""
@@ -284,10 +300,10 @@ class RunFolder:
         """Keeps what was measured while a scale trains."""
         tables.write_metric(self._metrics(scale), metric)
 
-    def write_pyramid(self, reals: list[tf.Tensor]) -> None:
-        """Writes the photograph at each scale, float32 [1, H, W, C], as pictures."""
+    def write_pyramid(self, reals: list[tf.Tensor], photograph: int = 0) -> None:
+        """Writes a photograph at each scale, float32 [1, H, W, C], as pictures."""
         for scale, real in enumerate(reals):
-            images.write(self.real(scale), real.numpy())
+            images.write(self.real(scale, photograph), real.numpy())
 
     def _losses(self, scale: int) -> pathlib.Path:
         return self.scale(scale) / "losses.csv"
@@ -298,7 +314,7 @@ class RunFolder:
     def _metrics(self, scale: int) -> pathlib.Path:
         return self.scale(scale) / "metrics.csv"
 
-    def _read(self) -> tuple[Config, Photograph, Circumstances]:
+    def _read(self) -> tuple[Config, list[Photograph], Circumstances]:
         data = files.read_json(self.config)
         if data is None:
             raise UserError(
@@ -308,7 +324,10 @@ class RunFolder:
         try:
             return (
                 config_lib.from_json(data["config"]),
-                _photograph(data["image"]),
+                [
+                    _photograph(each)
+                    for each in (data["image"], *data.get("further_images", []))
+                ],
                 _circumstances(data.get("circumstances", {})),
             )
         except (KeyError, TypeError, UserError) as error:
@@ -318,14 +337,21 @@ class RunFolder:
             ) from None
 
     def _refuse_another(
-        self, config: Config, photograph: Photograph, circumstances: Circumstances
+        self,
+        config: Config,
+        photographs: Sequence[Photograph],
+        circumstances: Circumstances,
     ) -> None:
-        old_config, old_photograph, old = self._read()
+        old_config, old_photographs, old = self._read()
         found = []
-        if old_photograph.sha256 != photograph.sha256:
-            change = f"{old_photograph.name} -> {photograph.name}"
-            if old_photograph.name == photograph.name:
-                change = f"another one that is named {photograph.name}, too"
+        if [x.sha256 for x in old_photographs] != [x.sha256 for x in photographs]:
+            old_names, names = (
+                ", ".join(each.name for each in both)
+                for both in (old_photographs, photographs)
+            )
+            change = f"{old_names} -> {names}"
+            if old_names == names:
+                change = f"another one that is named {names}, too"
             found.append(f"photograph: {change}")
         sizes = (old.batch_size, circumstances.batch_size)
         if None not in sizes:
@@ -385,12 +411,26 @@ def model_objects(singan: SinGAN, scale: int) -> dict[str, Any]:
     objects = {"stage": singan.stages[scale]}
     if scale == 0:
         objects["reconstruction_noise"] = singan.reconstruction_noise
+        for number, noise_map in enumerate(singan.further_noise, start=2):
+            objects[f"reconstruction_noise_{number}"] = noise_map
     return objects
 
 
 def run_scales(config: Config, photograph: Photograph) -> Scales:
     """The scales of a run."""
     return plan_scales(photograph.height, photograph.width, config.pyramid)
+
+
+def all_sizes(
+    config: Config, photographs: Sequence[Photograph]
+) -> list[list[tuple[int, int]]]:
+    """(height, width) of the scales of each photograph; see `pyramid.plan_all`."""
+    return plan_all([(each.height, each.width) for each in photographs], config)
+
+
+def _suffix(photograph: int) -> str:
+    """What the name of a photograph's file has; people count them from 1."""
+    return f"-{photograph + 1}" if photograph else ""
 
 
 def _photograph(data: dict[str, Any]) -> Photograph:

@@ -46,8 +46,19 @@ class Task(NamedTuple):
 
     @property
     def photograph(self) -> np.ndarray:
-        """The photograph at the finest scale, float32 [1, H, W, C] in [-1, 1]."""
+        """The photograph at the finest scale, float32 [1, H, W, C] in [-1, 1].
+
+        Of several photographs, the first.
+        """
         return images.read(self.run.real(self.last), self.singan.channels)
+
+    @property
+    def photographs(self) -> list[np.ndarray]:
+        """All photographs of the run, likewise."""
+        return [
+            images.read(self.run.real(self.last, number), self.singan.channels)
+            for number in range(self.singan.num_photographs)
+        ]
 
     def note(self, sentence: str) -> None:
         """Prints a sentence, and keeps it for call.json."""
@@ -60,11 +71,13 @@ class Task(NamedTuple):
 
     def source(self) -> dict[str, Any]:
         """The run's identity, for call.json."""
-        photograph = self.run.read()[1]
+        photograph, *further = self.run.photographs()
+        more = [{"image": x.name, "image_sha256": x.sha256} for x in further]
         return {
             "name": self.run.path.resolve().name,
             "image": photograph.name,
             "image_sha256": photograph.sha256,
+            **({"further_images": more} if more else {}),
             "config_sha256": images.sha256(self.run.config),
         }
 
@@ -73,6 +86,7 @@ def write_results(
     output_dir: pathlib.Path,
     cells: dict[str, np.ndarray],
     call: dict[str, Any],
+    **sheet: int,
 ) -> pathlib.Path:
     """Writes contact_sheet.png and call.json, the last files of a command.
 
@@ -80,12 +94,13 @@ def write_results(
         output_dir: Where to.
         cells: Images of the sheet by caption, each [1, H, W, C] or [H, W, C].
         call: What was done, JSON values by name; the versions are added.
+        **sheet: How the sheet is laid out, as for `images.contact_sheet`.
 
     Returns:
         The sheet's path.
     """
     path = output_dir / SHEET_NAME
-    images.write(path, images.contact_sheet(list(cells.values()), list(cells)))
+    images.write(path, images.contact_sheet(list(cells.values()), list(cells), **sheet))
     made_by = {"version": singan_tf.__version__, "stack": stack.versions()}
     files.write_json(output_dir / "call.json", {**made_by, **call})
     return path

@@ -38,12 +38,15 @@ class Adversary:
         weight: What its term is multiplied by in the generator's loss.
         streams: The noise streams of the places at which it wants to see the
             photograph; reconstructions are compared at the first one.
+        other_streams: Those of them at which it wants to see the other photographs of
+            the run as well.
     """
 
     draws: int = 1
     generator_updates: int = 1
     weight: float = 1.0
     streams: tuple[int, ...] = ()
+    other_streams: tuple[int, ...] = ()
 
     def update(self, drawn: Drawn, generator: networks.Generator) -> tf.Tensor:
         """Learns to tell the photograph from fakes, if it learns.
@@ -129,9 +132,13 @@ class CriticAdversary(Adversary):
 
 
 class DistanceAdversary(Adversary):
-    """A distance between the patches of a fake and of the photograph."""
+    """A distance between the patches of a fake and of the photograph.
 
-    streams = (noise.FAKE_CROP_STREAM,)
+    Of several photographs all are looked at in every step: a fake is not of one of
+    them, and a distance to each in turn would make of it a mean of them.
+    """
+
+    streams = other_streams = (noise.FAKE_CROP_STREAM,)
 
     def __init__(self, distance: Callable, weight: float):
         """Takes a distance.
@@ -145,7 +152,9 @@ class DistanceAdversary(Adversary):
 
     def term(self, fake: tf.Tensor, drawn: Drawn) -> tf.Tensor:
         """The distance; see `Adversary`."""
-        return self._distance(fake, drawn.reals[self.streams[0]], drawn.seeds)
+        stream = self.streams[0]
+        reals = [drawn.reals[stream], *drawn.others[stream]]
+        return self._distance(fake, reals, drawn.seeds)
 
 
 class SumOfAdversaries(Adversary):
@@ -159,6 +168,7 @@ class SumOfAdversaries(Adversary):
         self.streams = tuple(
             dict.fromkeys(stream for part in parts for stream in part.streams)
         )
+        self.other_streams = tuple({x for part in parts for x in part.other_streams})
         self._parts = parts
 
     def update(self, drawn: Drawn, generator: networks.Generator) -> tf.Tensor:
@@ -176,7 +186,7 @@ def make(
     critic: Optional[networks.Critic],
     critic_optimizer: Optional[keras.optimizers.Optimizer],
     global_batch: int,
-    real: Optional[tf.Tensor],
+    reals: Optional[Sequence[tf.Tensor]],
 ) -> Adversary:
     """Makes the adversary of a scale.
 
@@ -186,14 +196,14 @@ def make(
         critic: Where the configuration wants one, else None.
         critic_optimizer: Likewise.
         global_batch: The number of samples in an update, over all replicas.
-        real: The photograph, float32 [1, H, W, C] in [-1, 1], if every fake is
-            compared with the whole of it: it is then looked at once.
+        reals: The photographs, each float32 [1, H, W, C] in [-1, 1], if every fake is
+            compared with the whole of them: they are then looked at once.
     """
     parts = [
         CriticAdversary(config, scale, critic, critic_optimizer, global_batch)
         if name == "critic"
         else DistanceAdversary(
-            patch_losses.make(config.adversary, name, real),
+            patch_losses.make(config.adversary, name, reals),
             patch_losses.weight(config.adversary, name),
         )
         for name in config.adversary.names_at(scale)

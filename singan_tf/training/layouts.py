@@ -4,6 +4,8 @@ The coarsest of them decides where things are. `set_layout_shift` finds how far 
 content has to be moved for layouts to differ as much as they are asked to.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 import tensorflow as tf
 
@@ -27,21 +29,23 @@ _BISECTIONS = 8
 _TRUSTS = (0.6, 0.8, 0.9, 0.97)
 
 
-def make_patch_scale(run: Run, singan: SinGAN, scale: int, real: tf.Tensor) -> None:
-    """Appends a stage that patch matching makes of the photograph alone.
+def make_patch_scale(
+    run: Run, singan: SinGAN, scale: int, reals: Sequence[tf.Tensor]
+) -> None:
+    """Appends a stage that patch matching makes of the photographs alone.
 
     Args:
         run: What stays the same from scale to scale.
         singan: The stages of the coarser scales.
         scale: The scale.
-        real: The photograph there, float32 [1, H, W, C] in [-1, 1].
+        reals: The photographs there, each float32 [1, H, W, C] in [-1, 1].
 
     Raises:
         Interrupted: if the run was asked to stop.
         UserError: if the run folder is damaged.
     """
     # The stage, and the pyramid as it will be with it.
-    stage = patch_stage(run, singan, real)
+    stage = patch_stage(run, singan, reals)
     grown = singan.with_stage(stage)
     if scale == 0:
         with run.strategy.scope():
@@ -56,10 +60,10 @@ def make_patch_scale(run: Run, singan: SinGAN, scale: int, real: tf.Tensor) -> N
             if scale == 0:
                 set_layout_shift(stage, run.config)
             elif scale == len(singan.sizes) - 1 and run.config.layout.patch_votes:
-                set_trust(stage, Judge(singan, real, None, run.config.training))
+                set_trust(stage, _judge(run, singan, reals))
             seed = run.config.training.seed
             pictures = write_pictures(grown, scale, seed, run.folder)
-            run.monitor.finish_scale(scale, real, *pictures)
+            run.monitor.finish_scale(scale, reals, *pictures)
             no_losses = np.zeros([0, len(LOSS_COLUMNS)])
             run.folder.save(scale, saved, no_losses, finished=True)
         if distribution.any_worker(run.strategy, run.should_stop()):
@@ -68,23 +72,31 @@ def make_patch_scale(run: Run, singan: SinGAN, scale: int, real: tf.Tensor) -> N
 
     # What the chief found, in all workers: another machine may round otherwise.
     run.folder.restore(scale, state, saved)
-    singan.append(stage, grown.reconstruction_noise)
+    singan.append(stage, grown.reconstruction_noise, grown.further_noise)
 
 
-def patch_stage(run: Run, singan: SinGAN, real: tf.Tensor) -> stages.PatchStage:
-    """The next stage of a pyramid, of patches of the photograph.
+def patch_stage(
+    run: Run, singan: SinGAN, reals: Sequence[tf.Tensor]
+) -> stages.PatchStage:
+    """The next stage of a pyramid, of patches of the photographs.
 
     Args:
         run: What stays the same from scale to scale.
         singan: The stages of the coarser scales; the pyramid stays as it is.
-        real: The photograph there, float32 [1, H, W, C] in [-1, 1].
+        reals: The photographs there, each float32 [1, H, W, C] in [-1, 1].
     """
     scale = len(singan.stages)
-    previous_reconstruction = previous_images.reconstruction(singan)
+    previous = [previous_images.reconstruction(each) for each in singan.each()]
     with run.strategy.scope():
-        stage = stages.build_patch_stage(run.config, scale, singan.sizes[scale])
-        stage.remember(real, previous_reconstruction)
+        stage = stages.build_patch_stage(run.config, scale, *singan.sizes_at(scale))
+        for photograph, (real, below) in enumerate(zip(reals, previous)):
+            stage.remember(real, below, photograph)
     return stage
+
+
+def _judge(run: Run, singan: SinGAN, reals: Sequence[tf.Tensor]) -> Judge:
+    """The judge of a scale above which nothing is trained: it draws its samples."""
+    return Judge(singan, reals, [None] * len(reals), run.config.training)
 
 
 def set_trust(stage: stages.PatchStage, judge: Judge) -> float:
@@ -114,6 +126,7 @@ def set_layout_shift(stage: stages.PatchStage, config: Config) -> None:
 
     Layouts differ the more the further content moves, so bisection finds the amplitude
     of the diversity that is asked for. What differs at the coarsest scale does above.
+    Of several photographs, it is that of the layouts of the first.
     The least shift is for small things on an even ground, such as cows on a meadow: all
     pixels of theirs differ before anyone sees that they moved.
 
@@ -127,7 +140,7 @@ def set_layout_shift(stage: stages.PatchStage, config: Config) -> None:
     photograph = stage.real.numpy()
     height, width = photograph.shape[1:3]
     seeds = draws.pool_seeds(config.training.seed, _LAYOUTS)
-    noise_map = stage.noise(seeds, 0, height, width)
+    noise_map = stage.of_first(stage.noise(seeds, 0, height, width))
     previous = tf.zeros([_LAYOUTS, *photograph.shape[1:]])
     low, high = 0.0, _MOST_SHIFT
     for _ in range(_BISECTIONS):

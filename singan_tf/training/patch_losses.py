@@ -7,7 +7,8 @@ the global batch size. Values are divided by the number of values in a patch, so
 that a weight suits every patch size. docs/critic_free.md compares the four.
 """
 
-from typing import Callable, NamedTuple, Optional
+from collections.abc import Sequence
+from typing import Callable, NamedTuple, Optional, Union
 
 import tensorflow as tf
 
@@ -16,6 +17,8 @@ from singan_tf.model import noise
 
 # fakes float32 [B, H, W, C] and their seeds int64 [B] to values float32 [B].
 Distance = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
+# A photograph, [1 or B, H, W, C], or several whose patches count as those of one.
+Reals = Union[tf.Tensor, Sequence[tf.Tensor]]
 
 # What a patch_weight of 1 is for each: with it and the default reconstruction weight
 # both terms move the generator (docs/critic_free.md tells how they were chosen).
@@ -46,18 +49,20 @@ def weight(config: AdversaryConfig, name: str) -> float:
     return config.patch_weight * WEIGHTS[name]
 
 
-def make(config: AdversaryConfig, name: str, real: Optional[tf.Tensor]) -> Callable:
+def make(config: AdversaryConfig, name: str, real: Optional[Reals]) -> Callable:
     """Makes a distance.
 
     Args:
         config: Its settings.
         name: One of `WEIGHTS`.
         real: The photograph, float32 [1, H, W, C], that every fake is compared with;
-            what depends on it alone is computed now. None where it changes.
+            what depends on it alone is computed now. None where it changes. A list of
+            several, of any sizes, is one set of patches.
 
     Returns:
-        A function of fakes float32 [B, H, W, C], reals of the same shape, which
-        count only without `real`, and seeds int64 [B], to values float32 [B].
+        A function of fakes float32 [B, H, W, C], reals [B, h, w, C] or a list of
+        them, which count only without `real`, and seeds int64 [B], to values float32
+        [B].
     """
     grid = (config.patch_size, config.patch_stride)
     search = (*grid, config.patch_count, config.patch_memory)
@@ -103,7 +108,7 @@ def patches(
     return tf.reshape(pixels, [-1, size * size * channels])
 
 
-def frechet(real: tf.Tensor, size: int, stride: int) -> Distance:
+def frechet(real: Reals, size: int, stride: int) -> Distance:
     """Frechet distance between Gaussians fitted to all patches.
 
     |m_r - m_f|^2 + tr(S_r + S_f - 2 (S_r^1/2 S_f S_r^1/2)^1/2), divided by the
@@ -113,7 +118,7 @@ def frechet(real: tf.Tensor, size: int, stride: int) -> Distance:
     traces keeps its digits.
 
     Args:
-        real: [1 or B, H, W, C].
+        real: [1 or B, H, W, C], or a list.
         size: Side of a patch.
         stride: Pixels between patches.
 
@@ -121,8 +126,8 @@ def frechet(real: tf.Tensor, size: int, stride: int) -> Distance:
         The distance; its seeds have no effect.
     """
 
-    def side(image):
-        found = moments(patches(image, size, stride))
+    def side(images):
+        found = moments(_patches_of_all(images, size, stride))
         return found, _root(found.covariance)
 
     def compare(real_side, fake, _):
@@ -140,7 +145,7 @@ def frechet(real: tf.Tensor, size: int, stride: int) -> Distance:
 
 
 def nearest_neighbor(
-    real: tf.Tensor, size: int, stride: int, count: int, memory: int
+    real: Reals, size: int, stride: int, count: int, memory: int
 ) -> Distance:
     """Mean over fake patches of the squared distance to the nearest real patch.
 
@@ -149,7 +154,7 @@ def nearest_neighbor(
     the search is kept. A squared distance is the mean over a patch's values.
 
     Args:
-        real: [1 or B, H, W, C].
+        real: [1 or B, H, W, C], or a list.
         size: Side of a patch.
         stride: Pixels between patches, in both images.
         count: Fake patches, drawn at random from a sample's seed; 0 for all.
@@ -160,16 +165,16 @@ def nearest_neighbor(
         The distance.
     """
 
-    def compare(image, fake, seed):
+    def compare(images, fake, seed):
         chosen = _subset(fake, size, stride, count, seed)
         found = patches(fake, size, stride, chosen)
-        return _mean_to_nearest(found, image, size, stride, memory)
+        return _mean_to_nearest(found, images, size, stride, memory)
 
-    return _by_row(real, lambda image: image, compare)
+    return _by_row(real, lambda images: images, compare)
 
 
 def aligned_nearest_neighbor(
-    real: tf.Tensor, size: int, stride: int, count: int, memory: int, alignment: str
+    real: Reals, size: int, stride: int, count: int, memory: int, alignment: str
 ) -> Distance:
     """`nearest_neighbor` of fake patches that first get the real ones' moments.
 
@@ -198,23 +203,23 @@ def aligned_nearest_neighbor(
     """
     align = _align_covariance if alignment == "covariance" else _align_variance
 
-    def side(image):
-        return image, moments(patches(image, size, stride))
+    def side(images):
+        return images, moments(_patches_of_all(images, size, stride))
 
     def compare(real_side, fake, seed):
-        image, target = real_side
+        images, target = real_side
         found = moments(patches(fake, size, stride))
         matrix = tf.cast(align(found, target), fake.dtype)
         mean, target_mean = (tf.cast(m.mean, fake.dtype) for m in (found, target))
         chosen = patches(fake, size, stride, _subset(fake, size, stride, count, seed))
         aligned = (chosen - mean) @ matrix + target_mean
-        return _mean_to_nearest(aligned, image, size, stride, memory)
+        return _mean_to_nearest(aligned, images, size, stride, memory)
 
     return _by_row(real, side, compare)
 
 
 def sliced_wasserstein(
-    real: tf.Tensor, size: int, stride: int, count: int, projections: int
+    real: Reals, size: int, stride: int, count: int, projections: int
 ) -> Distance:
     """Mean over random directions of the Wasserstein-1 distance of projections.
 
@@ -240,25 +245,27 @@ def sliced_wasserstein(
         The distance.
     """
 
-    def sorted_projections(image, directions, seed):
+    def projections_of(image, directions, seed):
         projected = tf.nn.conv2d(image[None], directions, stride, "VALID")
         projected = tf.reshape(projected, [-1, projections])
         chosen = _subset(image, size, stride, count, seed)
-        if chosen is not None:
-            projected = tf.gather(projected, chosen)
-        return tf.sort(tf.transpose(projected), axis=1)
+        return projected if chosen is None else tf.gather(projected, chosen)
 
-    def compare(image, fake, seed):
+    def sorted_projections(images, directions, seed):
+        projected = [projections_of(image, directions, seed) for image in images]
+        return tf.sort(tf.transpose(tf.concat(projected, axis=0)), axis=1)
+
+    def compare(images, fake, seed):
         shape = [size, size, fake.shape[2], projections]
         directions = noise.normal(seed, noise.PROJECTION_STREAM, shape)[0]
         directions = tf.cast(directions, fake.dtype)
         directions /= tf.sqrt(tf.reduce_sum(directions**2, axis=[0, 1, 2]))
-        sides = [sorted_projections(x, directions, seed) for x in (image, fake)]
+        sides = [sorted_projections(x, directions, seed) for x in (images, [fake])]
         most = max(side.shape[1] for side in sides)
         real_side, fake_side = (_quantiles(side, most) for side in sides)
         return tf.reduce_mean(tf.abs(real_side - fake_side))
 
-    return _by_row(real, lambda image: image, compare)
+    return _by_row(real, lambda images: images, compare)
 
 
 def moments(found: tf.Tensor) -> Moments:
@@ -309,15 +316,17 @@ def inverse_root(matrix: tf.Tensor) -> tf.Tensor:
     return tf.matmul(vectors / roots, vectors, transpose_b=True), gradient
 
 
-def _by_row(real: tf.Tensor, side: Callable, compare: Callable) -> Distance:
+def _by_row(real: Reals, side: Callable, compare: Callable) -> Distance:
     """A distance of a batch from one of a single image.
 
     Args:
-        real: [1 or B, H, W, C].
-        side: Maps one real [H, W, C] to what `compare` takes of it.
+        real: [1 or B, H, W, C], or a list.
+        side: Maps the reals of a row, each [H, W, C], to what `compare` takes of them.
         compare: Maps that, one fake [H, W, C] and its seed, int64 [1], to a scalar.
     """
-    sides = [side(image) for image in tf.unstack(tf.convert_to_tensor(real))]
+    several = real if isinstance(real, (list, tuple)) else [real]
+    rows_of_each = [tf.unstack(tf.convert_to_tensor(each)) for each in several]
+    sides = [side(list(images)) for images in zip(*rows_of_each)]
 
     def distance(fakes, seeds):
         rows = zip(tf.unstack(fakes), tf.split(seeds, seeds.shape[0]))
@@ -329,6 +338,11 @@ def _by_row(real: tf.Tensor, side: Callable, compare: Callable) -> Distance:
         )
 
     return distance
+
+
+def _patches_of_all(images: Sequence[tf.Tensor], size: int, stride: int) -> tf.Tensor:
+    """`patches` of several images."""
+    return tf.concat([patches(image, size, stride) for image in images], axis=0)
 
 
 def _grid(image: tf.Tensor, size: int, stride: int) -> tuple[int, int]:
@@ -370,12 +384,20 @@ def _align_variance(found: Moments, target: Moments) -> tf.Tensor:
 
 
 def _mean_to_nearest(
-    found: tf.Tensor, image: tf.Tensor, size: int, stride: int, memory: int
+    found: tf.Tensor, images: Sequence[tf.Tensor], size: int, stride: int, memory: int
 ) -> tf.Tensor:
-    """Mean squared difference of patches [N, D] from an image's nearest, a scalar."""
-    nearest = _nearest(tf.stop_gradient(found), image, size, stride, memory)
-    neighbours = patches(image, size, stride, nearest)
-    return tf.reduce_mean((found - neighbours) ** 2)
+    """Mean squared difference of patches [N, D] from the images' nearest, a scalar."""
+    fixed = tf.stop_gradient(found)
+    neighbours = [
+        patches(image, size, stride, _nearest(fixed, image, size, stride, memory))
+        for image in images
+    ]
+    nearest = neighbours[0]
+    if len(images) > 1:
+        far = [tf.reduce_sum((fixed - each) ** 2, axis=1) for each in neighbours]
+        best = tf.argmin(tf.stack(far, axis=1), axis=1)
+        nearest = tf.gather(tf.stack(neighbours, axis=1), best, batch_dims=1)
+    return tf.reduce_mean((found - nearest) ** 2)
 
 
 def _nearest(

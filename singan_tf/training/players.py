@@ -1,5 +1,6 @@
 """What a scale trains: a stage, its critic where there is one, and their optimizers."""
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple, Optional
 
 import numpy as np
@@ -87,7 +88,9 @@ def make_players(
 
 
 def noise_amplitude(
-    real: tf.Tensor, previous_reconstruction: tf.Tensor, weight: float
+    reals: Sequence[tf.Tensor],
+    previous_reconstructions: Sequence[tf.Tensor],
+    weight: float,
 ) -> tf.Tensor:
     """Standard deviation of the noise that a scale adds.
 
@@ -95,15 +98,20 @@ def noise_amplitude(
     to invent (SinGAN, section 2 and the reference code).
 
     Args:
-        real: The photograph at this scale, float32 [1, H, W, C] in [-1, 1].
-        previous_reconstruction: The coarser reconstruction brought up to this
-            scale, same shape.
+        reals: The photographs at this scale, each float32 [1, H, W, C] in [-1, 1]; all
+            count alike.
+        previous_reconstructions: The coarser reconstructions brought up to this
+            scale, same shapes.
         weight: Amplitude per unit of RMSE; 0.1 in the paper.
 
     Returns:
         Scalar float32.
     """
-    return weight * tf.sqrt(tf.reduce_mean((real - previous_reconstruction) ** 2))
+    errors = [
+        tf.reduce_mean((real - previous) ** 2)
+        for real, previous in zip(reals, previous_reconstructions)
+    ]
+    return weight * tf.sqrt(tf.reduce_mean(errors))
 
 
 def _warm_start(network: keras.Model, below: keras.Model) -> None:

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Sequence
 from typing import Callable, NamedTuple, Optional
 
 import numpy as np
@@ -43,7 +44,7 @@ class Run(NamedTuple):
         return distribution.is_chief(self.strategy)
 
 
-def require_same_task(run: Run, photograph: np.ndarray) -> None:
+def require_same_task(run: Run, photographs: Sequence[np.ndarray]) -> None:
     """Refuses workers of one cluster that were given different things to do.
 
     Raises:
@@ -51,7 +52,7 @@ def require_same_task(run: Run, photograph: np.ndarray) -> None:
     """
     # Even how often they agree, by `log_steps`, has to be the same.
     settings = json.dumps(config_lib.to_json(run.config))
-    text = settings.encode() + photograph.tobytes()
+    text = settings.encode() + b"".join(each.tobytes() for each in photographs)
     mine = int(hashlib.sha256(text).hexdigest()[:12], 16)
     (chiefs,) = distribution.from_chief(run.strategy, [mine])
     if distribution.any_worker(run.strategy, mine != chiefs):

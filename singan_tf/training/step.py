@@ -8,11 +8,15 @@
    fake, plus the error of the reconstruction (SinGAN, eq. 1), plus a texture loss if
    one is asked for.
 
+Where there are several photographs, each has a `ScaleStep` of its own, of its size, and
+every step is one of one of them.
+
 What the adversary is, and where previous images come from, the step does not know: see
 `adversaries` and `previous_images`. The three methods see one replica's share of the
 batch; `compiled` runs them on all replicas, as one graph.
 """
 
+from collections.abc import Sequence
 from typing import Callable, Optional
 
 import tensorflow as tf
@@ -46,6 +50,7 @@ class ScaleStep:
         real: tf.Tensor,
         previous_reconstruction: tf.Tensor,
         pool: Optional[tf.Tensor] = None,
+        others: Sequence[tf.Tensor] = (),
     ):
         """Prepares what all steps have in common.
 
@@ -58,6 +63,8 @@ class ScaleStep:
             previous_reconstruction: The coarser reconstruction here, same shape.
             pool: Samples of the scale below to train on, float32 [pool, h, w, C];
                 None to draw one for every update, and at scale 0.
+            others: The other photographs of the run at this scale, each float32 [1, h,
+                w, C].
 
         Raises:
             UsageError: if the batch cannot be split evenly over the devices.
@@ -75,23 +82,25 @@ class ScaleStep:
         self._global_batch = self._local_batch * strategy.num_replicas_in_sync
 
         # What is cut into crops is padded before, in one piece.
-        self._crops = Crops(self._size, config.training.at(self._scale).crop_size)
+        side = config.training.at(self._scale).crop_size
+        self._crops = Crops(self._size, side)
+        self._others = [(x, Crops(tuple(x.shape[1:3]), side)) for x in others]
         self._previous = previous_images.make_source(
             singan.coarsest(self._scale),
             pool,
             (lambda image: image) if self._crops.whole else self._stage.pad,
         )
 
-        seen_once = real if self._crops.whole else None
+        whole = self._crops.whole and all(crops.whole for _, crops in self._others)
         self._adversary = adversaries.make(
             config,
             self._scale,
             players.critic,
             players.critic_optimizer,
             self._global_batch,
-            seen_once,
+            [real, *others] if whole else None,
         )
-        self._texture = _texture_term(config, seen_once)
+        self._texture = _texture_term(config, real if self._crops.whole else None)
 
     def draw(self, step: tf.Tensor, update: tf.Tensor) -> Drawn:
         """Draws what this replica sees in an update.
@@ -105,6 +114,10 @@ class ScaleStep:
             {
                 stream: self._crops.cut(self._real, seeds, stream)
                 for stream in self._adversary.streams
+            },
+            {
+                stream: [crops.cut(x, seeds, stream) for x, crops in self._others]
+                for stream in self._adversary.other_streams
             },
             self._draw_fake_inputs(seeds),
             self._draw_reconstruction_inputs(seeds, step),

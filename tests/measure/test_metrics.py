@@ -271,3 +271,14 @@ def test_sifid_is_the_frechet_distance_of_features(rng):
     assert metrics.sifid(features, first, first) == pytest.approx(0, abs=1e-9)
     assert metrics.sifid(features, first[:, :20], second) is None
     assert metrics.sifid(features, first, second[:, :20]) is None
+
+
+def test_seams_are_those_of_rolled_neighbours():
+    """A stripe of a photograph that goes up by 3 down and 5 across."""
+    y, x = np.mgrid[:6, :9]
+    photograph = (0.03 * y + 0.05 * x)[np.newaxis, :, :, np.newaxis]
+    found = metrics.seams(photograph[:, :4, :7], photograph)
+    assert found == pytest.approx((3, 6))
+    rolled = np.roll(photograph, (2, -4), axis=(1, 2))
+    assert metrics.seams(rolled, photograph) == pytest.approx((1, 1))
+    assert metrics.seams(photograph, 0 * photograph + 0.03 * y[..., np.newaxis]) is None

@@ -14,7 +14,7 @@ def test_noise_amplitude_is_weight_times_rmse():
     rng = np.random.default_rng(0)
     real, reconstruction = rng.normal(size=[2, 1, 5, 6, 3]).astype(np.float32)
     expected = 0.1 * np.sqrt(np.mean((real - reconstruction) ** 2))
-    found = players.noise_amplitude(real, reconstruction, 0.1)
+    found = players.noise_amplitude([real], [reconstruction], 0.1)
     np.testing.assert_allclose(found, expected, rtol=1e-6)
 
 
