@@ -164,9 +164,7 @@ def test_the_command_writes_what_answers_as_the_saved_model(capsys, finished, tm
     ("kinds", "settings"),
     [
         ("vvv", {}),
-        ("vvt", {"padding": "circular"}),
         ("ttt", {"padding": "circular", "channels": 1}),
-        ("ttt", {"padding": "reflect", "generator_normalization": "none"}),
         ("ttt", {"padding": "noise", "generator_normalization": "instance"}),
     ],
 )
@@ -175,10 +173,9 @@ def test_kinds_of_scales_and_networks(make_stage, tmp_path, kinds, settings):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kinds", ["ppp", "pvt"])
-def test_patches_that_fit_equally_well_may_change_places(make_stage, tmp_path, kinds):
+def test_patches_that_fit_equally_well_may_change_places(make_stage, tmp_path):
     """Where a last bit decides between two patches, runtimes choose differently."""
-    check_pyramid(pyramid(make_stage, kinds), tmp_path / "onnx", apart=0.005)
+    check_pyramid(pyramid(make_stage, "pvt"), tmp_path / "onnx", apart=0.005)
 
 
 @pytest.mark.slow
