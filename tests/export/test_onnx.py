@@ -205,7 +205,8 @@ def test_seeds_give_the_numbers_of_tensorflow():
             lambda seed: noise.normal(seed, 2, [5, 7, 3]), seed=np.array([seed])
         )
         expected = noise.normal([seed], 2, [5, 7, 3])
-        np.testing.assert_array_max_ulp(found, np.asarray(expected), maxulp=2)
+        # Runtimes may leave out that an angle is rounded to 32 bits on its way.
+        np.testing.assert_allclose(found, np.asarray(expected), rtol=0, atol=1e-6)
 
 
 @pytest.mark.parametrize("dtype", [np.int32, np.int64])
