@@ -118,6 +118,7 @@ def test_each_photograph_is_reconstructed(textures, tmp_path):
         np.testing.assert_allclose(written, made, atol=0.005)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "settings",
     [
@@ -178,6 +179,7 @@ def test_a_killed_command_goes_on_to_the_same_bits(textures, tmp_path):
     assert_same_run(tmp_path / "whole", tmp_path / "killed")
 
 
+@pytest.mark.slow
 def test_samples_of_patches_have_patches_of_both(textures, tmp_path):
     """By NumPy: which photograph has the patch nearest to each of the samples'."""
     trained = train(textures, tmp_path, patch_scales=2, max_size=52, num_scales=2)
