@@ -28,6 +28,7 @@ from singan_tf.runs import loading, together
 from singan_tf.runs.display import Monitor
 from singan_tf.runs.folder import RunFolder
 from singan_tf.tasks import inputs, keeping, masks, painting, tiling, transfer
+from singan_tf.tasks.maskings import MASKINGS
 from singan_tf.training import circumstances, continuation, distribution, loop
 
 _RECIPE = Config()
@@ -164,8 +165,8 @@ class Model:
         mask: np.ndarray,
         injection_scale: int,
         seed: int = 0,
-        mask_radius: int = 20,
-        mask_sigma: float = 5.0,
+        mask_radius: int = MASKINGS["edit"].radius,
+        mask_sigma: float = MASKINGS["edit"].sigma,
     ) -> np.ndarray:
         """Blends an edit into its picture, equal to the command's to the last bit.
 

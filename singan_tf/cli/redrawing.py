@@ -12,6 +12,7 @@ from singan_tf.cli import command_line, interruption, results
 from singan_tf.cli import flags as shared
 from singan_tf.cli.commands import Call, Command
 from singan_tf.errors import UsageError
+from singan_tf.tasks.maskings import MASKINGS
 
 _EACH = "all, for a strip to choose from"
 
@@ -40,13 +41,11 @@ def _define_redraw(
     )
 
 
-def _define_mask(
-    values: flags.FlagValues, mask_help: str, radius: int, sigma: float
-) -> None:
+def _define_mask(values: flags.FlagValues, mask_help: str, command: str) -> None:
     command_line.define_path("mask", None, mask_help, values)
     flags.DEFINE_integer(
         "mask_radius",
-        radius,
+        MASKINGS[command].radius,
         "The number of pixels by which the mask is widened, after it was cut at half.",
         0,
         1000,
@@ -54,7 +53,7 @@ def _define_mask(
     )
     flags.DEFINE_float(
         "mask_sigma",
-        sigma,
+        MASKINGS[command].sigma,
         "The standard deviation in pixels of the Gaussian that blurs the mask then. "
         "With both 0 the mask is used as it is, greys included.",
         0,
@@ -174,8 +173,7 @@ def _define_harmonize(values: flags.FlagValues) -> None:
     _define_mask(
         values,
         "The place of the object: an image, bright or painted there.",
-        7,
-        5.0,
+        "harmonize",
     )
 
 
@@ -186,7 +184,7 @@ def _harmonize(call: Call) -> None:
 def _define_edit(values: flags.FlagValues) -> None:
     _define_redraw(values, "The edited picture.")
     _define_mask(
-        values, "The place of the edit: an image, bright or painted there.", 20, 5.0
+        values, "The place of the edit: an image, bright or painted there.", "edit"
     )
 
 
@@ -198,8 +196,7 @@ def _define_inpaint(values: flags.FlagValues) -> None:
     _define_redraw(
         values, "The picture with the hole; by default the run's photograph."
     )
-    # A blur narrow beside the radius: next to nothing of the fill shows through.
-    _define_mask(values, "The hole: an image, bright or painted there.", 7, 3.0)
+    _define_mask(values, "The hole: an image, bright or painted there.", "inpaint")
 
 
 def _inpaint(call: Call) -> None:
@@ -214,8 +211,8 @@ def _blend_in(call: Call, command: str) -> None:
 
     scales = inputs.injection_scales(task, values.injection_scale)
     if values.mask:
-        masking = blending.Masking(
-            values.mask_radius, values.mask_sigma, fill=command == "inpaint"
+        masking = MASKINGS[command]._replace(
+            radius=values.mask_radius, sigma=values.mask_sigma
         )
         image, mask = blending.read_masked(
             task, values.input or None, values.mask, values.keep_size, masking

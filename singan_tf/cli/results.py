@@ -1,8 +1,10 @@
 """Where a command on a finished run reads and writes, and what it leaves behind."""
 
 import pathlib
-from typing import Any, Optional
+from collections.abc import Iterator
+from typing import Any, Callable, Optional
 
+import numpy as np
 from absl import flags
 
 from singan_tf import errors, files
@@ -86,6 +88,34 @@ def make_output_dir(output_dir: pathlib.Path) -> None:
             f"--output_dir={output_dir} cannot be made ({error.strerror}); name "
             "another folder."
         ) from None
+
+
+def draw_each(
+    values: flags.FlagValues, task: Any, unit: str, draw: Callable[[int], np.ndarray]
+) -> Iterator[tuple[int, np.ndarray]]:
+    """Draws an image for each seed and writes it, with a progress bar.
+
+    Args:
+        values: With --num_samples and --seed.
+        task: Where to, a `task.Task`.
+        unit: What the bar counts.
+        draw: Makes an image, float32 [1, H, W, C] in [-1, 1], of a seed.
+
+    Yields:
+        The seed and its image.
+    """
+    import tqdm
+
+    for index in tqdm.trange(values.num_samples, unit=unit, disable=None):
+        seed = values.seed + index
+        image = draw(seed)
+        task.write(f"{seed_name(seed)}.png", image)
+        yield seed, image
+
+
+def seed_name(seed: int) -> str:
+    """What the image of a seed is called."""
+    return f"seed_{seed:06d}"
 
 
 def finish_task(

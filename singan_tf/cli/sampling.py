@@ -49,8 +49,6 @@ def _check_sample(call: Call) -> None:
 def _sample(call: Call) -> None:
     values = call.values
     task = results.open_task(call, "sample")
-    import tqdm
-
     from singan_tf import images
 
     results.check_start_scale(values, task)
@@ -58,11 +56,8 @@ def _sample(call: Call) -> None:
     cells = {"photograph": task.photograph}
     draw = _drawer(values, task, (height, width), cells)
     results.make_output_dir(task.output_dir)
-    for index in tqdm.trange(values.num_samples, unit="sample", disable=None):
-        seed = values.seed + index
-        image = draw(seed)
-        task.write(f"seed_{seed:06d}.png", image)
-        if index < _SHEET_SAMPLES:
+    for seed, image in results.draw_each(values, task, "sample", draw):
+        if seed < values.seed + _SHEET_SAMPLES:
             cells[f"seed {seed}"] = images.thumbnail(image)
     print(f"{values.num_samples} samples of {width}x{height} pixels.")
     if values.noise_scale == 0 and values.num_samples > 1:

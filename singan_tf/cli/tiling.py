@@ -24,21 +24,21 @@ def _define_tile(values: flags.FlagValues) -> None:
 def _tile(call: Call) -> None:
     values = call.values
     task = results.open_task(call, "tile")
-    import tqdm
-
     from singan_tf import images
     from singan_tf.measure import metrics
     from singan_tf.tasks import tiling
 
     height, width = sizes.output_size(values, task.singan.sizes)
     results.make_output_dir(task.output_dir)
-    cells, seams = {"photograph": task.photograph}, {}
-    for index in tqdm.trange(values.num_samples, unit="tile", disable=None):
-        seed = values.seed + index
-        image = tiling.draw_tile(task.singan, seed, height, width, values.noise_scale)
-        task.write(f"seed_{seed:06d}.png", image)
-        seams[f"seed_{seed:06d}"] = metrics.seams(image, task.photograph)
-        if index < _SHEET_TILES:
+    photograph = task.photograph
+    cells, seams = {"photograph": photograph}, {}
+
+    def draw(seed):
+        return tiling.draw_tile(task.singan, seed, height, width, values.noise_scale)
+
+    for seed, image in results.draw_each(values, task, "tile", draw):
+        seams[results.seed_name(seed)] = metrics.seams(image, photograph)
+        if seed < values.seed + _SHEET_TILES:
             shown = images.thumbnail(image[0], _SHEET_SIDE)
             cells[f"seed {seed}, 3x3"] = np.tile(shown, (3, 3, 1))
     print(f"{values.num_samples} tiles of {width}x{height} pixels.")

@@ -17,6 +17,9 @@ from singan_tf.tasks.task import Task
 # The factor that a step of super-resolution comes close to (SinGAN, section 4).
 _STEP_FACTOR = 2 ** (1 / 3)
 
+# What `strength` is if nothing else is asked for, and of a served model.
+STRENGTH = 0.8
+
 
 def check_area(size: tuple[int, int], what: str) -> None:
     """Refuses to make an image that could not be read again.
@@ -98,7 +101,7 @@ def super_resolve(
     image: np.ndarray,
     factor: float,
     seed: int,
-    strength: float = 0.8,
+    strength: float = STRENGTH,
     back_projection: bool = True,
 ) -> np.ndarray:
     """Enlarges an image by the finest stage, applied again and again.
@@ -136,7 +139,7 @@ def super_resolution(
     image: np.ndarray,
     factor: float,
     seed: int,
-    strength: float = 0.8,
+    strength: float = STRENGTH,
     back_projection: bool = True,
 ) -> Iterator[np.ndarray]:
     """`super_resolve` step by step, for who wants to see how far it is.
@@ -159,7 +162,7 @@ def super_resolution(
 
 
 def super_resolver(
-    singan: SinGAN, strength: float = 0.8, back_projection: bool = True
+    singan: SinGAN, strength: float = STRENGTH, back_projection: bool = True
 ) -> Callable:
     """`super_resolve` as a graph, for images and factors not known beforehand.
 
@@ -205,7 +208,7 @@ def written_out(
     image: tf.Tensor,
     sizes: list[tuple[int, int]],
     seeds: tf.Tensor,
-    strength: float = 0.8,
+    strength: float = STRENGTH,
     back_projection: bool = True,
 ) -> tf.Tensor:
     """`super_resolve` without a loop, for sizes that are known when it is traced.
