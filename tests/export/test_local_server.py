@@ -1364,6 +1364,7 @@ def test_a_call_that_nobody_waits_for_stops_at_the_next_row(one_worker, leave):
     assert min(taken) < seconds * 0.6
 
 
+@pytest.mark.slow
 def test_stopping_does_not_wait_for_a_call_that_nobody_waits_for(one_worker):
     shares = []
     for _ in range(TRIES):

@@ -155,6 +155,7 @@ def check_row(row, study_dir, paints):
         assert float(row[f"reconstruction_{name}"]) == pytest.approx(expected)
 
 
+@pytest.mark.slow
 def test_a_finished_study_is_not_trained_or_measured_again(
     capsys, photograph, study_dir, in_this_process, few_rows
 ):

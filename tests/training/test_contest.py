@@ -42,6 +42,7 @@ def distance(singan, real, stage=None):
     return likeness.distance(samples, real)
 
 
+@pytest.mark.slow
 def test_the_weights_that_measure_best_are_kept(coffee, tmp_path):
     # So large a rate that the second step makes much worse of what the first left.
     settings = {**RATES, "generator_learning_rate": 0.1, "patch_scales": 1, "seed": 1}
@@ -174,6 +175,7 @@ def test_without_candidates_nothing_is_measured(coffee, tmp_path, caplog):
     assert not [each for each in caplog.messages if "worse" in each]
 
 
+@pytest.mark.slow
 def test_a_judge_needs_no_pool_of_its_own_size(coffee, tmp_path):
     singan = train(coffee, tmp_path / "run", previous_pool=2)
     real = tf.constant(photograph_of(tmp_path / "run", 1))
@@ -189,6 +191,7 @@ def test_a_judge_needs_no_pool_of_its_own_size(coffee, tmp_path):
     assert found == likeness.distance(samples, real.numpy())
 
 
+@pytest.mark.slow
 def test_votes_are_set_where_samples_are_nearest(coffee, tmp_path):
     singan = train(coffee, tmp_path / "run", patch_scales=2, patch_votes=True)
     real = tf.constant(photograph_of(tmp_path / "run", 1))

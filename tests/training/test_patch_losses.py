@@ -333,6 +333,7 @@ def test_a_graph_computes_the_same_with_its_gradient(name):
         np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-7)
 
 
+@pytest.mark.slow
 def test_memory_of_the_search_is_bounded():
     """256x256 pixels, 11x11 patches, stride 1: 60,516 real patches. The table of
     squared distances to 3,000 of them alone would be 693 MiB."""
