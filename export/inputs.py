@@ -84,6 +84,13 @@ def inputs(singan: SinGAN, limits: Limits) -> dict[str, Input]:
             f"a PNG file in every row, {sides}",
             "The images, as PNG files; transparent parts are shown on white.",
         ),
+        "photograph": Input(
+            tf.int32,
+            [None],
+            f"from 0 to {singan.num_photographs - 1}",
+            "Which of the photographs that the model was trained on; the same in all "
+            "rows, but for PNG.",
+        ),
         "factor": Input(
             tf.float32,
             [None],

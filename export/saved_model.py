@@ -6,6 +6,7 @@ not see, and renamed when it is whole. Beside what TensorFlow writes it holds
     assets.extra/tf_serving_warmup_requests   a request or more for each signature
     signatures.json                           what the signatures mean, for people
     golden.npz                                the warm-up requests with their answers
+    onnx                                      if asked for, see `onnx_model`
 """
 
 import fcntl
@@ -16,7 +17,7 @@ from typing import Any, Callable, Optional
 import numpy as np
 import tensorflow as tf
 
-from export import layout, signatures
+from export import layout, onnx_model, signatures
 from singan_tf import errors, files, stack
 from singan_tf.errors import UserError
 from singan_tf.model.singan import SinGAN
@@ -25,7 +26,10 @@ from singan_tf.runs.folder import RunFolder
 
 
 def export(
-    run: RunFolder, version: Optional[int], limits: signatures.Limits
+    run: RunFolder,
+    version: Optional[int],
+    limits: signatures.Limits,
+    onnx: bool = False,
 ) -> pathlib.Path:
     """Writes a version of a run's SavedModel, whole or not at all.
 
@@ -33,14 +37,18 @@ def export(
         run: The run.
         version: Its number, at least 1; None for one more than the highest there.
         limits: Of a request.
+        onnx: Whether it gets ONNX files as well.
 
     Returns:
         The version's folder.
 
     Raises:
         UserError: if the run is not finished, the version exists, the limits leave
-            no room for the photograph's own size, or the folder cannot be written.
+            no room for the photograph's own size, the folder cannot be written, or
+            ONNX files are asked for and cannot be made.
     """
+    if onnx:
+        onnx_model.require_packages()
     singan, _ = loading.load(run)
     height, width = singan.sizes[-1]
     if height * width > limits.max_pixels:
@@ -53,9 +61,8 @@ def export(
         files.make_folder(base)
         with open(base / ".lock", "w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
-            return _export_locked(
-                base, singan, run.path.resolve().name, version, limits
-            )
+            name = run.path.resolve().name
+            return _export_locked(base, singan, name, version, limits, onnx)
     except (OSError, tf.errors.OpError) as error:
         way_out = "mend that and export again"
         if isinstance(error, OSError):
@@ -72,6 +79,7 @@ def _export_locked(
     name: str,
     version: Optional[int],
     limits: signatures.Limits,
+    onnx: bool,
 ) -> pathlib.Path:
     taken = layout.taken(base)
     following = max(taken, default=0) + 1
@@ -88,6 +96,8 @@ def _export_locked(
         shutil.rmtree(temporary, ignore_errors=True)
         try:
             _write(temporary, singan, name, limits)
+            if onnx:
+                onnx_model.write(temporary / onnx_model.FOLDER, singan, limits)
             files.sync_tree(temporary)
             temporary.rename(folder)
         finally:
@@ -162,6 +172,9 @@ def _warmup_inputs(
     }
     enlarging = {"factor": np.array([1.6], np.float32), "seed": one_seed}
     editing = {"injection_scale": np.array([last], np.int32), "seed": one_seed}
+    which = {}
+    if singan.num_photographs > 1:
+        which["photograph"] = np.array([singan.num_photographs - 1], np.int32)
     inputs = [
         ("serving_default", one),
         ("sample", two),
@@ -178,8 +191,8 @@ def _warmup_inputs(
                 **editing,
             },
         ),
-        ("reconstruct", {"seed": one_seed}),
-        ("reconstruct_png", {"seed": one_seed}),
+        ("reconstruct", {"seed": one_seed, **which}),
+        ("reconstruct_png", {"seed": one_seed, **which}),
     ]
     return [(name, values) for name, values in inputs if name in functions]
 

@@ -14,6 +14,7 @@ from singan_tf.errors import UserError
 from singan_tf.model import pyramid
 from singan_tf.studio import models
 from singan_tf.tasks import animation
+from singan_tf.tasks.super_resolution import STRENGTH
 
 # By signature, what the page can do with it.
 _ABILITIES = {
@@ -21,7 +22,6 @@ _ABILITIES = {
     "edit": models.REDRAW,
     "super_resolve": models.ENLARGE,
 }
-_STRENGTH = 0.8
 
 
 class ServedModel:
@@ -85,8 +85,8 @@ class ServedModel:
         Raises:
             UserError: if another is asked for.
         """
-        if strength != _STRENGTH:
-            raise UserError(f"A served model enlarges with a strength of {_STRENGTH}.")
+        if strength != STRENGTH:
+            raise UserError(f"A served model enlarges with a strength of {STRENGTH}.")
         levels = images.to_uint8(image)
         return _values(self._ask(self._client.super_resolve, levels, factor, seed))
 

@@ -4,7 +4,6 @@ The files and the printed docker line are for TensorFlow Serving. Where its bina
 tensorflow_model_server, is on the PATH it is run; elsewhere local_server.py answers.
 """
 
-import contextlib
 import csv
 import io
 import logging
@@ -13,13 +12,10 @@ import pathlib
 import re
 import shlex
 import shutil
-import signal
-import threading
-from collections.abc import Iterator
 from typing import NamedTuple, Optional
 
 from export import layout
-from singan_tf.cli import command_line
+from singan_tf.cli import command_line, interruption
 from singan_tf.errors import UsageError, UserError
 from singan_tf.files import is_plain, read_json, write_text
 
@@ -297,25 +293,12 @@ def _serve_locally(options: Options, name: str, base_path: pathlib.Path) -> None
         tls_cert=options.tls_cert and pathlib.Path(options.tls_cert),
         tls_key=options.tls_key and pathlib.Path(options.tls_key),
     )
-    with _stop_signals() as stop:
+    with interruption.stop_signals() as stop:
         server = local_server.LocalServer(versions.Versions(name, base_path), settings)
         server.start()
         stop.wait()
         logger.info("Stopping; requests that run may finish.")
         server.stop()
-
-
-@contextlib.contextmanager
-def _stop_signals() -> Iterator[threading.Event]:
-    """An event that SIGTERM and Ctrl-C set, in place of what else they do."""
-    stop = threading.Event()
-    numbers = (signal.SIGINT, signal.SIGTERM)
-    before = [signal.signal(number, lambda *_: stop.set()) for number in numbers]
-    try:
-        yield stop
-    finally:
-        for number, handler in zip(numbers, before):
-            signal.signal(number, handler)
 
 
 def _cores() -> int:

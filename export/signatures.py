@@ -22,7 +22,7 @@ _OUTPUTS = {
     "image": "The images.",
     "image_bytes": "The images, as PNG files.",
 }
-_DOCS = {
+DOCS = {
     "serving_default": "The same as sample.",
     "sample": "New images in the texture and layout of the photograph.",
     "super_resolve": "An image enlarged, with details in the photograph's texture.",
@@ -138,7 +138,7 @@ def describe(
 
 def _describe(name: str, function: Callable, known: dict[str, Input]) -> dict[str, Any]:
     task = name.removesuffix(Png.suffix)
-    doc = _DOCS[task] + (" PNG files in and out." if task != name else "")
+    doc = DOCS[task] + (" PNG files in and out." if task != name else "")
     parameters = inspect.signature(function.python_function).parameters.values()
     described = {
         parameter.name: {
@@ -202,7 +202,7 @@ def _sample(model: _Model, draw: Callable) -> _Task:
         return [tf.cast(rows[side][0], tf.int64) for side in ("height", "width")]
 
     def draw_row(row: Rows) -> tf.Tensor:
-        return _to_uint8(
+        return to_uint8(
             draw(
                 row["seed"][tf.newaxis],
                 row["start_scale"],
@@ -252,7 +252,7 @@ def _super_resolve(model: _Model) -> _Task:
         def enlarge_row(row: Rows) -> tf.Tensor:
             image = codec.read_image(row)
             factor = tf.cast(row["factor"], tf.float64)
-            return _to_uint8(enlarge(image, factor, row["seed"][tf.newaxis]))
+            return to_uint8(enlarge(image, factor, row["seed"][tf.newaxis]))
 
         rows, sizes = codec.sized(rows)
         rows = check(codec.image, sizes, rows)
@@ -294,7 +294,7 @@ def _edit(model: _Model) -> _Task:
         def edit_row(row: Rows) -> tf.Tensor:
             image, mask = codec.read_image(row), codec.read_mask(row)
             redrawn = inject(image, row["injection_scale"], row["seed"][tf.newaxis])
-            return _to_uint8(masks.blend(image, redrawn, mask[:, :, 0]))
+            return to_uint8(masks.blend(image, redrawn, mask[:, :, 0]))
 
         rows, sizes = codec.sized(rows)
         rows = check(codec.image, sizes, rows)
@@ -308,6 +308,8 @@ def _edit(model: _Model) -> _Task:
 
 def _reconstruct(model: _Model, draw: Callable) -> _Task:
     singan = model.singan
+    if singan.num_photographs > 1:
+        return _reconstruct_one_of(model)
 
     def compute(codec: Codec, rows: Rows) -> Rows:
         rows = codec.fitting(rows, [], lambda rows: singan.sizes[-1])
@@ -315,9 +317,35 @@ def _reconstruct(model: _Model, draw: Callable) -> _Task:
         start = tf.constant(len(singan.stages))
         size = [tf.constant(side) for side in singan.sizes[-1]]
         image = draw(tf.constant([0], tf.int64), start, *size, tf.constant(0.0))
-        return codec.repeated(_to_uint8(image), tf.shape(rows["seed"])[0])
+        return codec.repeated(to_uint8(image), tf.shape(rows["seed"])[0])
 
     return _Task({"seed": None}, compute)
+
+
+def _reconstruct_one_of(model: _Model) -> _Task:
+    """`_reconstruct` of several photographs: an input says of which."""
+    singan, _, known = model
+    pyramids = singan.each()
+    sizes = tf.constant(singan.sizes_at(len(singan.sizes) - 1))
+
+    @tf.function(input_signature=[tf.TensorSpec([], tf.int32)], autograph=False)
+    def reconstruct(photograph: tf.Tensor) -> tf.Tensor:
+        return tf.switch_case(photograph, [each.reconstruct for each in pyramids])
+
+    def compute(codec: Codec, rows: Rows) -> Rows:
+        chosen = rows["photograph"]
+        wrong = outside(chosen, 0, len(pyramids) - 1)
+        rows = after(rows, refuse(known, "photograph", wrong, rows))
+        rows = codec.fitting(
+            rows,
+            ["photograph"],
+            lambda rows: tf.unstack(
+                tf.cast(tf.gather(sizes, rows["photograph"][0]), tf.int64)
+            ),
+        )
+        return codec.answer(lambda row: to_uint8(reconstruct(row["photograph"])), rows)
+
+    return _Task({"seed": None, "photograph": tf.constant([0], tf.int32)}, compute)
 
 
 def _refuse_sizes(model: _Model, name: str, sizes: tf.Tensor) -> tf.Operation:
@@ -328,7 +356,7 @@ def _refuse_sizes(model: _Model, name: str, sizes: tf.Tensor) -> tf.Operation:
     return refuse(model.known, name, wrong, {name: sizes})
 
 
-def _to_uint8(images: tf.Tensor) -> tf.Tensor:
+def to_uint8(images: tf.Tensor) -> tf.Tensor:
     """`images.to_uint8` of a batch of one, in the graph: uint8 [H, W, C]."""
     levels = tf.floor((tf.clip_by_value(images[0], -1, 1) + 1) * 127.5 + 0.5)
     return tf.cast(levels, tf.uint8)

@@ -19,20 +19,23 @@ import numpy as np
 from PIL import Image
 
 from singan_tf import config as config_lib
-from singan_tf import images, photographs
-from singan_tf import inside as inside_lib
+from singan_tf import photographs
 from singan_tf.config import Config
 from singan_tf.errors import UsageError
 from singan_tf.measure import inception
 from singan_tf.model.singan import SinGAN
 from singan_tf.reports import report
-from singan_tf.runs import loading
+from singan_tf.runs import loading, together
 from singan_tf.runs.display import Monitor
-from singan_tf.runs.folder import Photograph, RunFolder, inside_sha256, run_scales
-from singan_tf.tasks import keeping, masks, painting
+from singan_tf.runs.folder import RunFolder
+from singan_tf.tasks import inputs, keeping, masks, painting, tiling, transfer
+from singan_tf.tasks.maskings import MASKINGS
 from singan_tf.training import circumstances, continuation, distribution, loop
 
 _RECIPE = Config()
+
+# A path, a name or pixels.
+_Image = Union[str, os.PathLike[str], np.ndarray]
 
 
 class Model:
@@ -84,18 +87,7 @@ class Model:
         last = len(self.singan.stages) - 1
         if not 0 <= start_scale <= last:
             raise ValueError(f"start_scale {start_scale} is not from 0 to {last}")
-        if not 0 <= noise_scale <= config_lib.MAX_NOISE_SCALE:
-            raise ValueError(
-                f"noise_scale {noise_scale} is not from 0 to "
-                f"{config_lib.MAX_NOISE_SCALE}"
-            )
-        height = self.size[0] if height is None else height
-        width = self.size[1] if width is None else width
-        if not (height > 0 and width > 0 and height * width <= config_lib.MAX_PIXELS):
-            raise ValueError(
-                f"a sample of {width}x{height} pixels is not one of 1 to "
-                f"{config_lib.MAX_PIXELS}"
-            )
+        height, width = self._check_drawn(height, width, noise_scale)
         rows = [
             self._draw([seed], start_scale, height, width, noise_scale).numpy()
             for seed in seeds
@@ -103,14 +95,79 @@ class Model:
         empty = np.zeros([0, height, width, self.singan.channels], np.float32)
         return np.concatenate([empty, *rows])
 
+    def tile(
+        self,
+        seed: int = 0,
+        height: Optional[int] = None,
+        width: Optional[int] = None,
+        noise_scale: float = 1.0,
+    ) -> np.ndarray:
+        """A seamless tile, equal to the command's to the last level.
+
+        Args:
+            seed: Of the noise.
+            height: In pixels; by default the photograph's.
+            width: Likewise.
+            noise_scale: As for `sample`.
+
+        Returns:
+            float32 [height, width, C] in [-1, 1], whose borders continue each other.
+
+        Raises:
+            ValueError: if an argument is out of its range.
+        """
+        height, width = self._check_drawn(height, width, noise_scale)
+        coarsest = self.singan.sizes[0]
+        for side, full, small in zip((height, width), self.size, coarsest):
+            if side < inputs.least_side(full, small):
+                raise ValueError(
+                    f"a side of {side} pixels is not one of at least "
+                    f"{inputs.least_side(full, small)}"
+                )
+        return tiling.draw_tile(self.singan, seed, height, width, noise_scale)[0]
+
+    def transfer(
+        self,
+        image: np.ndarray,
+        photograph: Optional[np.ndarray] = None,
+        injection_scale: Optional[int] = None,
+        seed: int = 0,
+    ) -> np.ndarray:
+        """The layout of another picture in the photograph's textures, as the command's.
+
+        Args:
+            image: The picture, float32 [H, W, C] in [-1, 1].
+            photograph: What the picture's colours are matched with before, float32
+                [h, w, C] in [-1, 1], the photograph at the model's size for what the
+                command does; None leaves its colours as they are.
+            injection_scale: From 1 to the last scale; the lower, the more changes. By
+                default the last but one.
+            seed: Of the noise.
+
+        Returns:
+            float32 [H, W, C] in [-1, 1].
+
+        Raises:
+            ValueError: if an array has another shape or type, or the scale is out of
+                range.
+        """
+        self._check_image(image)
+        rows = image[np.newaxis]
+        if photograph is not None:
+            self._check_image(photograph)
+            rows = transfer.match_colours(rows, photograph[np.newaxis])
+        if injection_scale is None:
+            injection_scale = transfer.injection_scale(self.singan)
+        return painting.redraw(self.singan, rows, injection_scale, seed)[0]
+
     def edit(
         self,
         image: np.ndarray,
         mask: np.ndarray,
         injection_scale: int,
         seed: int = 0,
-        mask_radius: int = 20,
-        mask_sigma: float = 5.0,
+        mask_radius: int = MASKINGS["edit"].radius,
+        mask_sigma: float = MASKINGS["edit"].sigma,
     ) -> np.ndarray:
         """Blends an edit into its picture, equal to the command's to the last bit.
 
@@ -134,11 +191,7 @@ class Model:
             ValueError: if an array has another shape or type, or the scale is out of
                 range.
         """
-        channels = self.singan.channels
-        if image.dtype != np.float32 or image.shape[2:] != (channels,):
-            raise ValueError(
-                f"image {image.dtype} {image.shape} is not float32 [H, W, {channels}]"
-            )
+        self._check_image(image)
         if mask.shape != image.shape[:2]:
             raise ValueError(f"mask {mask.shape} is not {image.shape[:2]}")
         rows = image[np.newaxis]
@@ -206,6 +259,30 @@ class Model:
         layout, kept = keeping.grown(image[np.newaxis], margins)
         return keeping.draw_around(self.singan, layout, kept, seed)[0]
 
+    def _check_drawn(
+        self, height: Optional[int], width: Optional[int], noise_scale: float
+    ) -> tuple[int, int]:
+        """The size of what is drawn, (height, width), the photograph's by default."""
+        if not 0 <= noise_scale <= config_lib.MAX_NOISE_SCALE:
+            raise ValueError(
+                f"noise_scale {noise_scale} is not from 0 to "
+                f"{config_lib.MAX_NOISE_SCALE}"
+            )
+        height = self.size[0] if height is None else height
+        width = self.size[1] if width is None else width
+        if not (height > 0 and width > 0 and height * width <= config_lib.MAX_PIXELS):
+            raise ValueError(
+                f"{width}x{height} pixels is not a size of 1 to {config_lib.MAX_PIXELS}"
+            )
+        return height, width
+
+    def _check_image(self, image: np.ndarray) -> None:
+        channels = self.singan.channels
+        if image.dtype != np.float32 or image.shape[2:] != (channels,):
+            raise ValueError(
+                f"image {image.dtype} {image.shape} is not float32 [H, W, {channels}]"
+            )
+
     def _check_photograph(self, image: np.ndarray) -> None:
         expected = (*self.size, self.singan.channels)
         if image.dtype != np.float32 or image.shape != expected:
@@ -228,7 +305,7 @@ def load(run_dir: Union[str, os.PathLike[str]]) -> Model:
 
 
 def train(
-    image: Union[str, os.PathLike[str], np.ndarray],
+    image: Union[_Image, Sequence[_Image]],
     run_dir: Union[str, os.PathLike[str]],
     config: Union[Config, Mapping[str, Any]] = _RECIPE,
     overwrite: bool = False,
@@ -236,7 +313,7 @@ def train(
     train_mask: Optional[photographs.Mask] = None,
     transparent: str = "outside",
 ) -> Model:
-    """Trains a run on one photograph, or goes on with it, as the command does.
+    """Trains a run on photographs, or goes on with it, as the command does.
 
     Interrupted, it goes on from the last checkpoint when it is called again. Call
     tf.config.experimental.enable_op_determinism() before it, as the command does, if
@@ -244,7 +321,8 @@ def train(
 
     Args:
         image: A path, the name of a photograph in scikit-image, or uint8 [H, W] or
-            [H, W, 3].
+            [H, W, 3]; one model is trained on several photographs, of any sizes, if
+            a list of these is given, or a folder.
         run_dir: The run's folder; made if missing.
         config: A configuration, or settings by name, such as a `preset`'s, which are
             the command's flags: what is missing keeps the reference recipe's value.
@@ -261,8 +339,9 @@ def train(
 
     Raises:
         UsageError: if a setting is unknown or out of its range, or names a cluster, or
-            there is nothing to add steps to.
-        UserError: if the photograph or its mask cannot be read or does not fit the
+            there is nothing to add steps to, or there is a mask and several
+            photographs.
+        UserError: if a photograph or its mask cannot be read or does not fit the
             settings, the folder holds another run, is damaged or cannot be written, or
             training diverges.
         ValueError: if an array is no picture or mask, continue_steps is below 0, or
@@ -271,20 +350,30 @@ def train(
     _check_part(train_mask, transparent)
     if not isinstance(config, Config):
         config = config_lib.from_settings(dict(config))
+    if config.runtime.strategy == "multi_worker":
+        raise UsageError("strategy multi_worker is the train command's only.")
     run = RunFolder(pathlib.Path(run_dir))
-    part = train_mask, transparent
-    if not isinstance(image, np.ndarray):
-        path = images.resolve(os.fspath(image))
-        return _train(path, run, config, overwrite, continue_steps, *part)
-    if image.dtype != np.uint8 or image.shape[2:] not in ((), (3,)) or image.ndim < 2:
-        raise ValueError(
-            f"{image.dtype} {image.shape} is not uint8 [H, W] or [H, W, 3]"
-        )
     with tempfile.TemporaryDirectory() as place:
-        path = pathlib.Path(place, "array.png")
-        # Not packed: the same bytes, by which a run knows its photograph, everywhere.
-        Image.fromarray(image).save(path, compress_level=0)
-        return _train(path, run, config, overwrite, continue_steps, *part)
+        paths = _find(image, pathlib.Path(place))
+        found = together.read(paths, config, train_mask, transparent)
+        return _train(found, run, overwrite, continue_steps)
+
+
+def _find(
+    image: Union[_Image, Sequence[_Image]], place: pathlib.Path
+) -> list[pathlib.Path]:
+    """The files of photographs; pixels become files in a place."""
+    several = list(image) if isinstance(image, (list, tuple)) else [image]
+    if not several:
+        raise ValueError("there is no photograph in an empty list")
+    paths: list[pathlib.Path] = []
+    for number, each in enumerate(several):
+        if isinstance(each, np.ndarray):
+            name = f"array-{number + 1}.png" if number else "array.png"
+            paths.append(_write_array(each, place / name))
+        else:
+            paths += together.find([os.fspath(each)])
+    return paths
 
 
 def _check_part(mask: Optional[photographs.Mask], transparent: str) -> None:
@@ -297,33 +386,28 @@ def _check_part(mask: Optional[photographs.Mask], transparent: str) -> None:
         raise ValueError("train_mask is not bool [H, W] with something inside")
 
 
+def _write_array(image: np.ndarray, path: pathlib.Path) -> pathlib.Path:
+    """Writes pixels as a file; raises ValueError if they are no picture."""
+    if image.dtype != np.uint8 or image.shape[2:] not in ((), (3,)) or image.ndim < 2:
+        raise ValueError(
+            f"{image.dtype} {image.shape} is not uint8 [H, W] or [H, W, 3]"
+        )
+    # Not packed: the same bytes, by which a run knows its photograph, everywhere.
+    Image.fromarray(image).save(path, compress_level=0)
+    return path
+
+
 def _train(
-    path: pathlib.Path,
-    run: RunFolder,
-    config: Config,
-    overwrite: bool,
-    more: int,
-    mask: Optional[photographs.Mask],
-    transparent: str,
+    found: together.Together, run: RunFolder, overwrite: bool, more: int
 ) -> Model:
-    if config.runtime.strategy == "multi_worker":
-        raise UsageError("strategy multi_worker is the train command's only.")
-    photograph, inside = photographs.read(
-        path, config.network.channels, mask, transparent
-    )
-    size, known_by = photograph.shape[1:3], inside_sha256(inside)
-    facts = Photograph(path.name, *size, images.sha256(path), known_by)
-    sizes = run_scales(config, facts).sizes
-    config = config_lib.settle(config, sizes)
-    if inside is not None:
-        inside_lib.check(config, sizes, inside)
+    config, sizes = found.config, found.sizes[0]
     finest, begun = len(sizes) - 1, None
     if more:
         config = continuation.with_more_steps(config, finest, more)
         begun = None if overwrite else continuation.begun(run, config, finest)
     strategy = distribution.make_strategy(config.runtime.strategy)
     around = circumstances.find(config, strategy)
-    with run.open(begun or config, facts, overwrite, around):
+    with run.open(begun or config, found.facts, overwrite, around):
         if begun:
             run.extend(config, finest)
         samples = None
@@ -333,12 +417,12 @@ def _train(
             monitor = Monitor(config, sizes, run, network)
             try:
                 trained = loop.train(
-                    photograph,
+                    found.arrays,
                     config,
                     run,
                     monitor,
                     strategy=strategy,
-                    inside=inside,
+                    insides=found.insides,
                 )
                 samples = trained.samples
             finally:

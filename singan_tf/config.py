@@ -10,7 +10,7 @@ from typing import Any
 
 from singan_tf.errors import UsageError, UserError
 from singan_tf.schedule import ADVERSARIES as ADVERSARIES
-from singan_tf.schedule import read_schedule, value_at
+from singan_tf.schedule import PADDINGS, read_paddings, read_schedule, value_at
 from singan_tf.settings import Section, setting
 from singan_tf.training_settings import CRITIC_SIDE as CRITIC_SIDE
 from singan_tf.training_settings import TrainingConfig as TrainingConfig
@@ -113,9 +113,10 @@ class NetworkConfig(Section):
     )
     padding: str = setting(
         "zeros",
-        "The surroundings of the image: zeros; its reflection; itself, wrapped around "
-        "(seamless tiles); or noise, with the previous image in zeros (animation).",
-        choices=("zeros", "reflect", "circular", "noise"),
+        f"{' | '.join(PADDINGS)}, at every scale or by scale, such as "
+        "0-3:zeros,4-:reflect. The surroundings of the image: zeros; its reflection; "
+        "itself, wrapped around (seamless tiles); or noise, with the previous image in "
+        "zeros (animation).",
     )
     generator_normalization: str = setting(
         "batch",
@@ -140,15 +141,21 @@ class NetworkConfig(Section):
         """Checks the fields.
 
         Raises:
-            UsageError: if a value is out of its range.
+            UsageError: if a value is out of its range, or the paddings leave a scale
+                without one.
         """
         super().__post_init__()
+        read_paddings(self.padding)
         if self.channels == 2:
             raise UsageError("--channels=2 must be 1 or 3.")
         if self.width > self.max_width:
             raise UsageError(
                 f"--width={self.width} must be at most --max_width={self.max_width}."
             )
+
+    def padding_at(self, scale: int) -> str:
+        """The padding at a scale: one of `PADDINGS`."""
+        return value_at(read_paddings(self.padding), scale)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -85,6 +85,10 @@ def resolve(name_or_path: str) -> pathlib.Path:
             f"{path} is a link to {os.readlink(path)}, which does not exist; mend the "
             "link, or give the path of an image."
         )
+    if "," in name_or_path and all(name_or_path.split(",")):
+        raise UserError(
+            f"There is no file {name_or_path}; one image is wanted here, not a list."
+        )
     near = []
     # What looks like a path is not a photograph's name that was misspelt.
     if path.name == name_or_path:

@@ -6,6 +6,9 @@ filling is not to be learned either: losses and measures look at windows that li
 as a whole (`whole`).
 """
 
+from collections.abc import Sequence
+from typing import Optional
+
 import numpy as np
 from scipy import ndimage
 
@@ -132,7 +135,14 @@ def whole(inside: np.ndarray, side: int) -> np.ndarray:
     return window_sums(inside, (side, side)) == side**2
 
 
-def check(config: Config, sizes: list[tuple[int, int]], inside: np.ndarray) -> None:
+def of_each(
+    insides: Sequence[Optional[np.ndarray]], count: int
+) -> list[Optional[np.ndarray]]:
+    """What counts of each of so many photographs; of no masks, all of each."""
+    return list(insides[:count]) or [None] * count
+
+
+def check(config: Config, sizes: Sequence[tuple[int, int]], inside: np.ndarray) -> None:
     """Refuses settings that do not go with a mask, and masks that leave too little.
 
     Args:

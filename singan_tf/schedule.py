@@ -1,4 +1,4 @@
-"""What is given by scale: adversaries and numbers, and the text that says so."""
+"""What is given by scale: names and numbers, and the text that says so."""
 
 import math
 import re
@@ -13,6 +13,8 @@ ADVERSARIES = (
     "aligned_nearest_neighbor",
     "sliced_wasserstein",
 )
+
+PADDINGS = ("zeros", "reflect", "circular", "noise")
 
 # A number for all scales, or a text that gives each scale its own.
 ByScale = Union[int, str]
@@ -37,6 +39,7 @@ class _Kind(NamedTuple):
 
 
 _NAMES = _Kind(r"\w+(?:\+\w+)*", "name", "adversaries", "0-3:critic or 4-:critic")
+_PADDING_NAMES = _Kind(r"\w+", "name", "paddings", "0-3:zeros or 4-:reflect")
 _NUMBERS = _Kind(r"-?\d{1,99}", "number", "numbers", "0-3:500 or 4-:100")
 
 
@@ -63,6 +66,25 @@ def read_schedule(text: str) -> list[tuple[int, str]]:
         return joined
 
     return _read_ranges("adversary", text, _NAMES, checked)
+
+
+def read_paddings(text: str) -> list[tuple[int, str]]:
+    """The first scale and the name of each padding, in order.
+
+    Raises:
+        UsageError: if there is a scale without a padding, or with two, or the text is
+            not understood.
+    """
+
+    def checked(name: str) -> str:
+        if name not in PADDINGS:
+            known = ", ".join(PADDINGS)
+            raise UsageError(
+                f"--padding={text} names {name}, which is not one of {known}."
+            )
+        return name
+
+    return _read_ranges("padding", text, _PADDING_NAMES, checked)
 
 
 def read_numbers(setting: str, value: ByScale) -> list[tuple[int, int]]:

@@ -33,9 +33,14 @@ def as_it_began():
 
 @pytest.fixture(autouse=True)
 def notices_reach_caplog():
-    """A command run in this process keeps the libraries' notices to its own stream."""
+    """As if no command had run in this process before.
+
+    Commands keep the libraries' notices to their own stream, and one that uses Beam
+    silences what has no level of its own.
+    """
     for name in ("singan_tf", "export"):
         logging.getLogger(name).propagate = True
+        logging.getLogger(name).setLevel(logging.INFO)
 
 
 @pytest.fixture(scope="session")

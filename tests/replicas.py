@@ -10,11 +10,14 @@ import pathlib
 import sys
 
 import tensorflow as tf
+from shapes import disk
 
 from singan_tf import config, images
+from singan_tf import inside as inside_lib
 from singan_tf.keras2 import keras
 from singan_tf.runs.display import Monitor, Silent
-from singan_tf.runs.folder import Photograph, RunFolder, run_scales
+from singan_tf.runs.facts import Photograph, inside_sha256
+from singan_tf.runs.folder import RunFolder, run_scales
 from singan_tf.training import distribution, optimizers
 from singan_tf.training import loop as training
 
@@ -45,7 +48,10 @@ def make_smooth() -> None:
 
 
 def main(folder: str, text: str) -> None:
-    settings = config.from_settings({**SETTINGS, **json.loads(text)})
+    settings = {**SETTINGS, **json.loads(text)}
+    # Not a setting: whether only a disk in the photograph counts.
+    inside = disk(24, 30, 12, 13, 11) if settings.pop("masked", False) else None
+    settings = config.from_settings(settings)
     if settings.runtime.strategy == "mirrored":
         cpu = tf.config.list_physical_devices("CPU")[0]
         two = [tf.config.LogicalDeviceConfiguration()] * 2
@@ -54,7 +60,10 @@ def main(folder: str, text: str) -> None:
     make_smooth()
     strategy = distribution.make_strategy(settings.runtime.strategy)
     photograph = images.read(images.resolve("coffee"))[:, 100:124, 200:230]
-    facts = Photograph("coffee.png", *photograph.shape[1:3], "0" * 64)
+    if inside is not None:
+        photograph = inside_lib.fill(photograph, inside)
+    known_by = "0" * 64, inside_sha256(inside)
+    facts = Photograph("coffee.png", *photograph.shape[1:3], *known_by)
     run = RunFolder(pathlib.Path(folder))
     opened, watch = contextlib.nullcontext(), Silent()
     if distribution.is_chief(strategy):
@@ -62,7 +71,9 @@ def main(folder: str, text: str) -> None:
         sizes = run_scales(settings, facts).sizes
         watch = Monitor(settings, sizes, run)
     with opened:
-        training.train(photograph, settings, run, watch, strategy=strategy)
+        training.train(
+            photograph, settings, run, watch, strategy=strategy, insides=[inside]
+        )
     watch.close()
 
 

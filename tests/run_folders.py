@@ -6,7 +6,8 @@ import tensorflow as tf
 from singan_tf import config
 from singan_tf import inside as inside_lib
 from singan_tf.runs.display import Monitor
-from singan_tf.runs.folder import Photograph, RunFolder, inside_sha256, run_scales
+from singan_tf.runs.facts import Photograph, inside_sha256
+from singan_tf.runs.folder import RunFolder, run_scales
 from singan_tf.training import continuation, loop
 
 TINY = {
@@ -33,15 +34,25 @@ def train(
 ):
     """Trains `TINY` with some settings changed, without the command line.
 
-    With `more` steps at the finest scale, also of a run that has ended. Of the
-    photograph only what is `inside` counts; the rest is filled, as usual, or not.
+    With `more` steps at the finest scale, also of a run that has ended. A list of
+    photographs trains one run on all of them. Of a photograph only what is `inside`
+    counts, of several a list of masks and None; the rest is filled, as usual, or not.
     """
-    if inside is not None and filled:
-        photograph = inside_lib.fill(photograph, inside)
     settings = config.from_settings({**TINY, **settings})
-    size, known_by = photograph.shape[1:3], inside_sha256(inside)
-    facts = Photograph("coffee.png", *size, "0" * 64, known_by)
-    sizes = run_scales(settings, facts).sizes
+    several = photograph if isinstance(photograph, list) else [photograph]
+    insides = inside if isinstance(inside, list) else [inside] * len(several)
+    if filled:
+        several = [
+            each if part is None else inside_lib.fill(each, part)
+            for each, part in zip(several, insides)
+        ]
+    facts = [
+        Photograph(
+            "coffee.png", *each.shape[1:3], f"{number:064d}", inside_sha256(part)
+        )
+        for number, (each, part) in enumerate(zip(several, insides))
+    ]
+    sizes = run_scales(settings, facts[0]).sizes
     finest, begun = len(sizes) - 1, None
     if more:
         settings = continuation.with_more_steps(settings, finest, more)
@@ -52,12 +63,12 @@ def train(
         watch = Monitor(settings, sizes, RunFolder(run_dir))
         try:
             return loop.train(
-                photograph,
+                several,
                 settings,
                 RunFolder(run_dir),
                 watch,
                 should_stop,
-                inside=inside,
+                insides=insides,
             ).singan
         finally:
             watch.close()

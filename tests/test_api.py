@@ -138,9 +138,40 @@ def test_what_is_drawn_around_a_picture_equals_the_commands(model, finished, tmp
     np.testing.assert_array_equal(found["outpaint"][:-3, 8:], photograph)
 
 
+def test_tiles_and_transfers_equal_the_commands(model, finished, tmp_path):
+    arguments = [f"--run_dir={finished}", "--seed=3"]
+    size = ["--height=24", "--width=50", "--num_samples=1"]
+    tile = ["main.py", "tile", *arguments, *size, f"--output_dir={tmp_path}/tile"]
+    assert main.main(tile) == 0
+    written = pixels(tmp_path / "tile" / "seed_000003.png")
+    found = model.tile(3, height=24, width=50)
+    np.testing.assert_array_equal(images.to_uint8(found), written)
+    picture = images.to_uint8(model.sample([9])[0, ::-1])
+    Image.fromarray(picture).save(tmp_path / "picture.png")
+    arguments += [f"--input={tmp_path}/picture.png"]
+    read = images.read(tmp_path / "picture.png")[0]
+    photograph = images.read(finished / "pyramid" / "02.png")[0]
+    for name, flags, given in (
+        ("matched", [], (photograph, None)),
+        ("own", ["--nomatch_colours", "--injection_scale=2"], (None, 2)),
+    ):
+        output = tmp_path / name
+        command = ["main.py", "transfer", *arguments, *flags]
+        assert main.main([*command, f"--output_dir={output}"]) == 0
+        (written,) = output.glob("scale_*.png")
+        found = model.transfer(read, *given, seed=3)
+        np.testing.assert_array_equal(images.to_uint8(found), pixels(written))
+
+
 @pytest.mark.parametrize(
     "draw",
     [
+        lambda model, image: model.tile(height=3),
+        lambda model, image: model.tile(width=10**9),
+        lambda model, image: model.tile(noise_scale=-1.0),
+        lambda model, image: model.transfer(image[..., :1]),
+        lambda model, image: model.transfer(image, image.astype(float)),
+        lambda model, image: model.transfer(image, injection_scale=3),
         lambda model, image: model.keep(image[1:], np.ones(model.size, bool)),
         lambda model, image: model.keep(image, np.ones(model.size, bool)),
         lambda model, image: model.keep(image, np.ones(model.size)),

@@ -453,6 +453,30 @@ def test_schedules_with_gaps_overlaps_or_strange_words_are_refused(text, words):
     refuse({"adversary": text}, f"--adversary={text} ", *words)
 
 
+def test_paddings_may_be_given_by_scale():
+    network = config.from_settings({"padding": "0-1:zeros,2-:reflect"}).network
+    assert [network.padding_at(scale) for scale in (0, 1, 2, 9)] == [
+        "zeros",
+        "zeros",
+        "reflect",
+        "reflect",
+    ]
+    assert config.Config().network.padding_at(3) == "zeros"
+
+
+@pytest.mark.parametrize(
+    "text, words",
+    [
+        ("0-3:zeros", ["scale 4 to none", "4-:NAME"]),
+        ("0-3:zeros,3-:reflect", ["scale 3 to two paddings"]),
+        ("0-3:zeros,4-:mirror", ["names mirror", "zeros, reflect, circular, noise"]),
+        ("zeros+reflect", ["'zeros+reflect'", "neither"]),
+    ],
+)
+def test_paddings_with_gaps_overlaps_or_strange_words_are_refused(text, words):
+    refuse({"padding": text}, f"--padding={text} ", *words)
+
+
 def test_adversaries_at_once_are_named_in_one_order_and_may_have_a_critic():
     text = "0:sliced_wasserstein+frechet,1-2:frechet+critic,3-:critic"
     adversary = config.from_settings({"adversary": text}).adversary

@@ -1,10 +1,13 @@
 """Runs by the command line that are trained on a part of a photograph."""
 
 import json
+import subprocess
+import sys
+import time
 
 import numpy as np
 import pytest
-from helpers import SMOKE, copied, pixels, run, sentence
+from helpers import ROOT, SMOKE, copied, pixels, run, sentence
 from PIL import Image
 from run_folders import assert_same_run
 from shapes import disk
@@ -12,19 +15,20 @@ from shapes import disk
 import singan_tf
 from export.pipeline import Pipeline
 from singan_tf import images
+from singan_tf.errors import UsageError
 from singan_tf.runs.folder import RunFolder
 
 INSIDE = disk(48, 60, 22, 30, 19)
 PATCHES = ["--max_size=60", "--min_size=30", "--num_scales=2", "--patch_scales=2"]
 
 
-def save(path, seed=0, alpha=None):
+def save(path, seed=0, alpha=None, part=INSIDE):
     """Green and blue inside, and outside always red and otherwise by a seed."""
     levels = images.to_uint8(images.read(images.resolve("coffee")))[0, 100:148, 200:260]
     levels[..., 0] = 0
     noise = np.random.default_rng(seed).integers(0, 256, levels.shape, np.uint8)
     noise[..., 0] = 255
-    levels = np.where(INSIDE[:, :, np.newaxis], levels, noise)
+    levels = np.where(part[:, :, np.newaxis], levels, noise)
     layers = levels if alpha is None else np.dstack([levels, alpha])
     Image.fromarray(layers).save(path)
     return path
@@ -157,16 +161,31 @@ def test_tasks_work_on_a_masked_run(capsys, tmp_path, trained):
     image = RunFolder(run_dir).real(2)
     edit = save_mask(tmp_path / "edit.png", disk(*pixels(image).shape[:2], 20, 25, 6))
     blend = [f"--input={image}", "--injection_scale=1"]
-    for command, arguments in {
-        "sample": ["--num_samples=2", "--scale_h=2"],
-        "edit": [*blend, f"--mask={edit}"],
-        "paint": [*blend, "--quantize"],
-        "evaluate": ["--num_samples=2"],
-    }.items():
+    for command, *arguments in [
+        ("sample", "--num_samples=2", "--scale_h=2"),
+        ("sample", "--num_samples=1", f"--keep={edit}"),
+        ("outpaint", "--left=12", "--num_samples=1"),
+        ("tile", "--num_samples=1"),
+        ("super_resolve", "--factor=2"),
+        ("animate", "--frames=3"),
+        ("transfer", f"--input={image}"),
+        ("edit", *blend, f"--mask={edit}"),
+        ("harmonize", *blend, f"--mask={edit}"),
+        ("inpaint", *blend, f"--mask={edit}"),
+        ("paint", *blend, "--quantize"),
+        ("evaluate", "--num_samples=2"),
+    ]:
         output = tmp_path / command
         folders = [f"--run_dir={run_dir}", f"--output_dir={output}"]
         status, _, error = run(capsys, command, *folders, *arguments)
-        assert status == 0, error
+        assert status == 0, (command, error)
+        assert (output / "contact_sheet.png").exists()
+    # What is kept is the filled photograph, to the last bit.
+    kept = pixels(next((tmp_path / "sample").glob("*000000.png")))
+    inside = pixels(edit) > 0
+    np.testing.assert_array_equal(kept[inside], pixels(image)[inside])
+    seams = json.loads((tmp_path / "tile" / "call.json").read_text())
+    assert seams["seams"]["left_right"] > 0
     found = json.loads((tmp_path / "evaluate" / "metrics.json").read_text())
     assert any("what is inside" in note for note in found["notes"])
     for command in ("report", "export"):
@@ -192,3 +211,86 @@ def test_a_masked_run_goes_on_and_is_known_by_what_is_inside(
     assert status == 1 and "another part" in sentence(error)
     status, _, error = run(capsys, "train", *arguments)
     assert status == 1 and "a part -> all" in sentence(error)
+
+
+@pytest.fixture(scope="module")
+def cut_outs(tmp_path_factory):
+    """Two photographs that are transparent in different parts, and one that is not."""
+    folder = tmp_path_factory.mktemp("cut_outs")
+    for number, part in enumerate((INSIDE, INSIDE[::-1, ::-1])):
+        alpha = np.where(part, 255, 0).astype(np.uint8)
+        save(folder / f"{number}.png", number, alpha, part)
+    Image.fromarray(pixels(save(folder / "2.png"))[4:44, 10:50]).save(folder / "2.png")
+    return folder
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("votes", [[], ["--patch_votes"]], ids=str)
+def test_of_several_photographs_what_is_opaque_of_each_is_learned(
+    capsys, tmp_path, cut_outs, votes
+):
+    given = f"{cut_outs / '0.png'},{cut_outs / '1.png'}"
+    run_dir = train(capsys, given, tmp_path / "run", *PATCHES, *votes)
+    told = json.loads((run_dir / "config.json").read_text())
+    assert told["format"] == 2
+    known_by = [
+        each["inside_sha256"] for each in (told["image"], *told["further_images"])
+    ]
+    assert len(set(known_by)) == 2
+    samples = images.to_uint8(singan_tf.load(run_dir).sample(range(8)))
+    assert samples[..., 0].max() == 0 and samples[..., 1:].std() > 10
+    names = {path.name for path in (run_dir / "pyramid").iterdir()}
+    assert {"01_inside.png", "01-2_inside.png", "01-2.png"} < names
+    status, _, error = run(
+        capsys,
+        "evaluate",
+        f"--run_dir={run_dir}",
+        f"--output_dir={tmp_path / 'evaluate'}",
+        "--num_samples=2",
+    )
+    assert status == 0, error
+    found = json.loads((tmp_path / "evaluate" / "metrics.json").read_text())
+    notes = [found["notes"], *(each["notes"] for each in found["further_photographs"])]
+    assert all("what is inside" in " ".join(each) for each in notes)
+    status, _, error = run(capsys, "export", f"--run_dir={run_dir}")
+    assert status == 0, error
+    answer = Pipeline(str(run_dir / "saved_model"), "sample")({"seed": [3]})
+    np.testing.assert_array_equal(answer["image"][0], samples[3])
+    report = RunFolder(run_dir).report
+    assert report.read_text().count("what is inside") == 2
+    # The same photographs on white are another run.
+    arguments = [f"--image={given}", *PATCHES, *votes, "--transparent=white"]
+    status, _, error = run(capsys, "train", *arguments, f"--run_dir={run_dir}")
+    assert status == 1 and "what is learned of 0.png: a part -> all" in sentence(error)
+
+
+def test_a_mask_of_several_photographs_is_refused(capsys, tmp_path, cut_outs, mask):
+    run_dir = tmp_path / "run"
+    arguments = [f"--image={cut_outs}", f"--run_dir={run_dir}", f"--train_mask={mask}"]
+    status, _, error = run(capsys, "train", *arguments, *PATCHES)
+    assert status == 2 and not run_dir.exists()
+    assert all(word in sentence(error) for word in ("train_mask", "3", "transparent"))
+    paths = [cut_outs / "0.png", cut_outs / "1.png"]
+    with pytest.raises(UsageError, match="train_mask"):
+        singan_tf.train(paths, run_dir, train_mask=INSIDE)
+
+
+@pytest.mark.slow
+def test_a_killed_command_goes_on_to_the_same_bits(tmp_path, cut_outs):
+    """Of a photograph that is transparent in parts, and one that is not."""
+    given = f"--image={cut_outs / '0.png'},{cut_outs / '2.png'}"
+    command = [sys.executable, str(ROOT / "main.py"), "train", given, SMOKE]
+    command += ["--steps=40", "--checkpoint_seconds=0", "--num_scales=2"]
+    command += ["--max_size=60", "--min_size=30", "--crop_size=24"]
+    for name in ("whole", "killed"):
+        run_dir = tmp_path / name
+        process = subprocess.Popen([*command, f"--run_dir={run_dir}"])
+        if name == "killed":
+            while not (run_dir / "scales" / "01" / "state.json").exists():
+                assert process.poll() is None
+                time.sleep(0.02)
+            process.kill()
+            assert process.wait() != 0
+            process = subprocess.Popen([*command, f"--run_dir={run_dir}"])
+        assert process.wait() == 0
+    assert_same_run(tmp_path / "whole", tmp_path / "killed")

@@ -28,7 +28,7 @@ def extra(name):
     return set(re.findall(r'^    "(.+)",$', body, re.MULTILINE))
 
 
-@pytest.mark.parametrize("name", ["beam", "dev", "gpu", "studio"])
+@pytest.mark.parametrize("name", ["beam", "dev", "gpu", "onnx", "studio"])
 def test_the_extras_are_the_requirements_files(name):
     assert extra(name) == requirements(f"requirements-{name}.txt")
 

@@ -18,7 +18,7 @@ from singan_tf import errors
 from singan_tf.errors import UsageError, UserError
 
 
-class _PathParser(flags.ArgumentParser):
+class PathParser(flags.ArgumentParser):
     """Reads a path as a shell would that had seen it apart from its flag."""
 
     syntactic_help = "a path"
@@ -31,8 +31,33 @@ class _PathParser(flags.ArgumentParser):
         return path
 
 
+class _PathsParser(flags.ListParser):
+    """Reads several paths with commas between, each as `PathParser`."""
+
+    def parse(self, argument: Any) -> list[str]:
+        """The paths; one with a comma in it stands in quotation marks."""
+        return [PathParser().parse(each) for each in super().parse(argument)]
+
+
+class _OnceFlag(flags.Flag):
+    """A flag of which the last of several would win without a word."""
+
+    def parse(self, argument: str) -> None:
+        """Takes a value; refuses a second one."""
+        if self.present:
+            raise flags.IllegalFlagValueError(
+                f"--{self.name} is given twice, {self.value} and {argument}; this "
+                "command takes one."
+            )
+        super().parse(argument)
+
+
 def define_path(
-    name: str, default: Optional[str], meaning: str, values: flags.FlagValues
+    name: str,
+    default: Optional[str],
+    meaning: str,
+    values: flags.FlagValues,
+    once: bool = False,
 ) -> None:
     """Defines a flag that is a path, or a name or an address in place of one.
 
@@ -41,14 +66,28 @@ def define_path(
         default: The value where it is not given; None for none.
         meaning: The line of help.
         values: Where it is defined.
+        once: Whether it is refused to give it twice.
+    """
+    kind = _OnceFlag if once else flags.Flag
+    flag = kind(PathParser(), flags.ArgumentSerializer(), name, default, meaning)
+    flags.DEFINE_flag(flag, values)
+
+
+def define_paths(name: str, meaning: str, values: flags.FlagValues) -> None:
+    """Defines a flag that is several paths, or names in place of them.
+
+    Args:
+        name: The flag's name.
+        meaning: The line of help.
+        values: Where it is defined.
     """
     flags.DEFINE(
-        _PathParser(),
+        _PathsParser(),
         name,
-        default,
+        None,
         meaning,
         flag_values=values,
-        serializer=flags.ArgumentSerializer(),
+        serializer=flags.CsvListSerializer(","),
     )
 
 

@@ -43,7 +43,8 @@ class Call:
             UsageError: if one has none.
         """
         for name in names:
-            if not self.values[name].value:
+            value = self.values[name].value
+            if not value or value == [""]:
                 meaning = self.values[name].help
                 raise UsageError(f"--{name} is missing: {meaning}")
 

@@ -27,12 +27,10 @@ def _define_evaluate(values: flags.FlagValues) -> None:
     command_line.define_path(
         "samples", None, "A folder of images to evaluate in place of a run's.", values
     )
-    command_line.define_path(
-        "image",
-        None,
+    shared.define_image(
+        values,
         "The photograph that --samples were made from: a path, or a name that "
         "scikit-image carries.",
-        values,
     )
     _define_inception(
         values,
@@ -80,22 +78,31 @@ def _evaluate(call: Call) -> None:
     progress = tqdm.tqdm(
         subject.samples, total=subject.count, unit="sample", disable=None
     )
-    found = evaluation.evaluate(subject._replace(samples=progress), network)
+    found = evaluation.evaluate_against_each(
+        subject._replace(samples=progress), network
+    )
     if network is None:
-        found.notes.append(inception.NO_WEIGHTS)
-    summary = evaluation.summary(found)
+        found[0].notes.append(inception.NO_WEIGHTS)
+    summary = evaluation.summary_of_all(found)
     evaluation.write(found, summary, output_dir)
-    height, width = subject.photograph.shape[1:3]
-    print(f"{subject.count} samples of a photograph of {width}x{height} pixels.")
-    print(evaluation.table(summary))
-    for note in found.notes:
+    photographs = [subject.photograph, *(each for each, _ in subject.further)]
+    for photograph, each in zip(photographs, found):
+        height, width = photograph.shape[1:3]
+        print(f"{subject.count} samples of a photograph of {width}x{height} pixels.")
+        print(evaluation.table(evaluation.summary(each)))
+    notes = list(dict.fromkeys(note for each in found for note in each.notes))
+    for note in notes:
         command_line.say(note)
     facts = {
         "run" if values.run_dir else "images": subject.source,
-        "notes": found.notes,
+        "notes": notes,
         "results": summary,
     }
-    results.write_results(call, output_dir, "evaluate", found.cells, facts)
+    cells = dict(found[0].cells)
+    for number, pair in enumerate(subject.further, start=2):
+        names = (f"photograph {number}", f"reconstruction {number}")
+        cells.update(zip(names, pair))
+    results.write_results(call, output_dir, "evaluate", cells, facts)
 
 
 def _find_subject(call: Call) -> tuple[Any, pathlib.Path]:

@@ -5,6 +5,7 @@ import pathlib
 from absl import flags
 
 from singan_tf import config as config_lib
+from singan_tf import files
 from singan_tf.cli import command_line
 from singan_tf.cli.commands import Call, Command
 from singan_tf.errors import UserError
@@ -26,6 +27,13 @@ def _define_export(values: flags.FlagValues) -> None:
     flags.DEFINE_integer(
         "max_batch", 32, "The most rows of a request.", 1, 1024, flag_values=values
     )
+    flags.DEFINE_boolean(
+        "onnx",
+        False,
+        "Write ONNX files beside the SavedModel, for images of the photograph's size; "
+        "needs requirements-onnx.txt.",
+        flag_values=values,
+    )
 
 
 def _define_verify(values: flags.FlagValues) -> None:
@@ -38,14 +46,20 @@ def _define_version(values: flags.FlagValues, meaning: str) -> None:
 
 
 def _export(call: Call) -> None:
-    from export import saved_model, signatures
+    from export import onnx_model, saved_model, signatures
     from singan_tf.runs.folder import RunFolder
 
     values = call.values
     limits = signatures.Limits(values.max_pixels, values.max_batch)
     run = RunFolder(pathlib.Path(values.run_dir))
-    folder = saved_model.export(run, values.version, limits)
+    folder = saved_model.export(run, values.version, limits, values.onnx)
     command_line.say(f"Wrote {folder}")
+    if values.onnx:
+        written = folder / onnx_model.FOLDER
+        told = files.read_json(written / onnx_model.DESCRIPTION)
+        command_line.say(f"Wrote {written}: {', '.join(told['signatures'])}")
+        for name, reason in told["left_out"].items():
+            command_line.say(f"{name} is not there: {reason}.")
 
 
 def _verify(call: Call) -> None:

@@ -12,14 +12,27 @@ from singan_tf.schedule import ByScale
 DEMO_IMAGE = "rocket"
 
 
-def define_image(values: flags.FlagValues) -> None:
-    """Defines --image."""
-    command_line.define_path(
+_IMAGE = (
+    f"The photograph: a path, or a name that scikit-image carries, such as {DEMO_IMAGE}"
+)
+
+
+def define_image(values: flags.FlagValues, meaning: str = f"{_IMAGE}.") -> None:
+    """Defines --image, which names one photograph."""
+    command_line.define_path("image", None, meaning, values, once=True)
+
+
+def define_images(values: flags.FlagValues) -> None:
+    """Defines --image, which names one photograph or several: a list of texts."""
+    flags.DEFINE_multi(
+        command_line.PathParser(),
+        flags.ArgumentSerializer(),
         "image",
         None,
-        "The photograph: a path, or a name that scikit-image carries, such as "
-        f"{DEMO_IMAGE}.",
-        values,
+        f"{_IMAGE}. One model is trained on several photographs, which may have any "
+        "sizes, if they are given with commas between, each by a flag of its own, or "
+        "as a folder.",
+        flag_values=values,
     )
 
 

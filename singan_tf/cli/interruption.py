@@ -1,8 +1,12 @@
-"""Ctrl-C and SIGTERM, as a question that long work asks between two steps."""
+"""Ctrl-C and SIGTERM, as a question that long work asks between two steps.
+
+Or as an event that servers wait for.
+"""
 
 import contextlib
 import signal
 import sys
+import threading
 from collections.abc import Iterator
 from typing import Callable
 
@@ -45,10 +49,25 @@ def asked_about() -> Iterator[Callable[[], bool]]:
         asked.append(number)
         print("\nStopping after this step (again to stop at once).", file=sys.stderr)
 
-    numbers = (signal.SIGINT, signal.SIGTERM)
-    before = [signal.signal(number, stop) for number in numbers]
-    try:
+    with _handled_by(stop):
         yield lambda: bool(asked)
+
+
+@contextlib.contextmanager
+def stop_signals() -> Iterator[threading.Event]:
+    """An event that Ctrl-C and SIGTERM set, in place of what else they do."""
+    stop = threading.Event()
+    with _handled_by(lambda *_: stop.set()):
+        yield stop
+
+
+@contextlib.contextmanager
+def _handled_by(handler: Callable) -> Iterator[None]:
+    """Gives Ctrl-C and SIGTERM to a handler, also where they were ignored."""
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    before = [signal.signal(number, handler) for number in numbers]
+    try:
+        yield
     finally:
         for number, handler in zip(numbers, before):
             signal.signal(number, handler)

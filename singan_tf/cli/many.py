@@ -17,18 +17,19 @@ class Budget(NamedTuple):
     """What a study spends on a row.
 
     Attributes:
-        preset: The name of its file of flags.
+        presets: The names of its files of flags; of two that disagree the later counts.
         num_samples: The number of samples that are measured.
     """
 
-    preset: str
+    presets: list[str]
     num_samples: int
 
 
 BUDGETS = {
-    "smoke": Budget("study_smoke", 3),
-    "quick": Budget("study_quick", 20),
-    "paper": Budget("paper", 50),
+    "smoke": Budget(["study_smoke"], 3),
+    "quick": Budget(["study_quick"], 20),
+    "paper": Budget(["paper"], 50),
+    "reference": Budget(["paper", "study_reference"], 10),
 }
 
 
@@ -40,12 +41,28 @@ def _define_study(values: flags.FlagValues) -> None:
         flag_values=values,
     )
     shared.define_image(values)
+    command_line.define_paths(
+        "images",
+        "Several photographs with commas between, in place of --image: each row is "
+        "trained on each of them.",
+        values,
+    )
     flags.DEFINE_enum(
         "budget",
-        "quick",
+        None,
         list(BUDGETS),
         "The settings that rows differ from: smoke shows that it runs, quick takes "
-        "minutes a row, paper many hours. Flags of `train` change them further.",
+        "minutes a row, paper many hours; reference is paper's recipe at 80 pixels. "
+        "Flags of `train` change them further. By default quick, for the study "
+        "reference the budget of that name.",
+        flag_values=values,
+    )
+    flags.DEFINE_integer(
+        "seeds",
+        1,
+        "The number of seeds that each row is trained with, from --seed on.",
+        1,
+        1000,
         flag_values=values,
     )
     flags.DEFINE_integer(
@@ -62,29 +79,30 @@ def _define_study(values: flags.FlagValues) -> None:
     command_line.define_path(
         "study_dir",
         None,
-        "The folder of all studies of a photograph; outputs/studies/IMAGE-BUDGET by "
-        "default.",
+        "The folder of all studies of these photographs; outputs/studies/IMAGE-BUDGET "
+        "by default.",
         values,
     )
     shared.define_settings(values)
 
 
 def _study(call: Call) -> None:
-    values = call.values
-    budget = BUDGETS[values.budget]
-    settings = budget_settings(values, budget)
-    folder = pathlib.Path(
-        values.study_dir
-        or f"outputs/studies/{pathlib.Path(values.image).stem}-{values.budget}"
-    )
     from singan_tf.fleet import processes
     from singan_tf.reports import studies, study_runs
 
+    values = call.values
     if values.name not in studies.STUDIES:
         near = nearest(values.name, studies.STUDIES)
         raise UsageError(f"There is no study --name={values.name}: {near}")
+    budget_name = values.budget or studies.STUDIES[values.name].budget
+    budget = BUDGETS[budget_name]
+    settings = budget_settings(values, budget)
+    photographs = values.images or [values.image]
+    names = "+".join(studies.photograph_name(each) for each in photographs)
+    folder = pathlib.Path(values.study_dir or f"outputs/studies/{names}-{budget_name}")
     plan = studies.Plan(
-        values.image,
+        photographs,
+        values.seeds,
         settings,
         values.num_samples or budget.num_samples,
         folder,
@@ -101,7 +119,8 @@ def _study(call: Call) -> None:
     if failed:
         raise UserError(
             f"{len(failed)} of {len(results)} rows could not be trained "
-            f"({', '.join(failed)}); {page} says why, and the same command tries again."
+            f"({', '.join(dict.fromkeys(failed))}); {page} says why, and the same "
+            "command tries again."
         )
 
 
@@ -124,7 +143,7 @@ def _repeatable(call: Call) -> str:
 
 def budget_settings(values: flags.FlagValues, budget: Budget) -> dict[str, object]:
     """A budget's settings by name, but for those that the command line gives."""
-    recipe = shared.read_presets([budget.preset])
+    recipe = shared.read_presets(budget.presets)
     return {
         field.name: (values if values[field.name].present else recipe)[field.name].value
         for field in config_lib.settings()
@@ -188,12 +207,21 @@ def _check(call: Call, *needed: str) -> None:
     shared.apply_presets(call.values)
 
 
+def _check_study(call: Call) -> None:
+    if call.values.images:
+        if call.values.image:
+            raise UsageError("--image and --images say the same; give one of them.")
+        _check(call, "name")
+    else:
+        _check(call, "name", "image")
+
+
 STUDY = Command(
     "study",
     "Carry out one of the seed reports' experiments, or go on with it.",
     _define_study,
     _study,
-    lambda call: _check(call, "name", "image"),
+    _check_study,
 )
 FLEET = Command(
     "fleet",

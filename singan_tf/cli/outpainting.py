@@ -41,8 +41,6 @@ def _check_outpaint(call: Call) -> None:
 def _outpaint(call: Call) -> None:
     values = call.values
     task = results.open_task(call, "outpaint")
-    import tqdm
-
     from singan_tf import images
     from singan_tf.tasks import keeping
 
@@ -56,13 +54,14 @@ def _outpaint(call: Call) -> None:
     layout, kept = keeping.grown(task.photograph, margins)
     results.make_output_dir(task.output_dir)
     cells = {"photograph": task.photograph}
-    for index in tqdm.trange(values.num_samples, unit="result", disable=None):
-        seed = values.seed + index
-        image = keeping.draw_around(
+
+    def draw(seed):
+        return keeping.draw_around(
             task.singan, layout, kept, seed, noise_scale=values.noise_scale
         )
-        task.write(f"seed_{seed:06d}.png", image)
-        if index < _SHEET_SAMPLES:
+
+    for seed, image in results.draw_each(values, task, "result", draw):
+        if seed < values.seed + _SHEET_SAMPLES:
             cells[f"seed {seed}"] = images.thumbnail(image)
     print(f"{values.num_samples} results of {width}x{height} pixels.")
     results.finish_task(call, task, "outpaint", cells)

@@ -17,6 +17,7 @@ from singan_tf.cli import (
     redrawing,
     sampling,
     studio,
+    tiling,
     train,
 )
 
@@ -25,10 +26,12 @@ COMMANDS = (
     sampling.SAMPLE,
     sampling.SUPER_RESOLVE,
     redrawing.PAINT,
+    redrawing.TRANSFER,
     redrawing.HARMONIZE,
     redrawing.EDIT,
     redrawing.INPAINT,
     outpainting.OUTPAINT,
+    tiling.TILE,
     sampling.ANIMATE,
     evaluation.EVALUATE,
     evaluation.SHRINK_INCEPTION,

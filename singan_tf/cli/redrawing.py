@@ -1,6 +1,9 @@
-"""The commands that redraw a picture by a run: paint, harmonize, edit, inpaint."""
+"""The commands that redraw a picture by a run.
 
-from typing import Any
+They are paint, transfer, harmonize, edit and inpaint.
+"""
+
+from typing import Any, Optional
 
 import numpy as np
 from absl import flags
@@ -9,9 +12,17 @@ from singan_tf.cli import command_line, interruption, results
 from singan_tf.cli import flags as shared
 from singan_tf.cli.commands import Call, Command
 from singan_tf.errors import UsageError
+from singan_tf.tasks.maskings import MASKINGS
+
+_EACH = "all, for a strip to choose from"
 
 
-def _define_redraw(values: flags.FlagValues, input_help: str) -> None:
+def _define_redraw(
+    values: flags.FlagValues,
+    input_help: str,
+    injection_scale: Optional[str] = "all",
+    otherwise: str = _EACH,
+) -> None:
     shared.define_task(values)
     shared.define_seed(values)
     command_line.define_path("input", None, input_help, values)
@@ -23,20 +34,18 @@ def _define_redraw(values: flags.FlagValues, input_help: str) -> None:
     )
     flags.DEFINE_string(
         "injection_scale",
-        "all",
+        injection_scale,
         "The scale at which the image enters, from 1: the lower, the more changes; or "
-        "all, for a strip to choose from.",
+        f"{otherwise}.",
         flag_values=values,
     )
 
 
-def _define_mask(
-    values: flags.FlagValues, mask_help: str, radius: int, sigma: float
-) -> None:
+def _define_mask(values: flags.FlagValues, mask_help: str, command: str) -> None:
     command_line.define_path("mask", None, mask_help, values)
     flags.DEFINE_integer(
         "mask_radius",
-        radius,
+        MASKINGS[command].radius,
         "The number of pixels by which the mask is widened, after it was cut at half.",
         0,
         1000,
@@ -44,7 +53,7 @@ def _define_mask(
     )
     flags.DEFINE_float(
         "mask_sigma",
-        sigma,
+        MASKINGS[command].sigma,
         "The standard deviation in pixels of the Gaussian that blurs the mask then. "
         "With both 0 the mask is used as it is, greys included.",
         0,
@@ -124,13 +133,47 @@ def _paint_sketch(
         )
 
 
+def _define_transfer(values: flags.FlagValues) -> None:
+    _define_redraw(
+        values,
+        "The picture whose layout is to be seen in the photograph's textures.",
+        None,
+        f"{_EACH}. By default the last but one, which keeps outlines",
+    )
+    flags.DEFINE_boolean(
+        "match_colours",
+        True,
+        "Give --input the mean and the covariance of the photograph's colours before "
+        "it enters.",
+        flag_values=values,
+    )
+
+
+def _transfer(call: Call) -> None:
+    values = call.values
+    task = results.open_task(call, "transfer")
+    from singan_tf.tasks import inputs, painting, transfer
+
+    chosen = values.injection_scale or str(transfer.injection_scale(task.singan))
+    scales = inputs.injection_scales(task, chosen)
+    image = transfer.read_layout(task, values.input, values.keep_size)
+    results.make_output_dir(task.output_dir)
+    task.write("input.png", image)
+    cells = {"photograph": task.photograph, "input": image}
+    if values.match_colours:
+        image = transfer.match_colours(image, task.photograph)
+        task.write("input_matched.png", image)
+        cells["input, colours matched"] = image
+    cells.update(painting.redraw_each(task, image, scales, values.seed))
+    results.finish_task(call, task, "transfer", cells)
+
+
 def _define_harmonize(values: flags.FlagValues) -> None:
     _define_redraw(values, "The picture, with the object pasted into it.")
     _define_mask(
         values,
         "The place of the object: an image, bright or painted there.",
-        7,
-        5.0,
+        "harmonize",
     )
 
 
@@ -141,7 +184,7 @@ def _harmonize(call: Call) -> None:
 def _define_edit(values: flags.FlagValues) -> None:
     _define_redraw(values, "The edited picture.")
     _define_mask(
-        values, "The place of the edit: an image, bright or painted there.", 20, 5.0
+        values, "The place of the edit: an image, bright or painted there.", "edit"
     )
 
 
@@ -153,8 +196,7 @@ def _define_inpaint(values: flags.FlagValues) -> None:
     _define_redraw(
         values, "The picture with the hole; by default the run's photograph."
     )
-    # A blur narrow beside the radius: next to nothing of the fill shows through.
-    _define_mask(values, "The hole: an image, bright or painted there.", 7, 3.0)
+    _define_mask(values, "The hole: an image, bright or painted there.", "inpaint")
 
 
 def _inpaint(call: Call) -> None:
@@ -169,8 +211,8 @@ def _blend_in(call: Call, command: str) -> None:
 
     scales = inputs.injection_scales(task, values.injection_scale)
     if values.mask:
-        masking = blending.Masking(
-            values.mask_radius, values.mask_sigma, fill=command == "inpaint"
+        masking = MASKINGS[command]._replace(
+            radius=values.mask_radius, sigma=values.mask_sigma
         )
         image, mask = blending.read_masked(
             task, values.input or None, values.mask, values.keep_size, masking
@@ -201,6 +243,13 @@ PAINT = Command(
     _define_paint,
     _paint,
     _check_paint,
+)
+TRANSFER = Command(
+    "transfer",
+    "Show the layout of another picture in the photograph's textures.",
+    _define_transfer,
+    _transfer,
+    lambda call: call.require("input"),
 )
 HARMONIZE = Command(
     "harmonize",

@@ -1,8 +1,10 @@
 """Where a command on a finished run reads and writes, and what it leaves behind."""
 
 import pathlib
-from typing import Any, Optional
+from collections.abc import Iterator
+from typing import Any, Callable, Optional
 
+import numpy as np
 from absl import flags
 
 from singan_tf import errors, files
@@ -88,12 +90,41 @@ def make_output_dir(output_dir: pathlib.Path) -> None:
         ) from None
 
 
+def draw_each(
+    values: flags.FlagValues, task: Any, unit: str, draw: Callable[[int], np.ndarray]
+) -> Iterator[tuple[int, np.ndarray]]:
+    """Draws an image for each seed and writes it, with a progress bar.
+
+    Args:
+        values: With --num_samples and --seed.
+        task: Where to, a `task.Task`.
+        unit: What the bar counts.
+        draw: Makes an image, float32 [1, H, W, C] in [-1, 1], of a seed.
+
+    Yields:
+        The seed and its image.
+    """
+    import tqdm
+
+    for index in tqdm.trange(values.num_samples, unit=unit, disable=None):
+        seed = values.seed + index
+        image = draw(seed)
+        task.write(f"{seed_name(seed)}.png", image)
+        yield seed, image
+
+
+def seed_name(seed: int) -> str:
+    """What the image of a seed is called."""
+    return f"seed_{seed:06d}"
+
+
 def finish_task(
     call: Call,
     task: Any,
     command: str,
     cells: dict[str, Any],
     results: Optional[dict[str, Any]] = None,
+    **sheet: int,
 ) -> None:
     """Leaves the contact sheet and call.json of a command on a run, and says where.
 
@@ -103,9 +134,10 @@ def finish_task(
         command: The command's name.
         cells: The pictures of the contact sheet, by their captions.
         results: What was measured, as JSON values.
+        **sheet: As for `task.write_results`.
     """
     facts = {"run": task.source(), "notes": task.notes, "results": results or {}}
-    write_results(call, task.output_dir, command, cells, facts)
+    write_results(call, task.output_dir, command, cells, facts, **sheet)
 
 
 def write_results(
@@ -114,6 +146,7 @@ def write_results(
     command: str,
     cells: dict[str, Any],
     facts: dict[str, Any],
+    **sheet: int,
 ) -> None:
     """Leaves a contact sheet and call.json in any folder, and says where.
 
@@ -123,11 +156,12 @@ def write_results(
         command: The command's name.
         cells: The pictures of the contact sheet, by their captions.
         facts: What else call.json has, as JSON values.
+        **sheet: As for `task.write_results`.
     """
     from singan_tf.tasks import task as task_lib
 
     arguments = {name: call.values[name].value for name in call.values}
     arguments["output_dir"] = str(output_dir)
     record = {"command": command, "arguments": arguments, **facts}
-    sheet = task_lib.write_results(output_dir, cells, record)
-    command_line.say(f"Wrote {output_dir}; see {sheet}")
+    path = task_lib.write_results(output_dir, cells, record, **sheet)
+    command_line.say(f"Wrote {output_dir}; see {path}")

@@ -5,8 +5,7 @@ from typing import Any, Callable
 import numpy as np
 from absl import flags
 
-from singan_tf import config as config_lib
-from singan_tf.cli import command_line, results
+from singan_tf.cli import command_line, results, sizes
 from singan_tf.cli import flags as shared
 from singan_tf.cli.commands import Call, Command
 from singan_tf.errors import UsageError
@@ -27,26 +26,7 @@ def _define_sample(values: flags.FlagValues) -> None:
         "The scale at which noise starts: scales below it reproduce the photograph; "
         "the higher, the less changes.",
     )
-    for side in ("height", "width"):
-        flags.DEFINE_integer(
-            side,
-            None,
-            f"The {side} of a sample in pixels; by default the photograph's, or what "
-            "keeps its aspect ratio.",
-            1,
-            config_lib.MAX_PIXELS,
-            flag_values=values,
-        )
-    for flag, side in (("scale_h", "width"), ("scale_v", "height")):
-        flags.DEFINE_float(
-            flag,
-            None,
-            f"The {side} of a sample as a multiple of the photograph's, in place of "
-            "--height and --width.",
-            0,
-            config_lib.MAX_PIXELS,
-            flag_values=values,
-        )
+    sizes.define_size(values, "a sample")
     shared.define_noise_scale(values)
     command_line.define_path(
         "keep",
@@ -58,8 +38,7 @@ def _define_sample(values: flags.FlagValues) -> None:
 
 
 def _check_sample(call: Call) -> None:
-    sizes = ("height", "width", "scale_h", "scale_v")
-    given = [name for name in sizes if call.values[name].value is not None]
+    given = [name for name in sizes.NAMES if call.values[name].value is not None]
     if call.values.keep and given:
         raise UsageError(
             f"--keep={call.values.keep} keeps a part of the photograph at its own "
@@ -70,20 +49,15 @@ def _check_sample(call: Call) -> None:
 def _sample(call: Call) -> None:
     values = call.values
     task = results.open_task(call, "sample")
-    import tqdm
-
     from singan_tf import images
 
     results.check_start_scale(values, task)
-    height, width = _output_size(values, task.singan.sizes)
+    height, width = sizes.output_size(values, task.singan.sizes)
     cells = {"photograph": task.photograph}
     draw = _drawer(values, task, (height, width), cells)
     results.make_output_dir(task.output_dir)
-    for index in tqdm.trange(values.num_samples, unit="sample", disable=None):
-        seed = values.seed + index
-        image = draw(seed)
-        task.write(f"seed_{seed:06d}.png", image)
-        if index < _SHEET_SAMPLES:
+    for seed, image in results.draw_each(values, task, "sample", draw):
+        if seed < values.seed + _SHEET_SAMPLES:
             cells[f"seed {seed}"] = images.thumbnail(image)
     print(f"{values.num_samples} samples of {width}x{height} pixels.")
     if values.noise_scale == 0 and values.num_samples > 1:
@@ -109,51 +83,6 @@ def _drawer(
     return lambda seed: keeping.draw_around(
         task.singan, photograph, kept, seed, values.start_scale, values.noise_scale
     )
-
-
-def _output_size(
-    values: flags.FlagValues, sizes: list[tuple[int, int]]
-) -> tuple[int, int]:
-    """The size of a sample: as asked, or with the photograph's aspect ratio."""
-    from singan_tf import images
-    from singan_tf.tasks import inputs
-
-    full_height, full_width = sizes[-1]
-    height, width = values.height, values.width
-    if values.scale_h is not None or values.scale_v is not None:
-        if height or width:
-            raise UsageError(
-                "--height and --width in pixels, or --scale_h and --scale_v as "
-                "multiples of the photograph's: choose one way."
-            )
-        height, width = (
-            round(full * (1 if scale is None else scale))
-            for full, scale in (
-                (full_height, values.scale_v),
-                (full_width, values.scale_h),
-            )
-        )
-    if height is None:
-        height = round(full_height * width / full_width) if width else full_height
-    if width is None:
-        width = round(full_width * height / full_height)
-    for name, multiple, side, full, coarsest in (
-        ("height", "scale_v", height, full_height, sizes[0][0]),
-        ("width", "scale_h", width, full_width, sizes[0][1]),
-    ):
-        least = inputs.least_side(full, coarsest)
-        if side < least:
-            raise UsageError(
-                f"--{name}={side} must be at least {least} for this run (--{multiple} "
-                f"at least {least / full:.2g})."
-            )
-    if height * width > images.MAX_PIXELS:
-        raise UsageError(
-            f"--height={height} x --width={width} must be at most "
-            f"{images.MAX_PIXELS // 10**6} megapixels; choose a smaller size, or a "
-            "smaller --scale_v or --scale_h."
-        )
-    return height, width
 
 
 def _define_super_resolve(values: flags.FlagValues) -> None:

@@ -6,12 +6,11 @@ import pathlib
 import shutil
 import sys
 import tempfile
-import time
 from typing import Any
 
 from absl import flags
 
-from singan_tf.cli import command_line, launch
+from singan_tf.cli import command_line, interruption, launch
 from singan_tf.cli.commands import Call, Command
 from singan_tf.errors import UsageError, UserError
 
@@ -69,19 +68,18 @@ def _studio(call: Call) -> None:
 
     page = page_lib.Page(source, root / "sessions")
     try:
-        try:
-            blocks = page_lib.serve(page, values.host, values.port, values.open)
-        except OSError:
-            raise UserError(
-                f"--host={values.host} --port={values.port} is taken or no address of "
-                "this machine; name another port, or 0 for a free one."
-            ) from None
-        command_line.say(f"The studio is at {blocks.local_url} (Ctrl-C ends it)")
-        sys.stdout.flush()
-        while True:
-            time.sleep(3600)
-    except KeyboardInterrupt:
-        command_line.say("The studio has ended.")
+        with interruption.stop_signals() as stop:
+            try:
+                blocks = page_lib.serve(page, values.host, values.port, values.open)
+            except OSError:
+                raise UserError(
+                    f"--host={values.host} --port={values.port} is taken or no address "
+                    "of this machine; name another port, or 0 for a free one."
+                ) from None
+            command_line.say(f"The studio is at {blocks.local_url} (Ctrl-C ends it)")
+            sys.stdout.flush()
+            stop.wait()
+            command_line.say("The studio has ended.")
     finally:
         if source.trainings:
             source.trainings.close()

@@ -3,16 +3,16 @@
 import pathlib
 import shlex
 import sys
+from collections.abc import Sequence
 from typing import Any, NamedTuple, Optional
 
-import numpy as np
 from absl import flags
 
 from singan_tf import config as config_lib
 from singan_tf.cli import command_line, interruption
 from singan_tf.cli import flags as shared
 from singan_tf.cli.commands import Call, Command
-from singan_tf.errors import UsageError, UserError
+from singan_tf.errors import UsageError
 
 # Of training, in hours, to be told of beforehand.
 _LONG = 0.5
@@ -26,24 +26,23 @@ class _Job(NamedTuple):
         call: The command's.
         run: Where the run is kept.
         config: Of the run, settled.
-        photograph: float32 [1, height, width, channels], from -1 to 1.
-        facts: What a run folder keeps of it, a `Photograph`.
-        sizes: (height, width) of the scales, coarse to fine.
+        found: The photographs, what of them counts and their scales, a `Together`.
         overwrite: Whether a run that is there is deleted first.
         begun: The configuration of the run that is there, where this one goes on from
             it with more steps.
-        inside: What of the photograph counts, bool [height, width]; None for all.
     """
 
     call: Call
     run: Any
     config: config_lib.Config
-    photograph: np.ndarray
-    facts: Any
-    sizes: list[tuple[int, int]]
+    found: Any
     overwrite: bool
     begun: Optional[config_lib.Config] = None
-    inside: Optional[np.ndarray] = None
+
+    @property
+    def sizes(self) -> list[tuple[int, int]]:
+        """(height, width) of the scales of the first photograph, coarse to fine."""
+        return self.found.sizes[0]
 
     @property
     def finished(self) -> bool:
@@ -53,7 +52,7 @@ class _Job(NamedTuple):
 
 
 def _define_train(values: flags.FlagValues) -> None:
-    shared.define_image(values)
+    shared.define_images(values)
     command_line.define_path(
         "train_mask",
         None,
@@ -101,66 +100,47 @@ def _check_train(call: Call) -> None:
 
 
 def _train(call: Call) -> None:
+    from singan_tf.runs import together
+
     values = call.values
-    run_dir = values.run_dir or f"runs/{pathlib.Path(values.image).stem}"
-    config = shared.read_config(values)
-    path, pixels = _read(values.image, config, values.train_mask, values.transparent)
-    job = _prepare(call, path, pixels, run_dir, config, values.overwrite)
+    run_dir = values.run_dir or f"runs/{_name(values.image)}"
+    paths, config = together.find(values.image), shared.read_config(values)
+    found = together.read(paths, config, values.train_mask, values.transparent)
+    job = _prepare(call, found, run_dir, values.overwrite)
     if values.continue_steps:
         job = _with_more_steps(job, values.continue_steps)
     _carry_out(job)
 
 
 def _demo(call: Call) -> None:
+    from singan_tf.runs import together
+
     config = shared.read_config(shared.read_presets([_DEMO_PRESET]))
-    run_dir = call.values.run_dir
-    path, pixels = _read(shared.DEMO_IMAGE, config)
-    _carry_out(_prepare(call, path, pixels, run_dir, config, overwrite=False))
+    found = together.read(together.find([shared.DEMO_IMAGE]), config)
+    _carry_out(_prepare(call, found, call.values.run_dir, overwrite=False))
 
 
-def _read(
-    image: str,
-    config: config_lib.Config,
-    mask: Optional[str] = None,
-    transparent: str = "outside",
-) -> tuple[pathlib.Path, Any]:
-    """The path of a photograph, and its `photographs.Pixels`."""
-    from singan_tf import images, photographs
-
-    path = images.resolve(image)
-    return path, photographs.read(path, config.network.channels, mask, transparent)
+def _name(images: Sequence[str]) -> str:
+    """What a run of photographs is called, by what --image names."""
+    names = [each for image in images for each in image.split(",") if each]
+    if len(images) == 1 and (len(names) < 2 or pathlib.Path(images[0]).exists()):
+        names = list(images)
+    stems = [pathlib.Path(name).stem for name in names]
+    more = f"-and-{len(stems) - 3}-more" if len(stems) > 3 else ""
+    return "-".join(stems[:3]) + more
 
 
-def _prepare(
-    call: Call,
-    path: pathlib.Path,
-    pixels: Any,
-    run_dir: str,
-    config: config_lib.Config,
-    overwrite: bool,
-) -> _Job:
-    """Settles the configuration of a photograph's run; writes nothing."""
-    from singan_tf import images
-    from singan_tf import inside as inside_lib
-    from singan_tf.runs.folder import Photograph, RunFolder, inside_sha256, run_scales
+def _prepare(call: Call, found: Any, run_dir: str, overwrite: bool) -> _Job:
+    """The job of photographs that were read; writes nothing."""
+    from singan_tf.runs.folder import RunFolder
 
-    photograph, inside = pixels
-    size, known_by = photograph.shape[1:3], inside_sha256(inside)
-    facts = Photograph(path.name, *size, images.sha256(path), known_by)
-    try:
-        sizes = run_scales(config, facts).sizes
-        config = config_lib.settle(config, sizes)
-        if inside is not None:
-            inside_lib.check(config, sizes, inside)
-    except UserError as error:
-        raise type(error)(f"{path}: {error}") from None
     run = RunFolder(pathlib.Path(run_dir))
-    if config.runtime.strategy == "multi_worker" and overwrite:
+    if found.config.runtime.strategy == "multi_worker" and overwrite:
         raise UsageError(
             "--overwrite does not go with --strategy=multi_worker: a worker that is "
             f"started again would delete what was saved; delete {run.path} yourself."
         )
-    return _Job(call, run, config, photograph, facts, sizes, overwrite, inside=inside)
+    return _Job(call, run, found.config, found, overwrite)
 
 
 def _with_more_steps(job: _Job, more: int) -> _Job:
@@ -214,7 +194,7 @@ def _lead(job: _Job, finished: bool, strategy: Any) -> None:
     weights = job.config.runtime.inception_weights
     network = inception.load(weights) if weights else None
     around = circumstances.find(job.config, strategy)
-    with run.open(job.begun or job.config, job.facts, job.overwrite, around):
+    with run.open(job.begun or job.config, job.found.facts, job.overwrite, around):
         if job.begun:
             run.extend(job.config, len(job.sizes) - 1)
         samples = None
@@ -317,13 +297,13 @@ def _train_opened(job: _Job, shown: Any, strategy: Any) -> Any:
     try:
         with interruption.resumable(training.Interrupted, command) as should_stop:
             return training.train(
-                job.photograph,
+                job.found.arrays,
                 job.config,
                 job.run,
                 shown,
                 should_stop,
                 strategy,
-                job.inside,
+                job.found.insides,
             ).samples
     finally:
         shown.close()
@@ -331,7 +311,7 @@ def _train_opened(job: _Job, shown: Any, strategy: Any) -> Any:
 
 TRAIN = Command(
     "train",
-    "Train on one photograph, or resume.",
+    "Train on one photograph, or on several, or resume.",
     _define_train,
     _train,
     _check_train,

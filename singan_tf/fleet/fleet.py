@@ -141,10 +141,12 @@ def _is_done(folder: pathlib.Path, photograph: pathlib.Path, wanted: Config) -> 
     if not there.report.exists():
         return False
     try:
-        found, facts = there.read()
+        found, _ = there.read()
+        facts, *further = there.photographs()
         sizes = run_scales(found, facts).sizes
         return (
             there.is_finished(len(sizes))
+            and not further
             and not config.differences(found, config.settle(wanted, sizes))
             and facts.sha256 == images.sha256(photograph)
         )

@@ -46,6 +46,11 @@ class Pool:
             self._places.put(place)
         self._stopped = threading.Event()
 
+    @property
+    def is_stopped(self) -> bool:
+        """Whether `stop` was called; what runs may not have ended yet."""
+        return self._stopped.is_set()
+
     def run(self, folder: str, command: list[str]) -> None:
         """Waits for its turn, then for the command; returns at once after `stop`.
 

@@ -10,6 +10,7 @@ from typing import Optional
 
 import numpy as np
 
+from singan_tf.inside import of_each
 from singan_tf.measure import metrics, spectrum
 
 # So many decibels weigh as much as patches that are as far from the photograph's as
@@ -51,3 +52,36 @@ def distance(
     bands = spectrum.compare(samples, photograph, inside)
     rms = bands.rms if bands else 0.0
     return float(np.sqrt(np.mean(found) / variance) + rms / _DECIBELS)
+
+
+def distance_to_nearest(
+    samples: Sequence[np.ndarray],
+    photographs: Sequence[np.ndarray],
+    insides: Sequence[Optional[np.ndarray]] = (),
+) -> float:
+    """`distance` where there are several photographs, of which each sample is like one.
+
+    The mean over the samples of their distance from the photograph whose patches they
+    are nearest to; with one photograph, `distance` itself.
+
+    Args:
+        samples: As for `distance`.
+        photographs: Likewise, at least one.
+        insides: What of each photograph counts, bool [H, W], or None for all; none
+            where all of all does.
+
+    Raises:
+        ValueError: As for `distance`.
+    """
+    parts = list(zip(photographs, of_each(insides, len(photographs))))
+    if len(parts) == 1 or not all(np.isfinite(each).all() for each in samples):
+        return distance(samples, *parts[0])
+    groups: list[list[np.ndarray]] = [[] for _ in photographs]
+    for sample in samples:
+        groups[metrics.nearest_photograph(sample, photographs, insides)].append(sample)
+    found = [
+        len(group) * distance(group, *part)
+        for group, part in zip(groups, parts)
+        if group
+    ]
+    return float(sum(found) / len(samples))

@@ -12,7 +12,7 @@ from typing import Callable, NamedTuple, Optional
 import numpy as np
 from scipy import ndimage
 
-from singan_tf.inside import whole
+from singan_tf.inside import of_each, whole, window_sums
 
 PATCH_SIDE = 7
 # The side of a window that is a copy or not: what a score of SinGAN's critic sees.
@@ -38,6 +38,18 @@ class Gaussian(NamedTuple):
 
     mean: np.ndarray
     covariance: np.ndarray
+
+
+class Seams(NamedTuple):
+    """The edges where the borders of a tile meet, by the photograph's own differences.
+
+    Attributes:
+        top_bottom: Between the last row and the first.
+        left_right: Between the last column and the first.
+    """
+
+    top_bottom: float
+    left_right: float
 
 
 def gaussian(rows: np.ndarray) -> Gaussian:
@@ -155,6 +167,25 @@ def patch_frechet(
         return None
     one, other = gaussian(patches(first)), gaussian(patches(second, inside=inside))
     return frechet_distance(one, other) / len(one.mean)
+
+
+def nearest_photograph(
+    sample: np.ndarray,
+    photographs: Sequence[np.ndarray],
+    insides: Sequence[Optional[np.ndarray]] = (),
+) -> int:
+    """Number of the photograph whose patches a sample is nearest to.
+
+    Args:
+        sample: [1, H, W, C] in [-1, 1], with two patches at least.
+        photographs: Likewise, at least one; perhaps of other sizes.
+        insides: What of each of them counts, or None for all; none where all of all
+            does.
+    """
+    if len(photographs) == 1:
+        return 0
+    parts = zip(photographs, of_each(insides, len(photographs)))
+    return int(np.argmin([patch_frechet(sample, *part) for part in parts]))
 
 
 def nearest_patches(
@@ -329,6 +360,36 @@ def copied_anywhere(
     queries = grid.reshape(len(variance), -1)[detailed]
     error = _nearest(queries, photograph, COPY_SIDE, inside)
     return float(np.mean(error <= _COPY_TOLERANCE * variance[detailed]))
+
+
+def seams(
+    tile: np.ndarray, photograph: np.ndarray, inside: Optional[np.ndarray] = None
+) -> Optional[Seams]:
+    """How strong an edge is where the opposite borders of a tile meet.
+
+    Args:
+        tile: [1, H, W, C] in [-1, 1].
+        photograph: Likewise, perhaps of another size, with sides of at least 2.
+        inside: What of the photograph counts: neighbours that it has both.
+
+    Returns:
+        The mean absolute difference of the pixels on both sides of each seam, divided
+        by that of neighbours in the same direction all over the photograph: about 1
+        where nothing is to be seen. None for a photograph without differences in one
+        of the directions.
+    """
+    found = []
+    for axis in (1, 2):
+        edges = np.abs(np.diff(np.asarray(photograph, np.float64), axis=axis))
+        if inside is not None:
+            pair = (2, 1) if axis == 1 else (1, 2)
+            edges = edges[0][window_sums(inside, pair) == 2]
+        own = edges.mean()
+        if own == 0:
+            return None
+        first, last = (np.take(tile, end, axis).astype(np.float64) for end in (0, -1))
+        found.append(float(np.abs(first - last).mean() / own))
+    return Seams(*found)
 
 
 def rmse(

@@ -4,6 +4,7 @@ from typing import Optional
 
 import tensorflow as tf
 
+from singan_tf.model import portable
 from singan_tf.model.resize import resize
 
 
@@ -28,7 +29,7 @@ def displace(
     Returns:
         [B, H, W, C].
     """
-    height, width = tf.shape(images)[1], tf.shape(images)[2]
+    height, width = (portable.length(images, axis) for axis in (1, 2))
     longer = tf.cast(tf.maximum(height, width), shifts.dtype)
     shifts = resize(shifts, height, width)
     if freedom is not None:

@@ -5,7 +5,11 @@ a sample a stream number, so a row of a batch never depends on its neighbours. T
 algorithm is pinned (Philox), so that CPU and GPU draw the same numbers.
 """
 
+import math
+
 import tensorflow as tf
+
+from singan_tf.model import philox, portable
 
 # Streams 0, 1, 2, ... are the noise maps of the scales.
 RECONSTRUCTION_STREAM = 1_000
@@ -15,6 +19,8 @@ FAKE_CROP_STREAM = 1_003
 REAL_CROP_STREAM = 1_004
 PATCH_STREAM = 1_005
 PROJECTION_STREAM = 1_006
+# And as many more, one for each photograph after the first.
+FURTHER_RECONSTRUCTION_STREAM = 2_000
 
 
 def normal(seeds: tf.Tensor, stream: int, shape) -> tf.Tensor:
@@ -30,6 +36,9 @@ def normal(seeds: tf.Tensor, stream: int, shape) -> tf.Tensor:
     """
 
     def row(seed):
+        if portable.tracing():
+            numbers = philox.normal(seed, stream, math.prod(shape))
+            return tf.reshape(numbers, shape)
         return tf.random.stateless_normal(shape, [seed, stream], alg="philox")
 
     return _by_row(row, seeds, tf.float32)
@@ -39,6 +48,8 @@ def uniform(seeds: tf.Tensor, stream: int, count: int) -> tf.Tensor:
     """Uniform numbers in [0, 1), float32 [B, count]; see `normal`."""
 
     def row(seed):
+        if portable.tracing():
+            return philox.uniform(seed, stream, count)
         return tf.random.stateless_uniform([count], [seed, stream], alg="philox")
 
     return _by_row(row, seeds, tf.float32)

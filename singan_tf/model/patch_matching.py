@@ -14,10 +14,13 @@ Core operations only, for sizes known or not known when a graph is traced.
 """
 
 import functools
+import math
 from collections.abc import Sequence
-from typing import Callable, Optional
+from typing import Callable, Optional, Union
 
 import tensorflow as tf
+
+from singan_tf.model import portable
 
 # Side of a patch, and alpha for pixels in [-1, 1]: the paper's.
 PATCH_SIZE = 7
@@ -28,15 +31,19 @@ _TABLE_CELLS = 2**24
 # Larger groups are no faster: they leave the processor's cache.
 _MOST_IN_GROUP = 256
 
+# A photograph [1, h, w, C], or several whose patches count alike.
+Photographs = Union[tf.Tensor, Sequence[tf.Tensor]]
+
 
 def rearrange(
     query: tf.Tensor,
-    keys: tf.Tensor,
-    photograph: tf.Tensor,
+    keys: Photographs,
+    photograph: Photographs,
     iterations: int,
     wrap: bool = False,
     stride: int = 1,
     table_cells: int = _TABLE_CELLS,
+    alpha: float = ALPHA,
     nearest: Sequence[tf.Tensor] = (),
 ) -> tf.Tensor:
     """Makes images that look like the query from the photograph's patches.
@@ -50,85 +57,90 @@ def rearrange(
             `PATCH_SIZE` they are mirrored up to it. Row i of the result depends on
             row i alone.
         keys: What the first iteration compares with, [1, h, w, C]: the photograph as
-            blurred as the query. Sides of at least `PATCH_SIZE`.
+            blurred as the query. Sides of at least `PATCH_SIZE`. A list of several,
+            of any sizes, is searched as one.
         photograph: What the result is made of, and what further iterations compare
-            with, as large as `keys`.
+            with, as large as `keys`; as many.
         iterations: How often all patches are replaced, at least 1.
         wrap: Whether the result's borders continue each other (a seamless tile).
         stride: Pixels from one of the query's patches to the next, down and across,
             at most 4; where they do not end at its borders, it is mirrored there. Of
             the photograph all patches are looked at, so only time is saved.
         table_cells: Scores that are held at a time.
-        nearest: By `patch_places.tables`, one table: the only patches of the
-            photograph that are looked at; none for all.
+        alpha: See above; where it is infinite, the nearest patch scores best, whether
+            or not others are left out.
+        nearest: By `patch_places.tables`, one table: the only patches that are looked
+            at; none for all.
 
     Returns:
         float32 [B, H, W, C], within the photograph's range.
     """
     channels = query.shape[3]
-    replace = _replacer(channels, wrap, stride, table_cells, len(nearest))
+    known, seen = (portable.known(each_photograph, x) for x in (keys, photograph))
+    some = portable.known(lambda: [allowed(each) for each in nearest])
+    replace = portable.inlined(
+        _replacer(channels, wrap, stride, table_cells, alpha, len(seen), len(some))
+    )
 
     def row(image):
-        return replace(image, keys[0], photograph[0], iterations, tuple(nearest))
+        return replace(image, known, seen, iterations, some)
 
-    images = tf.map_fn(row, query, parallel_iterations=1)
+    images = portable.by_row(row, query)
     return tf.ensure_shape(images, query.shape)
+
+
+def each_photograph(photographs: Photographs) -> list[tf.Tensor]:
+    """Each of the photographs, [h, w, C]."""
+    if not isinstance(photographs, (list, tuple)):
+        photographs = [photographs]
+    return [each[0] for each in photographs]
 
 
 @functools.cache
 def _replacer(
-    channels: int, wrap: bool, stride: int, table_cells: int, tables: int
+    channels: int,
+    wrap: bool,
+    stride: int,
+    table_cells: int,
+    alpha: float,
+    photographs: int,
+    tables: int,
 ) -> Callable:
     """`rearrange` for one image, as a graph of images of any size."""
     image = tf.TensorSpec([None, None, channels], tf.float32)
-    table = tf.TensorSpec([None, None], tf.int64)
+    several = [image] * photographs
+    numbers = [tf.TensorSpec([None], tf.int32)] * tables
 
     @tf.function(
-        input_signature=[
-            image,
-            image,
-            image,
-            tf.TensorSpec([], tf.int32),
-            (table,) * tables,
-        ],
+        input_signature=[image, several, several, tf.TensorSpec([], tf.int32), numbers],
         autograph=False,
     )
-    def replace(query, keys, photograph, iterations, nearest):
+    def replace(query, keys, photographs, iterations, some):
         height, width = tf.unstack(tf.shape(query)[:2])
         more = [missing(side, wrap, stride) for side in (height, width)]
         query = tf.pad(query, [[0, more[0]], [0, more[1]], [0, 0]], "SYMMETRIC")
-        filters = tf.stack([_filters(keys), _filters(photograph)])
-        numbers = allowed(nearest[0]) if nearest else None
-        if nearest:
-            filters = tf.gather(filters, numbers, axis=4)
+        filters = tf.stack([_filters(keys), _filters(photographs)])
+        seen, tops = one_below_the_other(photographs)
+        corners = _corners(photographs, tops, tf.shape(seen)[1])
+        if some:
+            filters = tf.gather(filters, some[0], axis=4)
+            corners = tf.gather(corners, some[0])
 
         def iterate(index, query):
             keys = filters[tf.minimum(index, 1)]
-            corners = _search(query, keys, wrap, stride, table_cells)
-            if nearest:
-                corners = tf.gather(numbers, corners)
-            # Numbers of patches, row by row, as numbers of the pixels in their corners.
-            columns = tf.shape(photograph)[1]
-            across = columns - PATCH_SIZE + 1
-            corners = corners // across * columns + corners % across
+            found = _search(query, keys, wrap, stride, table_cells, alpha)
             size = tf.unstack(tf.shape(query)[:2])
-            return index + 1, overlay(corners, photograph, size, wrap, stride)
+            return (overlay(tf.gather(corners, found), seen, size, wrap, stride),)
 
-        _, query = tf.while_loop(
-            lambda index, _: index < iterations,
-            iterate,
-            (0, query),
-            (tf.TensorShape([]), tf.TensorShape([None, None, channels])),
-            parallel_iterations=1,
-        )
+        shapes = (tf.TensorShape([None, None, channels]),)
+        (query,) = portable.loop(iterations, 1, iterate, (query,), shapes)
         return query[:height, :width]
 
     return replace
 
 
-def allowed(nearest: tf.Tensor) -> tf.Tensor:
+def allowed(table: tf.Tensor) -> tf.Tensor:
     """The numbers of the patches that a table leads to, int32 [N], in order."""
-    table = tf.reshape(nearest, [-1])
     own = tf.range(tf.size(table, tf.int64))
     return tf.cast(tf.where(table == own)[:, 0], tf.int32)
 
@@ -140,17 +152,84 @@ def missing(side: tf.Tensor, wrap: bool, stride: int) -> tf.Tensor:
     return least + beyond - side
 
 
-def _filters(image: tf.Tensor) -> tf.Tensor:
-    """All patches of an image as the filters of a convolution, [7, 7, C, K]."""
+def one_below_the_other(images: Sequence[tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor]:
+    """Puts images into one, as wide as the widest, zeros beside the others.
+
+    Args:
+        images: Each [h, w, C].
+
+    Returns:
+        [H, W, C], and the row in which each begins, int32 [len(images)].
+    """
+    heights, widths = tf.unstack(_sizes(images), axis=1)
+    beside = tf.unstack(tf.reduce_max(widths) - widths, len(images))
+    padded = [
+        tf.pad(image, [[0, 0], [0, more], [0, 0]])
+        for image, more in zip(images, beside)
+    ]
+    return tf.concat(padded, axis=0), tf.cumsum(heights, exclusive=True)
+
+
+def _sizes(images: Sequence[tf.Tensor]) -> tf.Tensor:
+    """(height, width) of images [h, w, C], int32 [len(images), 2]."""
+    return tf.stack([tf.shape(image)[:2] for image in images])
+
+
+def _corners(
+    photographs: Sequence[tf.Tensor], tops: tf.Tensor, columns: tf.Tensor
+) -> tf.Tensor:
+    """Where all patches begin, int32 [K], in the order of `_filters`.
+
+    Args:
+        photographs: Each [h, w, C].
+        tops: As `one_below_the_other` gives them.
+        columns: The width of what it gives.
+
+    Returns:
+        The number of the pixel there in a patch's upper left corner.
+    """
+    places = tf.unstack(_sizes(photographs) - PATCH_SIZE + 1, len(photographs))
+    return tf.concat(
+        [
+            tf.reshape(
+                (top + tf.range(down))[:, tf.newaxis] * columns + tf.range(across), [-1]
+            )
+            for top, (down, across) in zip(
+                tf.unstack(tops, len(photographs)), map(tf.unstack, places)
+            )
+        ],
+        axis=0,
+    )
+
+
+def _filters(images: Sequence[tf.Tensor]) -> tf.Tensor:
+    """All patches of images as the filters of a convolution, [7, 7, C, K]."""
     side = [1, PATCH_SIZE, PATCH_SIZE, 1]
-    found = tf.image.extract_patches(image[tf.newaxis], side, [1] * 4, [1] * 4, "VALID")
-    length = PATCH_SIZE**2 * image.shape[2]
-    filters = tf.transpose(tf.reshape(found, [-1, length]))
-    return tf.reshape(filters, [PATCH_SIZE, PATCH_SIZE, image.shape[2], -1])
+    channels = images[0].shape[2]
+    length = PATCH_SIZE**2 * channels
+    found = tf.concat(
+        [
+            tf.reshape(
+                tf.image.extract_patches(
+                    image[tf.newaxis], side, [1] * 4, [1] * 4, "VALID"
+                ),
+                [-1, length],
+            )
+            for image in images
+        ],
+        axis=0,
+    )
+    filters = tf.transpose(found)
+    return tf.reshape(filters, [PATCH_SIZE, PATCH_SIZE, channels, -1])
 
 
 def _search(
-    query: tf.Tensor, filters: tf.Tensor, wrap: bool, stride: int, table_cells: int
+    query: tf.Tensor,
+    filters: tf.Tensor,
+    wrap: bool,
+    stride: int,
+    table_cells: int,
+    alpha: float,
 ) -> tf.Tensor:
     """The best patch for each of the query's.
 
@@ -160,6 +239,7 @@ def _search(
         wrap: Whether the query's patches go on beyond its borders.
         stride: Pixels between the query's patches.
         table_cells: Scores that are held at a time.
+        alpha: See `rearrange`.
 
     Returns:
         int32 [N, M], for each place of the query its patch's number, below K.
@@ -172,26 +252,26 @@ def _search(
     query = query[tf.newaxis]
     squares = tf.nn.conv2d(query**2, ones, stride, "VALID")
     key_squares = tf.reduce_sum(filters**2, axis=[0, 1, 2])
-    total = tf.shape(filters)[3]
-    group = tf.clip_by_value(table_cells // tf.size(squares), 1, _MOST_IN_GROUP)
+    total, group = portable.length(filters, 3), _MOST_IN_GROUP
+    if not portable.tracing():
+        group = tf.clip_by_value(table_cells // tf.size(squares), 1, group)
 
     def look(start, best, where):
         some = slice(start, start + group)
         products = tf.nn.conv2d(query, -2 * filters[..., some], stride, "VALID")
         distances = (products + key_squares[some] + squares) / values
-        scores = distances / (ALPHA + tf.reduce_min(distances, axis=[0, 1, 2]))
+        scores = distances
+        if not math.isinf(alpha):
+            scores /= alpha + tf.reduce_min(distances, axis=[0, 1, 2])
         index = tf.argmin(scores, axis=-1, output_type=tf.int32)
         least = tf.reduce_min(scores, axis=-1)
         found = tf.where(least < best, start + index, where)
-        return start + group, tf.minimum(best, least), found
+        return tf.minimum(best, least), found
 
     shape = tf.shape(squares)[:3]
-    _, _, where = tf.while_loop(
-        lambda start, *_: start < total,
-        look,
-        (0, tf.fill(shape, float("inf")), tf.zeros(shape, tf.int32)),
-        parallel_iterations=1,
-    )
+    state = tf.fill(shape, float("inf")), tf.zeros(shape, tf.int32)
+    shapes = (tf.TensorShape([1, None, None]),) * 2
+    _, where = portable.loop(total, group, look, state, shapes)
     return where[0]
 
 
@@ -244,16 +324,12 @@ def overlay(
         above, within = row // stride, row % stride
         around = [[above, blocks - 1 - above], [within, stride - 1 - within]]
         line = tf.pad(line[:, tf.newaxis], [*around, [0, 0], [0, 0]])
-        return row + 1, total + line
+        return (total + line,)
 
     # A loop and not seven copies of its body, which take seconds to trace.
-    _, total = tf.while_loop(
-        lambda row, _: row < PATCH_SIZE,
-        add,
-        (0, tf.zeros([down + blocks - 1, stride, along, channels + 1])),
-        (tf.TensorShape([]), tf.TensorShape([None, None, None, channels + 1])),
-        parallel_iterations=1,
-    )
+    start = tf.zeros([down + blocks - 1, stride, along, channels + 1])
+    shapes = (tf.TensorShape([None, None, None, channels + 1]),)
+    (total,) = portable.loop(PATCH_SIZE, 1, add, (start,), shapes)
     total = tf.reshape(total, [-1, along, channels + 1])
     for axis in (0, 1):
         total = _within(total, axis, size[axis], wrap)

@@ -6,6 +6,8 @@ patches are looked for (`patch_voting` halves images); they are made once, and a
 keeps them.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from singan_tf import inside as inside_lib
@@ -15,39 +17,45 @@ from singan_tf.model.patch_matching import PATCH_SIZE
 _TO_MIDDLE = PATCH_SIZE // 2
 
 
-def tables(inside: np.ndarray, count: int) -> list[np.ndarray]:
-    """The nearest patch inside, for every patch.
+def tables(insides: Sequence[np.ndarray], count: int) -> list[np.ndarray]:
+    """The nearest patch inside, for every patch of photographs.
 
     At half the size a patch is inside if one in its middle at full size is: what is
     found there only leads to where patches are taken from.
 
     Args:
-        inside: bool [H, W].
+        insides: What of each photograph is inside, bool [H, W].
         count: The number of sizes, each half of the one before.
 
     Returns:
-        int64 [h - 6, w - 6] for each size, from the full one on: numbers of patches,
-        row by row.
+        For each size, from the full one on, int64 [K]: numbers of patches, one
+        photograph after the other, row by row. Patches lead to those of the same
+        photograph.
 
     Raises:
-        ValueError: if no patch lies inside.
+        ValueError: if no patch of a photograph lies inside.
     """
-    allowed = inside_lib.whole(inside, PATCH_SIZE)
-    if not allowed.any():
-        raise ValueError("no patch lies inside")
     found = []
+    of_each = [inside_lib.whole(inside, PATCH_SIZE) for inside in insides]
+    if not all(allowed.any() for allowed in of_each):
+        raise ValueError("no patch lies inside")
     for _ in range(count):
-        rows, columns = inside_lib.nearest(allowed)
-        found.append((rows * allowed.shape[1] + columns).astype(np.int64))
-        allowed = _halved(allowed)
+        table: list[np.ndarray] = []
+        start = 0
+        for allowed in of_each:
+            rows, columns = inside_lib.nearest(allowed)
+            table.append((start + rows * allowed.shape[1] + columns).ravel())
+            start += allowed.size
+        found.append(np.concatenate(table).astype(np.int64))
+        of_each = [_halved(allowed) for allowed in of_each]
     return found
 
 
-def sizes(size: tuple[int, int], count: int) -> list[tuple[int, int]]:
-    """The sizes of `tables` of an image of (height, width)."""
+def counts(sizes: Sequence[tuple[int, int]], count: int) -> list[int]:
+    """The lengths of `tables` of photographs of (height, width)."""
     over = PATCH_SIZE - 1
     return [
-        ((size[0] >> halvings) - over, (size[1] >> halvings) - over)
+        sum(((h >> halvings) - over) * ((w >> halvings) - over) for h, w in sizes)
         for halvings in range(count)
     ]
 

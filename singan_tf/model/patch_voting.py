@@ -17,15 +17,19 @@ Core operations only, for sizes known or not known when a graph is traced.
 import functools
 import math
 from collections.abc import Sequence
-from typing import Callable, NamedTuple, Union
+from typing import Callable, NamedTuple, Optional, Union
 
 import tensorflow as tf
 
+from singan_tf.model import portable
 from singan_tf.model.patch_matching import (
     PATCH_SIZE,
+    Photographs,
     allowed,
     continued,
+    each_photograph,
     missing,
+    one_below_the_other,
     overlay,
 )
 
@@ -58,20 +62,40 @@ class _Matches(NamedTuple):
     """What fits best at each place of a query.
 
     Attributes:
-        rows: Of the upper left corners of the photograph's patches, int32 [N, M].
+        photographs: Numbers of the photographs that have them, int32 [N, M].
+        rows: Of the upper left corners of patches there, int32 [N, M].
         columns: Likewise.
         distances: Mean squared differences, float32 [N, M].
     """
 
+    photographs: tf.Tensor
     rows: tf.Tensor
     columns: tf.Tensor
     distances: tf.Tensor
 
 
+class _Keys(NamedTuple):
+    """The patches of photographs, one photograph after the other.
+
+    Attributes:
+        values: In components, [K, D].
+        starts: Number of the first patch of each photograph, int32 [photographs].
+        heights: Places down of each, int32 [photographs].
+        widths: Places across, likewise.
+        nearest: By `patch_places.tables`, int64 [K]; None where all may be found.
+    """
+
+    values: tf.Tensor
+    starts: tf.Tensor
+    heights: tf.Tensor
+    widths: tf.Tensor
+    nearest: Optional[tf.Tensor] = None
+
+
 def rearrange(
     query: tf.Tensor,
-    keys: tf.Tensor,
-    photograph: tf.Tensor,
+    keys: Photographs,
+    photograph: Photographs,
     iterations: int,
     wrap: bool = False,
     stride: int = 1,
@@ -86,9 +110,10 @@ def rearrange(
             `PATCH_SIZE` they are mirrored up to it. Row i of the result depends on
             row i alone.
         keys: What the first iteration compares with, [1, h, w, C], h and w known: the
-            photograph as blurred as the query. Sides of at least `PATCH_SIZE`.
+            photograph as blurred as the query. Sides of at least `PATCH_SIZE`. A list
+            of several, of any sizes, is searched as one.
         photograph: What the result is made of, and what further iterations compare
-            with, as large as `keys`.
+            with, as large as `keys`; as many.
         iterations: How often all patches are replaced, at least 1.
         wrap: Whether the result's borders continue each other (a seamless tile).
         stride: Pixels from one of the query's patches to the next, down and across,
@@ -98,36 +123,38 @@ def rearrange(
         alpha: See `patch_matching`; where it is infinite, the nearest patch scores
             best, whether or not others are left out.
         nearest: By `patch_places.tables`, as many tables as `num_sizes` says: the
-            only patches of the photograph that are looked at; none for all.
+            only patches that are looked at; none for all.
 
     Returns:
         float32 [B, H, W, C], within the photograph's range.
     """
-    halvings = _halvings(*keys.shape[1:3])
-    masked = bool(nearest)
-    replace = _replacer(
-        query.shape[3], wrap, stride, halvings, iterations, alpha, masked
+    known, seen = (portable.known(each_photograph, x) for x in (keys, photograph))
+    halvings = _halvings(*(tuple(each.shape[:2]) for each in known))
+    tables = portable.known(lambda: [tf.convert_to_tensor(each) for each in nearest])
+    counts = len(seen), len(tables)
+    replace = portable.inlined(
+        _replacer(query.shape[3], wrap, stride, halvings, iterations, alpha, *counts)
     )
 
     def row(image):
-        return replace(image, keys[0], photograph[0], trust, tuple(nearest))
+        return replace(image, known, seen, trust, tables)
 
-    images = tf.map_fn(row, query, parallel_iterations=1)
+    images = portable.by_row(row, query)
     return tf.ensure_shape(images, query.shape)
 
 
-def num_sizes(height: int, width: int) -> int:
-    """At how many sizes patches of a photograph are looked for."""
-    return 1 + _halvings(height, width)
+def num_sizes(*sizes: tuple[int, int]) -> int:
+    """At how many sizes patches of photographs of (height, width) are looked for."""
+    return 1 + _halvings(*sizes)
 
 
-def _halvings(height: int, width: int) -> int:
-    """How often a photograph is halved until all of its patches are looked at."""
+def _halvings(*sizes: tuple[int, int]) -> int:
+    """How often photographs are halved until all of their patches are looked at."""
     over = PATCH_SIZE - 1
-    few = (height - over) * (width - over) <= _MOST_PATCHES
-    if few or min(height, width) // 2 < 2 * PATCH_SIZE:
+    few = sum((h - over) * (w - over) for h, w in sizes) <= _MOST_PATCHES
+    if few or min(map(min, sizes)) // 2 < 2 * PATCH_SIZE:
         return 0
-    return 1 + _halvings(height // 2, width // 2)
+    return 1 + _halvings(*((h // 2, w // 2) for h, w in sizes))
 
 
 @functools.cache
@@ -138,36 +165,37 @@ def _replacer(
     halvings: int,
     iterations: int,
     alpha: float,
-    masked: bool,
+    photographs: int,
+    tables: int,
 ) -> Callable:
-    """`rearrange` for one image of any size, by a photograph of many."""
+    """`rearrange` for one image of any size, by photographs of many."""
     image = tf.TensorSpec([None, None, channels], tf.float32)
-    table = tf.TensorSpec([None, None], tf.int64)
-    tables = (table,) * (halvings + 1 if masked else 0)
+    several = [image] * photographs
+    trusted = tf.TensorSpec([], tf.float32)
+    leads = [tf.TensorSpec([None], tf.int64)] * tables
 
     @tf.function(
-        input_signature=[image, image, image, tf.TensorSpec([], tf.float32), tables],
+        input_signature=[image, several, several, trusted, leads],
         autograph=False,
         experimental_attributes={"_noinline": True},
     )
-    def replace(query, keys, photograph, trust, nearest):
+    def replace(query, keys, photographs, trust, nearest):
         sides = tf.unstack(tf.shape(query)[:2])
         more = [missing(side, wrap, stride) for side in sides]
         query = tf.pad(query, [[0, more[0]], [0, more[1]], [0, 0]], "SYMMETRIC")
-        seen = tf.stack([keys, photograph])
+        seen = portable.known(
+            lambda: [tf.stack(both) for both in zip(keys, photographs)]
+        )
 
         def iterate(index, query):
-            known = seen[tf.minimum(index, 1)]
+            known = portable.known(
+                lambda: [both[tf.minimum(index, 1)] for both in seen]
+            )
             found = _search(query, known, wrap, stride, halvings, alpha, nearest)
-            return index + 1, _vote(found, query, photograph, wrap, stride, trust)
+            return (_vote(found, query, photographs, wrap, stride, trust),)
 
-        _, query = tf.while_loop(
-            lambda index, _: index < iterations,
-            iterate,
-            (0, query),
-            (tf.TensorShape([]), tf.TensorShape([None, None, channels])),
-            parallel_iterations=1,
-        )
+        shapes = (tf.TensorShape([None, None, channels]),)
+        (query,) = portable.loop(iterations, 1, iterate, (query,), shapes)
         return query[: sides[0], : sides[1]]
 
     return replace
@@ -175,37 +203,39 @@ def _replacer(
 
 def _search(
     query: tf.Tensor,
-    known: tf.Tensor,
+    known: Sequence[tf.Tensor],
     wrap: bool,
     stride: int,
     halvings: int,
     alpha: float,
-    nearest: tuple = (),
+    nearest: Sequence[tf.Tensor] = (),
 ) -> _Matches:
     """The best patch of `known` for each of the query's.
 
     Args:
         query: [H, W, C].
-        known: [h, w, C].
+        known: Each [h, w, C].
         wrap: Whether the query's patches go on beyond its borders.
         stride: Pixels between the query's patches.
         halvings: How often both are halved before all patches are looked at.
         alpha: See `rearrange`.
         nearest: Likewise, from this size on.
     """
-    basis = _principal_components(known)
+    basis = portable.known(_principal_components, known)
     found = _components(query, basis, wrap, stride)
-    keys = _components(known, basis, False, 1)
+    keys = portable.known(
+        lambda: _keys([_components(each, basis, False, 1) for each in known])
+    )._replace(nearest=nearest[0] if nearest else None)
     if not halvings:
-        return _among_all(found, keys, alpha, nearest)
-    coarse = _search(
-        _halved(query), _halved(known), wrap, 1, halvings - 1, alpha, nearest[1:]
-    )
+        return _among_all(found, keys, alpha)
+    half = portable.known(lambda: [_halved(each) for each in known])
+    coarse = _search(_halved(query), half, wrap, 1, halvings - 1, alpha, nearest[1:])
     leads = _brought_up(coarse, tf.shape(found)[:2], stride)
-    best = _near(found, keys, *leads, alpha, nearest)
+    best = _near(found, keys, *leads, alpha)
     down, across = zip(*_AROUND)
-    around = best.rows[..., tf.newaxis] + down, best.columns[..., tf.newaxis] + across
-    return _near(found, keys, *around, alpha, nearest)
+    rows, columns = best.rows[..., tf.newaxis], best.columns[..., tf.newaxis]
+    there = tf.repeat(best.photographs[..., tf.newaxis], len(_AROUND), axis=2)
+    return _near(found, keys, there, rows + down, columns + across, alpha)
 
 
 def _halved(image: tf.Tensor) -> tf.Tensor:
@@ -218,9 +248,19 @@ def _halved(image: tf.Tensor) -> tf.Tensor:
     return image
 
 
-def _principal_components(image: tf.Tensor) -> tf.Tensor:
+def _principal_components(images: Sequence[tf.Tensor]) -> tf.Tensor:
     """The directions in which patches differ most, as filters [7, 7, C, components]."""
-    channels = image.shape[2]
+    channels = images[0].shape[2]
+    found = tf.concat([_sampled_patches(image) for image in images], axis=0)
+    found -= tf.reduce_mean(found, axis=0)
+    # In ascending order.
+    _, vectors = tf.linalg.eigh(tf.matmul(found, found, transpose_a=True))
+    basis = vectors[:, -min(_COMPONENTS, PATCH_SIZE**2 * channels) :]
+    return tf.reshape(basis, [PATCH_SIZE, PATCH_SIZE, channels, -1])
+
+
+def _sampled_patches(image: tf.Tensor) -> tf.Tensor:
+    """Patches from all over an image, [N, values]."""
     pixels = tf.cast(tf.reduce_prod(tf.shape(image)[:2]), tf.float32)
     apart = tf.cast(tf.sqrt(pixels / _SAMPLED), tf.int32) + 1
     rows, columns = (
@@ -229,13 +269,8 @@ def _principal_components(image: tf.Tensor) -> tf.Tensor:
         for axis in (0, 1)
     )
     found = tf.gather(tf.gather(image, rows), columns, axis=2)
-    length = PATCH_SIZE**2 * channels
-    found = tf.reshape(tf.transpose(found, [0, 2, 1, 3, 4]), [-1, length])
-    found -= tf.reduce_mean(found, axis=0)
-    # In ascending order.
-    _, vectors = tf.linalg.eigh(tf.matmul(found, found, transpose_a=True))
-    basis = vectors[:, -min(_COMPONENTS, length) :]
-    return tf.reshape(basis, [PATCH_SIZE, PATCH_SIZE, channels, -1])
+    length = PATCH_SIZE**2 * image.shape[2]
+    return tf.reshape(tf.transpose(found, [0, 2, 1, 3, 4]), [-1, length])
 
 
 def _components(
@@ -251,23 +286,31 @@ def _components(
     return tf.nn.conv2d(image[tf.newaxis], basis, stride, "VALID")[0] / values**0.5
 
 
-def _among_all(
-    query: tf.Tensor, keys: tf.Tensor, alpha: float, nearest: tuple
-) -> _Matches:
-    """The best of all keys [n, m, D] for each of the query's places [N, M, D]."""
+def _keys(components: Sequence[tf.Tensor]) -> _Keys:
+    """The patches of photographs, whose components are each [n, m, D]."""
+    values = [tf.reshape(each, [-1, each.shape[2]]) for each in components]
+    sizes = tf.stack([tf.shape(each)[:2] for each in components])
+    starts = tf.cumsum(tf.reduce_prod(sizes, axis=1), exclusive=True)
+    return _Keys(tf.concat(values, axis=0), starts, sizes[:, 0], sizes[:, 1])
+
+
+def _among_all(query: tf.Tensor, keys: _Keys, alpha: float) -> _Matches:
+    """The best of all keys for each of the query's places [N, M, D]."""
     places, size = tf.shape(query)[:2], query.shape[2]
-    columns = tf.shape(keys)[1]
-    query, keys = tf.reshape(query, [-1, size]), tf.reshape(keys, [-1, size])
-    numbers = allowed(nearest[0]) if nearest else None
-    if nearest:
-        keys = tf.gather(keys, numbers)
+    query, table = tf.reshape(query, [-1, size]), keys.values
+    some = None
+    if keys.nearest is not None:
+        some = portable.known(allowed, keys.nearest)
+        table = portable.known(tf.gather, table, some)
     squares = tf.reduce_sum(query**2, axis=1, keepdims=True)
-    key_squares = tf.reduce_sum(keys**2, axis=1)
-    total, count = tf.shape(keys)[0], tf.shape(query)[0]
-    group = tf.clip_by_value(_TABLE_CELLS // count, 1, total)
+    key_squares = tf.reduce_sum(table**2, axis=1)
+    total, count = portable.length(table, 0), portable.length(query, 0)
+    group = total
+    if not portable.tracing():
+        group = tf.clip_by_value(_TABLE_CELLS // count, 1, total)
 
     def look(start, best, where, fit):
-        some = keys[start : start + group]
+        some = table[start : start + group]
         products = tf.matmul(query, some, transpose_b=True)
         distances = squares - 2 * products + key_squares[start : start + group]
         distances = tf.maximum(distances, 0.0)
@@ -277,23 +320,23 @@ def _among_all(
         better = least < best
         here = tf.gather(distances, index, batch_dims=1)
         return (
-            start + group,
             tf.where(better, least, best),
             tf.where(better, start + index, where),
             tf.where(better, here, fit),
         )
 
     infinite = tf.fill([count], float("inf"))
-    _, _, where, fit = tf.while_loop(
-        lambda start, *_: start < total,
-        look,
-        (0, infinite, tf.zeros([count], tf.int32), infinite),
-        parallel_iterations=1,
-    )
-    if nearest:
-        where = tf.gather(numbers, where)
-    where, fit = tf.reshape(where, places), tf.reshape(fit, places)
-    return _Matches(where // columns, where % columns, fit)
+    state = infinite, tf.zeros([count], tf.int32), infinite
+    shapes = (tf.TensorShape([None]),) * 3
+    _, where, fit = portable.loop(total, group, look, state, shapes)
+    if some is not None:
+        where = tf.gather(some, where)
+    # As `searchsorted`, which other runtimes lack.
+    there = tf.reduce_sum(tf.cast(where[:, tf.newaxis] >= keys.starts, tf.int32), 1) - 1
+    columns = tf.gather(keys.widths, there)
+    where -= tf.gather(keys.starts, there)
+    found = (there, where // columns, where % columns, fit)
+    return _Matches(*(tf.reshape(each, places) for each in found))
 
 
 def _scores(distances: tf.Tensor, least: tf.Tensor, alpha: float) -> tf.Tensor:
@@ -303,7 +346,7 @@ def _scores(distances: tf.Tensor, least: tf.Tensor, alpha: float) -> tf.Tensor:
 
 def _brought_up(
     coarse: _Matches, places: tf.Tensor, stride: int
-) -> tuple[tf.Tensor, tf.Tensor]:
+) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
     """Where the matches at half the size lead to.
 
     Args:
@@ -312,8 +355,8 @@ def _brought_up(
         stride: Pixels between them.
 
     Returns:
-        Rows and columns of upper left corners, int32 [N, M, len(_BESIDE)], perhaps
-        beyond the photograph.
+        Photographs, and rows and columns of upper left corners, perhaps beyond the
+        photograph: int32 [N, M, len(_BESIDE)] each.
     """
     begins = [tf.range(places[axis]) * stride for axis in (0, 1)]
     # Patches have the same size here and there, so they share their middles.
@@ -332,61 +375,69 @@ def _brought_up(
 
     # What lies beside the match lies beside the place.
     rows = 2 * at(coarse.rows) + begins[0][:, tf.newaxis, tf.newaxis] - 2 * row
-    return rows, 2 * at(coarse.columns) + begins[1][:, tf.newaxis] - 2 * column
+    columns = 2 * at(coarse.columns) + begins[1][:, tf.newaxis] - 2 * column
+    return at(coarse.photographs), rows, columns
 
 
 def _near(
     query: tf.Tensor,
-    keys: tf.Tensor,
+    keys: _Keys,
+    photographs: tf.Tensor,
     rows: tf.Tensor,
     columns: tf.Tensor,
     alpha: float,
-    nearest: tuple,
 ) -> _Matches:
     """The best of some of the keys.
 
     Args:
         query: [N, M, D].
-        keys: [n, m, D].
-        rows: Of those to look at, int32 [N, M, L], or beyond the border the nearest.
+        keys: All of them.
+        photographs: Of those to look at, int32 [N, M, L].
+        rows: Likewise, or beyond the border the nearest.
         columns: Likewise.
         alpha: See `rearrange`.
-        nearest: Likewise.
     """
-    height, width = tf.unstack(tf.shape(keys)[:2])
-    rows = tf.clip_by_value(rows, 0, height - 1)
-    columns = tf.clip_by_value(columns, 0, width - 1)
-    numbers = rows * width + columns
-    if nearest:
-        leads = tf.gather(tf.reshape(nearest[0], [-1]), numbers)
-        numbers = tf.ensure_shape(tf.cast(leads, tf.int32), rows.shape)
-        rows, columns = numbers // width, numbers % width
-    table = tf.reshape(keys, [-1, keys.shape[2]])
+    heights, widths, starts = (
+        tf.gather(each, photographs)
+        for each in (keys.heights, keys.widths, keys.starts)
+    )
+    rows = tf.clip_by_value(rows, 0, heights - 1)
+    columns = tf.clip_by_value(columns, 0, widths - 1)
+    numbers = starts + rows * widths + columns
+    if keys.nearest is not None:
+        numbers = tf.cast(tf.gather(keys.nearest, numbers), tf.int32)
+        rows, columns = (numbers - starts) // widths, (numbers - starts) % widths
+    table = keys.values
 
-    def row(here):
+    def some(here):
         values, candidates = here
         differences = tf.gather(table, candidates) - values[:, tf.newaxis]
         return tf.reduce_sum(differences**2, axis=2)
 
-    distances = tf.map_fn(
-        row,
-        (query, numbers),
-        fn_output_signature=tf.TensorSpec([None, numbers.shape[2]], tf.float32),
-        parallel_iterations=_ROWS_AT_ONCE,
-    )
+    looked_at = numbers.shape[2]
+    if portable.tracing():
+        all_places = tf.reshape(query, [-1, query.shape[2]])
+        distances = some((all_places, tf.reshape(numbers, [-1, looked_at])))
+        distances = tf.reshape(distances, tf.shape(numbers))
+    else:
+        distances = tf.map_fn(
+            some,
+            (query, numbers),
+            fn_output_signature=tf.TensorSpec([None, looked_at], tf.float32),
+            parallel_iterations=_ROWS_AT_ONCE,
+        )
     # Of a key that nothing looked at, infinite.
-    least = tf.math.unsorted_segment_min(distances, numbers, height * width)
+    least = tf.math.unsorted_segment_min(distances, numbers, tf.shape(table)[0])
     scores = _scores(distances, tf.gather(least, numbers), alpha)
     best = tf.argmin(scores, axis=2, output_type=tf.int32)
-    return _Matches(
-        *(tf.gather(x, best, batch_dims=2) for x in (rows, columns, distances))
-    )
+    found = (photographs, rows, columns, distances)
+    return _Matches(*(tf.gather(each, best, batch_dims=2) for each in found))
 
 
 def _vote(
     found: _Matches,
     query: tf.Tensor,
-    photograph: tf.Tensor,
+    photographs: Sequence[tf.Tensor],
     wrap: bool,
     stride: int,
     trust: tf.Tensor,
@@ -396,10 +447,12 @@ def _vote(
     index = tf.cast(tf.size(ordered) - 1, tf.float32) * trust
     unit = tf.maximum(ordered[tf.cast(index, tf.int32)], _LEAST_TRUST_UNIT)
     votes = tf.exp(tf.maximum(-found.distances / (2 * unit), _LEAST_TRUST))
-    corners = found.rows * tf.shape(photograph)[1] + found.columns
+    seen, tops = one_below_the_other(photographs)
+    rows = found.rows + tf.gather(tops, found.photographs)
+    corners = rows * tf.shape(seen)[1] + found.columns
     window = tf.exp(
         -((tf.range(PATCH_SIZE, dtype=tf.float32) - (PATCH_SIZE - 1) / 2) ** 2)
         / (2 * _WINDOW_STDDEV**2)
     )
     size = tf.unstack(tf.shape(query)[:2])
-    return overlay(corners, photograph, size, wrap, stride, (votes, window))
+    return overlay(corners, seen, size, wrap, stride, (votes, window))

@@ -4,11 +4,12 @@ Scale 0 is the coarsest, as in the reference code; the paper counts the other wa
 """
 
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import tensorflow as tf
 
-from singan_tf.config import CRITIC_SIDE, PyramidConfig
+from singan_tf.config import CRITIC_SIDE, Config, PyramidConfig
 from singan_tf.errors import UsageError, UserError
 from singan_tf.model.resize import resize
 
@@ -76,6 +77,69 @@ def plan_scales(height: int, width: int, config: PyramidConfig) -> Scales:
             f"{min(finest)}."
         )
     return Scales([finest], 1.0)
+
+
+def plan_all(
+    sizes: Sequence[tuple[int, int]], config: Config
+) -> list[list[tuple[int, int]]]:
+    """Sizes of the scales of photographs that are trained on together.
+
+    Args:
+        sizes: (height, width) of the photographs, in pixels.
+        config: Of the run.
+
+    Returns:
+        (height, width) of each scale, coarse to fine, for each photograph: by
+        `plan_scales` for the first, by `plan_further` for the others.
+
+    Raises:
+        UserError: if a photograph is too small or too narrow.
+        UsageError: As for `plan_scales`.
+    """
+    first, *others = sizes
+    scales = plan_scales(*first, config.pyramid)
+    return [scales.sizes, *(plan_further(*each, scales, config) for each in others)]
+
+
+def plan_further(
+    height: int, width: int, scales: Scales, config: Config
+) -> list[tuple[int, int]]:
+    """Sizes of the scales for a photograph that is trained on beside a first one.
+
+    There are as many scales, and the factor between them is the same, so that a scale
+    sees things at one size in all photographs.
+
+    Args:
+        height: Of the photograph, in pixels.
+        width: Of the photograph, in pixels.
+        scales: Those of the first one, by `plan_scales`.
+        config: Of the run.
+
+    Returns:
+        (height, width) of each scale, coarse to fine; the finest is the photograph,
+        shrunk if its longest side is above `max_size`.
+
+    Raises:
+        UserError: if the photograph is too small for the coarsest scale.
+    """
+    limits, last = config.pyramid, len(scales.sizes) - 1
+    shrink = min(limits.max_size / max(height, width), 1.0)
+    finest = _shrunk((height, width), shrink)
+    sizes = [_shrunk(finest, scales.factor ** (last - n)) for n in range(last)]
+    sizes.append(finest)
+    # What a critic and the distances of patches need; more than the first has is not
+    # asked for.
+    least = max(CRITIC_SIDE, config.adversary.patch_size)
+    least = min(least, *scales.sizes[0])
+    if min(sizes[0]) < least:
+        down, across = sizes[0]
+        raise UserError(
+            f"The photograph is {width}x{height} pixels, and by the first one's scales "
+            f"{across}x{down} at the coarsest, where its shorter side must have at "
+            f"least {least}; name the photograph with the shortest side first, use a "
+            "larger one, or a higher min_size."
+        )
+    return sizes
 
 
 def _too_small(

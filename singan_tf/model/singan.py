@@ -5,11 +5,12 @@ result is a pure function of (weights, seeds, arguments).
 """
 
 import functools
+from collections.abc import Sequence
 from typing import Any, Callable, Optional, Union
 
 import tensorflow as tf
 
-from singan_tf.model import noise, pyramid
+from singan_tf.model import noise, portable, pyramid
 from singan_tf.model.resize import resize
 from singan_tf.model.stages import Stage
 
@@ -19,30 +20,74 @@ Scale = Union[int, tf.Tensor]
 class SinGAN(tf.Module):
     """Stages from coarse to fine and the noise z* that reproduces the photograph.
 
+    Of several photographs the stages are the same, sizes and z* are those of one of
+    them: of the first, unless `of` says of which.
+
     Attributes:
         sizes: (height, width) of each scale of the photograph.
+        further_sizes: Those of each photograph after the first.
+        photograph: Number of the photograph.
         stages: The trained stages so far, coarse to fine; at most one per scale.
         reconstruction_noise: z*, the noise map of scale 0; those above are zero.
+        further_noise: z* of each photograph after the first.
     """
 
-    def __init__(self, sizes: list[tuple[int, int]], channels: int):
+    def __init__(
+        self,
+        sizes: list[tuple[int, int]],
+        channels: int,
+        further_sizes: Sequence[list[tuple[int, int]]] = (),
+    ):
         """Creates a pyramid without stages; training or loading appends them.
 
         Args:
             sizes: Of the scales, coarse to fine.
             channels: Of the images.
+            further_sizes: Of the scales of each photograph after the first.
         """
         super().__init__()
         self.sizes = sizes
+        self.further_sizes = further_sizes
+        self.photograph = 0
         self.channels = channels
         self.stages: list[Any] = []
         self.reconstruction_noise = None
+        self.further_noise: Sequence[tf.Variable] = ()
+
+    @property
+    def num_photographs(self) -> int:
+        """How many photographs there are, at least one."""
+        return 1 + len(self.further_sizes)
+
+    def of(self, photograph: int) -> "SinGAN":
+        """The pyramid of one of the photographs, which shares the stages.
+
+        Args:
+            photograph: Its number, below `num_photographs`.
+        """
+        pyramid_of_it = self.coarsest(len(self.stages))
+        if photograph:
+            pyramid_of_it.photograph = photograph
+            pyramid_of_it.sizes = self.further_sizes[photograph - 1]
+            noise_of_it = self.further_noise[photograph - 1 : photograph]
+            pyramid_of_it.reconstruction_noise = noise_of_it[0] if noise_of_it else None
+        return pyramid_of_it
+
+    def each(self) -> list["SinGAN"]:
+        """The pyramid of each of the photographs; see `of`."""
+        return [self.of(photograph) for photograph in range(self.num_photographs)]
+
+    def sizes_at(self, scale: int) -> list[tuple[int, int]]:
+        """(height, width) of each of the photographs at a scale."""
+        return [sizes[scale] for sizes in (self.sizes, *self.further_sizes)]
 
     def coarsest(self, count: int) -> "SinGAN":
         """The pyramid of the coarsest `count` stages, which it shares."""
-        part = SinGAN(self.sizes, self.channels)
+        part = SinGAN(self.sizes, self.channels, self.further_sizes)
+        part.photograph = self.photograph
         part.stages = self.stages[:count]
         part.reconstruction_noise = self.reconstruction_noise
+        part.further_noise = self.further_noise
         return part
 
     def with_stage(self, stage: Stage) -> "SinGAN":
@@ -51,15 +96,22 @@ class SinGAN(tf.Module):
         grown.stages = [*self.stages, stage]
         return grown
 
-    def append(self, stage: Stage, reconstruction_noise: Optional[tf.Variable]) -> None:
+    def append(
+        self,
+        stage: Stage,
+        reconstruction_noise: Optional[tf.Variable],
+        further_noise: Sequence[tf.Variable] = (),
+    ) -> None:
         """Appends a stage that is what it is going to be.
 
         Args:
             stage: All its values are set.
             reconstruction_noise: z*, which the coarsest stage comes with.
+            further_noise: z* of each photograph after the first.
         """
         self.stages.append(stage)
         self.reconstruction_noise = reconstruction_noise
+        self.further_noise = further_noise
 
     def sample(
         self,
@@ -178,24 +230,33 @@ class SinGAN(tf.Module):
         return result
 
     def set_reconstruction_noise(self, seed: Optional[Union[int, tf.Tensor]]) -> None:
-        """Draws z*, once the coarsest stage is there.
+        """Draws z* of each photograph, once the coarsest stage is there.
 
         Args:
             seed: An int64 scalar; with None z* is zero, for a stage that restores the
                 photograph from no noise.
         """
-        drawn = self.draw_reconstruction_noise(0 if seed is None else seed)
+        drawn = [
+            each.draw_reconstruction_noise(0 if seed is None else seed)
+            for each in self.each()
+        ]
         if seed is None:
-            drawn = tf.zeros_like(drawn)
+            drawn = [tf.zeros_like(each) for each in drawn]
         if self.reconstruction_noise is None:
-            self.reconstruction_noise = tf.Variable(drawn, trainable=False)
-        else:
-            self.reconstruction_noise.assign(drawn)
+            self.reconstruction_noise, *self.further_noise = (
+                tf.Variable(each, trainable=False) for each in drawn
+            )
+            return
+        for held, each in zip((self.reconstruction_noise, *self.further_noise), drawn):
+            held.assign(each)
 
     def draw_reconstruction_noise(self, seed: Union[int, tf.Tensor]) -> tf.Tensor:
         """A candidate for z*, float32 [1, h, w, 1 or C]."""
         seeds = tf.reshape(tf.cast(seed, tf.int64), [1])
         stream = noise.RECONSTRUCTION_STREAM
+        if self.photograph:
+            # Two photographs of one size are not to begin with the same noise.
+            stream = noise.FURTHER_RECONSTRUCTION_STREAM + self.photograph
         return self.stages[0].noise(seeds, stream, *self.sizes[0])
 
     def reconstruct(self) -> tf.Tensor:
@@ -218,8 +279,11 @@ class SinGAN(tf.Module):
         size = self.sizes[scale]
         if scale == 0:
             previous = tf.zeros([1, *size, self.channels])
-            return _clip(self.stages[0].restore(self.reconstruction_noise, previous))
-        return _clip(self.stages[scale].restore(None, bring_up(image, size)))
+            noise_map = self.reconstruction_noise
+        else:
+            noise_map, previous = None, bring_up(image, size)
+        stage = self.stages[scale]
+        return _clip(stage.restore(noise_map, previous, self.photograph))
 
     def _draw(
         self,
@@ -278,4 +342,6 @@ def _either(condition: Union[bool, tf.Tensor], yes: Callable, no: Callable):
     """Calls one of two functions, also where only the running graph knows which."""
     if isinstance(condition, bool):
         return yes() if condition else no()
+    if portable.tracing():
+        return tf.where(condition, yes(), no())
     return tf.cond(condition, yes, no)

@@ -45,15 +45,33 @@ class Stage(tf.Module):
         """
         raise NotImplementedError
 
-    def restore(self, noise_map: Optional[tf.Tensor], previous: tf.Tensor) -> tf.Tensor:
+    def of_first(self, noise_map: tf.Tensor) -> tf.Tensor:
+        """Noise that draws layouts of the first photograph, where it chooses one."""
+        return noise_map
+
+    def restore(
+        self,
+        noise_map: Optional[tf.Tensor],
+        previous: tf.Tensor,
+        photograph: int = 0,
+    ) -> tf.Tensor:
         """Makes the photograph at this scale.
 
         Args:
             noise_map: z* at scale 0; None above.
             previous: The photograph as restored below, float32 [1, H, W, C] in
                 [-1, 1].
+            photograph: Its number, where there are several.
 
         Returns:
             float32 [1, H, W, C].
         """
         return self(noise_map, previous)
+
+    def seamless(self) -> "Stage":
+        """This stage for images whose borders continue each other.
+
+        Returns:
+            One that shares all variables with it.
+        """
+        raise NotImplementedError

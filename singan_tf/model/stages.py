@@ -4,13 +4,14 @@ The convolutional generator of the paper is one kind; patch matching, `PatchStag
 another; and another gives images that were made elsewhere.
 """
 
+import copy
 from typing import Optional
 
 import numpy as np
 import tensorflow as tf
 
 from singan_tf.config import Config
-from singan_tf.model import networks, noise
+from singan_tf.model import networks, noise, portable
 from singan_tf.model.networks import MARGIN
 from singan_tf.model.patch_stage import PatchStage
 from singan_tf.model.resize import resize
@@ -179,9 +180,15 @@ class ConvolutionalStage(Stage):
         noisy, padded = self.padded_inputs(noise_map, previous)
         height, width = previous.shape[1], previous.shape[2]
         small = height and width and height * width <= _STRIP_PIXELS
-        if self._whole_image or small:
+        if self._whole_image or small or portable.tracing():
             return self.generator((noisy, padded), training=False)
         return self._in_strips(noisy, padded)
+
+    def seamless(self) -> "ConvolutionalStage":
+        """See `Stage.seamless`."""
+        stage = copy.copy(self)
+        stage._padding = "circular"
+        return stage
 
     def _in_strips(self, noisy: tf.Tensor, padded: tf.Tensor) -> tf.Tensor:
         """The same image strip by strip: convolutions are valid, so exact.
@@ -266,6 +273,7 @@ def build_stage(
     config: Config,
     scale: int,
     size: tuple[int, int],
+    *further_sizes: tuple[int, int],
     patches: bool = False,
     masked: bool = False,
 ) -> Stage:
@@ -273,11 +281,12 @@ def build_stage(
 
     Their values are not those of a run yet. `patches` says that it is made of them
     though it was trained (`LayoutConfig.patches_compete`), `masked` that only a part
-    of the photograph is inside.
+    of the photographs is inside; `further_sizes` are those of the photographs after
+    the first.
     """
     if config.steps_at(scale) and not patches:
         return build_convolutional_stage(config, scale)
-    return build_patch_stage(config, scale, size, masked)
+    return build_patch_stage(config, scale, size, *further_sizes, masked=masked)
 
 
 def build_convolutional_stage(
@@ -300,16 +309,20 @@ def build_convolutional_stage(
         generator,
         # One map for all colours at scale 0, as in the reference code.
         noise_channels=1 if scale == 0 else network.channels,
-        padding=network.padding,
+        padding=network.padding_at(scale),
         whole_image=network.generator_normalization == "instance",
         palette=palette,
     )
 
 
 def build_patch_stage(
-    config: Config, scale: int, size: tuple[int, int], masked: bool = False
+    config: Config,
+    scale: int,
+    size: tuple[int, int],
+    *further_sizes: tuple[int, int],
+    masked: bool = False,
 ) -> PatchStage:
-    """Creates the stage of a scale of patches, before it has seen the photograph."""
+    """Creates the stage of a scale of patches, before it has seen a photograph."""
     return PatchStage(
         size,
         config.network.channels,
@@ -317,8 +330,9 @@ def build_patch_stage(
         # New layouts are made at the coarsest scale alone.
         config.layout.layout_shift if scale == 0 else 0.0,
         coarsest=scale == 0,
-        wrap=config.network.padding == "circular",
+        wrap=config.network.padding_at(scale) == "circular",
         votes=config.layout.patch_votes,
+        further_sizes=further_sizes,
         masked=masked,
     )
 

@@ -4,7 +4,7 @@ import csv
 import io
 import pathlib
 import statistics
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple, Optional
 
 import numpy as np
@@ -48,6 +48,8 @@ class Subject(NamedTuple):
         reconstruction: Of the photograph, of its size; None if there is none.
         source: Where they are from, for call.json.
         inside: What of the photograph counts, bool [H, W]; None for all.
+        further: The other photographs of the run, with their reconstructions and what
+            of them counts.
     """
 
     photograph: np.ndarray
@@ -56,6 +58,7 @@ class Subject(NamedTuple):
     reconstruction: Optional[np.ndarray]
     source: dict[str, Any]
     inside: Optional[np.ndarray] = None
+    further: Sequence[tuple[np.ndarray, np.ndarray, Optional[np.ndarray]]] = ()
 
 
 class Evaluation(NamedTuple):
@@ -89,9 +92,14 @@ def of_run(task: Task, count: int, seed: int, start_scale: int) -> Subject:
             sample = make([number], start_scale, *size, 1.0).numpy()
             yield f"seed_{number:06d}", _in_8_bits(sample)
 
-    reconstruction = task.singan.reconstruct().numpy()
+    (photograph, reconstruction, inside), *further = [
+        (photograph, each.reconstruct().numpy(), None if part is None else part[-1])
+        for photograph, each, part in zip(
+            task.photographs, task.singan.each(), task.insides
+        )
+    ]
     return Subject(
-        task.photograph, draw(), count, reconstruction, task.source(), task.inside
+        photograph, draw(), count, reconstruction, task.source(), inside, further
     )
 
 
@@ -150,6 +158,30 @@ def of_folder(image: str, folder: pathlib.Path) -> Subject:
     }
     samples = ((path.name, images.read(path)) for path in paths)
     return Subject(photograph, samples, len(paths), None, source)
+
+
+def evaluate_against_each(
+    subject: Subject, inception: Optional[Inception]
+) -> list[Evaluation]:
+    """`evaluate` against each of the photographs, the same samples; at least one."""
+    if not subject.further:
+        return [evaluate(subject, inception)]
+    samples = list(subject.samples)
+    return [
+        evaluate(
+            subject._replace(
+                photograph=photograph,
+                samples=samples,
+                reconstruction=reconstruction,
+                inside=inside,
+            ),
+            inception,
+        )
+        for photograph, reconstruction, inside in (
+            (subject.photograph, subject.reconstruction, subject.inside),
+            *subject.further,
+        )
+    ]
 
 
 def evaluate(subject: Subject, inception: Optional[Inception]) -> Evaluation:
@@ -263,17 +295,28 @@ def table(found: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def summary_of_all(evaluations: Sequence[Evaluation]) -> dict[str, Any]:
+    """The summary of the first, with those of the others, if there are, in it."""
+    first, *further = (summary(each) for each in evaluations)
+    return {**first, "further_photographs": further} if further else first
+
+
 def write(
-    evaluation: Evaluation, found: dict[str, Any], output_dir: pathlib.Path
+    evaluations: Sequence[Evaluation], found: dict[str, Any], output_dir: pathlib.Path
 ) -> None:
-    """Writes metrics.csv, a line for each sample, and metrics.json, the summary."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(("sample", *COLUMNS))
-    for name, row in evaluation.rows.items():
-        values = (row[column] for column in COLUMNS)
-        writer.writerow([name, *("" if v is None else f"{v:.9g}" for v in values)])
-    files.write_text(output_dir / "metrics.csv", text.getvalue())
+    """Writes metrics.csv, a line for each sample, and metrics.json, the summary.
+
+    Of several photographs, metrics-2.csv is against the second, and so on.
+    """
+    for number, evaluation in enumerate(evaluations, start=1):
+        text = io.StringIO()
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow(("sample", *COLUMNS))
+        for name, row in evaluation.rows.items():
+            values = (row[column] for column in COLUMNS)
+            writer.writerow([name, *("" if v is None else f"{v:.9g}" for v in values)])
+        name = "metrics.csv" if number == 1 else f"metrics-{number}.csv"
+        files.write_text(output_dir / name, text.getvalue())
     files.write_json(output_dir / "metrics.json", found)
 
 

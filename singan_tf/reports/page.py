@@ -46,6 +46,7 @@ th, td { padding: .35rem .8rem .35rem 0; text-align: right; vertical-align: top;
 th { color: var(--soft); font-weight: 600; }
 th:first-child, td:first-child, .words td, .words th { text-align: left; }
 table:not(.words) td:first-child { min-width: 6rem; }
+table:not(.words) td + td { white-space: nowrap; }
 .words td { overflow-wrap: anywhere; min-width: 6rem; }
 figure { margin: 0; min-width: 0; }
 figcaption { font-size: .8rem; line-height: 1.35; padding-top: .3rem;

@@ -6,6 +6,7 @@ metric went, and where samples differ from each other.
 
 import pathlib
 import statistics
+from collections.abc import Sequence
 from typing import NamedTuple, Optional
 
 import numpy as np
@@ -18,8 +19,9 @@ from singan_tf.measure import metrics
 from singan_tf.model.singan import SinGAN
 from singan_tf.reports import page
 from singan_tf.runs import loading
-from singan_tf.runs.folder import RunFolder
+from singan_tf.runs.folder import Photograph, RunFolder
 from singan_tf.runs.tables import LOSS_COLUMNS, Metric
+from singan_tf.runs.together import of_several
 from singan_tf.training import patch_losses
 from singan_tf.training.pictures import draw_samples
 
@@ -76,23 +78,27 @@ def write(
             cannot be written.
     """
     singan, config = loading.load(run)
-    photograph = run.read()[1]
+    photographs = run.photographs()
     last = len(singan.sizes) - 1
-    real = images.read(run.real(last), singan.channels)
-    insides = run.read_insides(last + 1)
-    inside = insides[-1] if insides else None
+    reals = [
+        images.read(run.real(last, number), singan.channels)
+        for number in range(len(photographs))
+    ]
+    insides = [each and each[-1] for each in run.read_insides(last + 1)]
     samples = samples or _draw(singan, config.training.seed)
     paces = [pace(run, scale) for scale in range(last + 1)]
-    title = f"{photograph.name}: a run of singan_tf"
+    names = ", ".join(photograph.name for photograph in photographs)
+    title = f"{names}: a run of singan_tf"
     body = [
-        _summary(photograph, singan, paces, inside),
+        _summary(photographs, singan, paces, insides),
         "<h2>Samples</h2>",
-        _samples(real, samples),
+        _samples(reals, samples),
+        *_against_each(photographs, reals, list(samples.values()), insides),
         "<h2>Scales</h2>",
         _scale_table(singan, config, paces),
         *_pictures(run, singan, config),
         "<h2>Where samples differ</h2>",
-        _variance(real, list(samples.values()), inside),
+        _variance(reals[0], list(samples.values()), insides[0]),
         "<h2>Losses</h2>",
         losses(run, config, last + 1),
         *_metrics(run, last + 1),
@@ -169,12 +175,23 @@ def variance(
     return page.heat_map(values), f"variance: mean {mean}, most {most}"
 
 
-def _summary(photograph, singan: SinGAN, paces, inside) -> str:
+def _summary(
+    photographs: Sequence[Photograph],
+    singan: SinGAN,
+    paces,
+    insides: Sequence[Optional[np.ndarray]],
+) -> str:
     height, width = singan.sizes[-1]
     known = [each for each in paces if each]
-    rows = [
-        ("photograph", f"{photograph.name}, {photograph.width}x{photograph.height}"),
-        ("SHA-256", photograph.sha256),
+    rows = []
+    for number, (each, inside) in enumerate(zip(photographs, insides)):
+        what = of_several("photograph", number)
+        rows.append((what, f"{each.name}, {each.width}x{each.height}"))
+        if inside is not None:
+            share = page.number(100 * float(inside.mean()))
+            rows.append(("learned", f"what is inside, {share}% of the photograph"))
+        rows.append(("SHA-256", each.sha256))
+    rows += [
         ("finest scale", f"{width}x{height} pixels"),
         ("scales", len(singan.sizes)),
         ("training", page.duration(sum(each.seconds for each in known))),
@@ -184,9 +201,6 @@ def _summary(photograph, singan: SinGAN, paces, inside) -> str:
         ),
         ("program", f"singan_tf {singan_tf.__version__}"),
     ]
-    if inside is not None:
-        share = page.number(100 * float(inside.mean()))
-        rows.insert(1, ("learned", f"what is inside, {share}% of the photograph"))
     return page.table(("run", ""), rows, words=True)
 
 
@@ -198,13 +212,45 @@ def _draw(singan: SinGAN, seed: int) -> dict[int, np.ndarray]:
     return draw_samples(singan, seed, count)
 
 
-def _samples(real: np.ndarray, samples: dict[int, np.ndarray]) -> str:
-    """The photograph and some samples."""
-    pictures = [page.picture(real, "The photograph", "photograph")]
+def _samples(reals: Sequence[np.ndarray], samples: dict[int, np.ndarray]) -> str:
+    """The photographs and some samples."""
+    pictures = [
+        page.picture(real, "The photograph", of_several("photograph", number))
+        for number, real in enumerate(reals)
+    ]
     for seed, sample in list(samples.items())[:_SHOWN]:
         name = f"seed {seed}"
         pictures.append(page.picture(sample, f"A random sample, {name}", name))
     return page.strip(pictures)
+
+
+def _against_each(
+    photographs: Sequence[Photograph],
+    reals: Sequence[np.ndarray],
+    samples: list[np.ndarray],
+    insides: Sequence[Optional[np.ndarray]],
+) -> list[str]:
+    """How samples compare with each of several photographs; nothing of one."""
+    if len(reals) == 1:
+        return []
+    nearest = [metrics.nearest_photograph(each, reals, insides) for each in samples]
+    rows = []
+    compared = zip(photographs, reals, insides)
+    for number, (photograph, real, inside) in enumerate(compared):
+        distances = [metrics.patch_frechet(sample, real, inside) for sample in samples]
+        found = (
+            statistics.fmean(each for each in distances if each is not None),
+            metrics.diversity(samples, real, inside),
+        )
+        mine = f"{nearest.count(number)} of {len(samples)}"
+        rows.append((photograph.name, *map(page.number, found), mine))
+    header = (
+        "against",
+        "Frechet distance of patches",
+        "diversity",
+        "samples nearest to it",
+    )
+    return [page.table(header, rows)]
 
 
 def _scale_table(singan: SinGAN, config: Config, paces) -> str:
@@ -249,11 +295,13 @@ def _pictures(run: RunFolder, singan: SinGAN, config: Config) -> list[str]:
     parts = []
     for scale, (height, width) in enumerate(singan.sizes):
         place = f"at scale {scale}, {width}x{height} pixels"
-        named = {
-            "real": ("The photograph", run.real(scale)),
-            "reconstruction": ("The reconstruction", run.reconstruction(scale)),
-            "fake": ("A random sample", run.fake(scale)),
-        }
+        named = {}
+        for number in range(singan.num_photographs):
+            here = run.real(scale, number), run.reconstruction(scale, number)
+            for what, path in zip(("photograph", "reconstruction"), here):
+                name = "real" if what == "photograph" else what
+                named[of_several(name, number)] = (f"The {what}", path)
+        named["fake"] = ("A random sample", run.fake(scale))
         pictures = [
             page.picture(images.read(path, singan.channels), f"{what} {place}", name)
             for name, (what, path) in named.items()

@@ -9,7 +9,11 @@ from typing import Any, Callable, NamedTuple, Optional
 
 from singan_tf import config as config_lib
 from singan_tf.config import Config
+from singan_tf.errors import UsageError
 from singan_tf.schedule import map_numbers
+
+# The name of the run of the budget's own settings.
+BASELINE = "baseline"
 
 
 class Times(NamedTuple):
@@ -47,6 +51,24 @@ class Row(NamedTuple):
     sketch: bool = False
 
 
+class Claim(NamedTuple):
+    """What a report found, in a form that measurements can contradict.
+
+    Attributes:
+        words: What it says.
+        row: The caption of the row that it is about.
+        against: The caption of the row that this one is compared with.
+        column: The measured value, a key of `study_tables.COLUMNS`.
+        direction: What the row's values are, one of `verdicts.DIRECTIONS`.
+    """
+
+    words: str
+    row: str
+    against: str
+    column: str
+    direction: str
+
+
 class Study(NamedTuple):
     """An experiment.
 
@@ -56,12 +78,18 @@ class Study(NamedTuple):
         rows: In the order of the page.
         show: What the page has beside samples: "twice", samples of twice the size;
             "losses", their curves.
+        claims: What of the report's findings is measured.
+        eye: What of them is not, and why.
+        budget: The budget that suits it.
     """
 
     title: str
     found: str
     rows: Sequence[Row]
     show: tuple[str, ...] = ()
+    claims: Sequence[Claim] = ()
+    eye: str = ""
+    budget: str = "quick"
 
 
 class Commands(NamedTuple):
@@ -81,7 +109,8 @@ class Plan(NamedTuple):
     """What a study is carried out on.
 
     Attributes:
-        image: The photograph, a path or a name that scikit-image carries.
+        images: The photographs, each a path or a name that scikit-image carries.
+        seeds: The number of seeds, from that of the settings on.
         settings: Of the budget, every one by name.
         num_samples: Measured of each row.
         folder: STUDY_DIR.
@@ -91,7 +120,8 @@ class Plan(NamedTuple):
         command: What a person calls to carry out the study.
     """
 
-    image: str
+    images: Sequence[str]
+    seeds: int
     settings: dict[str, Any]
     num_samples: int
     folder: pathlib.Path
@@ -100,12 +130,28 @@ class Plan(NamedTuple):
     beam_flags: Optional[str]
     command: str
 
+    def place(self, image: str) -> pathlib.Path:
+        """The folder of a photograph's runs: STUDY_DIR itself where it is the only one.
+
+        Raises:
+            UsageError: if another of the photographs has the same name.
+        """
+        if len(self.images) == 1:
+            return self.folder
+        name = photograph_name(image)
+        if [photograph_name(each) for each in self.images].count(name) > 1:
+            raise UsageError(
+                f"Two of the photographs are called {name}; rename one of the files."
+            )
+        return self.folder / "photographs" / name
+
 
 class Result(NamedTuple):
-    """A row and what came of it.
+    """A row with one photograph and one seed, and what came of it.
 
     Attributes:
         row: The row.
+        image: The photograph, as in the plan.
         run_dir: Its run.
         painted: Where a drawing is painted, if the row asks for it.
         config: Of the run.
@@ -115,12 +161,28 @@ class Result(NamedTuple):
     """
 
     row: Row
+    image: str
     run_dir: pathlib.Path
     painted: pathlib.Path
     config: Config
     values: Optional[dict[str, Any]]
     folder: pathlib.Path
     error: str
+
+    @property
+    def seed(self) -> int:
+        """The seed of its run."""
+        return self.config.training.seed
+
+    @property
+    def pair(self) -> tuple[str, int]:
+        """What two rows have in common where they are compared."""
+        return self.image, self.seed
+
+
+def photograph_name(image: str) -> str:
+    """What a photograph is called: its file's name without the ending."""
+    return pathlib.Path(image).stem
 
 
 _AS_IT_IS = Row("the budget's own settings")
@@ -134,6 +196,16 @@ STUDIES = {
             Row("with, half the steps", {"residual": True, "steps": Times(0.5)}),
             Row("without, half the steps", {"residual": False, "steps": Times(0.5)}),
         ],
+        claims=[
+            Claim(
+                "no faster convergence with it",
+                "with, half the steps",
+                "without, half the steps",
+                "reconstruction_rmse",
+                "not lower",
+            ),
+            Claim("a little more variation", "with", "without", "diversity", "higher"),
+        ],
     ),
     "reconstruction_weight": Study(
         "Weight of the reconstruction loss",
@@ -142,6 +214,16 @@ STUDIES = {
             Row(f"weight {weight:g}", {"reconstruction_weight": float(weight)})
             for weight in (0, 0.1, 1, 10)
         ],
+        claims=[
+            Claim(
+                "without it the contrast is off",
+                "weight 0",
+                "weight 10",
+                "sliced_wasserstein",
+                "higher",
+            ),
+        ],
+        eye="Contrast is measured by a distance of patches that sees more than it.",
     ),
     "texture": Study(
         "Texture loss on activations of VGG16",
@@ -149,6 +231,22 @@ STUDIES = {
         [
             Row(f"weight {weight:g}", {"texture_weight": float(weight)})
             for weight in (0, 0.01, 0.1, 1)
+        ],
+        claims=[
+            Claim(
+                "it does not help",
+                "weight 0.01",
+                "weight 0",
+                "sliced_wasserstein",
+                "not lower",
+            ),
+            Claim(
+                "it spoils samples where it dominates",
+                "weight 1",
+                "weight 0",
+                "plausibility",
+                "higher",
+            ),
         ],
     ),
     "sketch_to_paint": Study(
@@ -160,11 +258,13 @@ STUDIES = {
             Row("the last 2 scales", start_scale=-2, sketch=True),
             Row("the last 3 scales", start_scale=-3, sketch=True),
         ],
+        eye="Whether what comes of a sketch is a painting.",
     ),
     "variation": Study(
         "Where in the image samples vary",
         "Report A, 5: a map of the variance of each pixel over samples.",
         [Row(f"from scale {scale} on", {}, scale) for scale in range(3)],
+        eye="Where in the image samples vary is a map; the report gives no number.",
     ),
     "scale_factor": Study(
         "Scale factor, and with it the number of scales",
@@ -173,6 +273,7 @@ STUDIES = {
             Row(f"factor {factor}", {"scale_factor": factor})
             for factor in (0.5, 0.65, 0.75, 0.85)
         ],
+        eye="The report chose a factor and gives no reason that can be measured.",
     ),
     "pyramid_limits": Study(
         "Limits of the pyramid",
@@ -185,6 +286,7 @@ STUDIES = {
             Row("half the coarsest size", {"min_size": Times(0.48)}),
         ],
         ("twice",),
+        eye="The report shows samples of both and compares none by a number.",
     ),
     "losses": Study(
         "Losses over steps",
@@ -192,6 +294,7 @@ STUDIES = {
         "the reconstruction's and the generator's.",
         [_AS_IT_IS],
         ("losses",),
+        eye="The report shows curves; they are compared with ours by looking.",
     ),
     "padding": Study(
         "What surrounds the image",
@@ -201,6 +304,24 @@ STUDIES = {
             Row(padding, {"padding": padding})
             for padding in ("zeros", "circular", "reflect", "noise")
         ],
+        claims=[
+            Claim(
+                "circular padding keeps the elements",
+                "circular",
+                "zeros",
+                "plausibility",
+                "not higher",
+            ),
+            Claim(
+                "circular padding loses the order of the elements",
+                "circular",
+                "zeros",
+                "diversity",
+                "higher",
+            ),
+        ],
+        eye="Order is measured by how much samples differ at each place, which has "
+        "other causes too.",
     ),
     "adversaries": Study(
         "A critic, or a distance of patches in its place",
@@ -218,6 +339,25 @@ STUDIES = {
                 {"adversary": "0-2:critic,3-:sliced_wasserstein"},
             ),
         ],
+        claims=[
+            Claim(
+                "Frechet far faster, with three times the steps too",
+                "frechet",
+                "critic",
+                "seconds",
+                "lower",
+            ),
+            Claim("Frechet poor", "frechet", "critic", "plausibility", "higher"),
+            Claim(
+                "nearest neighbour of good structure and texture",
+                "nearest neighbor",
+                "frechet",
+                "plausibility",
+                "lower",
+            ),
+        ],
+        eye="Whether the aligned nearest neighbour is unstable: an unstable run ends "
+        "with an error or differs much between seeds, which few seeds cannot test.",
     ),
     "hyperparameters": Study(
         "Quality against time",
@@ -244,6 +384,8 @@ STUDIES = {
             Row("1 generator update", {"generator_updates": 1}),
             Row("5 generator updates", {"generator_updates": 5}),
         ],
+        eye="The report's SIFID is of other photographs and sizes, with no second row "
+        "to compare.",
     ),
     "reconstruction_noise": Study(
         "Reconstruction noise redrawn or fixed",
@@ -253,5 +395,15 @@ STUDIES = {
             Row("redrawn", {"reconstruction_noise": "redrawn"}),
             Row("fixed", {"reconstruction_noise": "fixed"}),
         ],
+        eye="The paper and the code disagree; neither says which is better.",
+    ),
+    "reference": Study(
+        "The recipe of the reference code at a small size",
+        "No report's: six scales of 500 steps at 80 pixels take minutes a run, so that "
+        "SIFID and diversity over several seeds can be put beside those of another "
+        "implementation on the same photograph.",
+        [_AS_IT_IS],
+        eye="Another implementation's values are for the reader to put beside these.",
+        budget="reference",
     ),
 }

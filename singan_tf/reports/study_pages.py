@@ -3,6 +3,7 @@
 import csv
 import io
 import pathlib
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -11,8 +12,8 @@ from singan_tf import config as config_lib
 from singan_tf import files, images
 from singan_tf.config import Config
 from singan_tf.measure import inception
-from singan_tf.reports import evaluation, page, report
-from singan_tf.reports.studies import Plan, Result, Study
+from singan_tf.reports import evaluation, page, report, study_tables
+from singan_tf.reports.studies import Plan, Result, Study, photograph_name
 from singan_tf.runs import loading
 from singan_tf.runs.folder import RunFolder
 
@@ -28,23 +29,6 @@ _PAINTED_PICTURES = {
     "reconstruction": "its sketch, painted",
     "drawing": "drawing",
 }
-# Of the table on the page; the CSV file has every value.
-_COLUMNS = {
-    "scales": "scales",
-    "seconds": "seconds",
-    "peak_mib": "peak MiB",
-    "sifid": "SIFID",
-    "diversity": "diversity",
-    "patch_frechet": "patch Frechet",
-    "sliced_wasserstein": "sliced Wasserstein",
-    "plausibility": "plausibility",
-    "coverage": "coverage",
-    "spectrum_rms": "spectrum rms, dB",
-    "spectrum_worst": "worst band, dB",
-    "copied": "copied",
-    "reconstruction_rmse": "reconstruction RMSE",
-    "reconstruction_psnr": "PSNR, dB",
-}
 
 
 def write(name: str, study: Study, results: list[Result], plan: Plan) -> None:
@@ -58,7 +42,10 @@ def write(name: str, study: Study, results: list[Result], plan: Plan) -> None:
     """
     folder = plan.folder / name
     files.write_text(folder / f"{name}.csv", _csv(results))
-    done = [each for each in results if each.values is not None]
+    # Pictures are of the first seed; the others are in the folders of measurements.
+    shown = [each for each in results if each.seed == results[0].seed]
+    hidden = [each for each in results if each.seed != results[0].seed]
+    done = [each for each in shown if each.values is not None]
     if done:
         images.write(folder / "contact_sheet.png", _sheet(done))
         small = _sheet(done, max_side=_SMALL_CELL)
@@ -66,19 +53,57 @@ def write(name: str, study: Study, results: list[Result], plan: Plan) -> None:
     files.write_text(folder / "STUDY.md", _small_page(name, study, results, plan))
     body = [
         f"<p>{page.text(study.found)}</p>",
+        "<h2>Verdict</h2>",
+        *_paragraphs(study_tables.findings(study, results)),
         f'<p class="soft">{page.text(_about(results, plan))} {report.VARIANCE}</p>',
         "<h2>Measured</h2>",
-        page.table(*_table(results)),
-        *_time_table(done),
+        page.table(*study_tables.means(results)),
     ]
+    differences = study_tables.differences(results)
+    if differences:
+        about, table = differences
+        body += ["<h3>Differences</h3>", *_paragraphs([about]), page.table(*table)]
+    body += _time_table(done)
+    body += _paragraphs(_failures(hidden, results))
     if done:
-        photograph = images.read(done[0].folder / "photograph.png")
         body.append("<h2>Photograph</h2>")
-        body.append(page.strip([page.picture(photograph, "The photograph")]))
-    for result in results:
-        body += _section(result, study.show)
+        body.append(page.strip(_photographs(done)))
+    for result in shown:
+        body += _section(result, study_tables.named(result, shown), study.show)
     title = f"{study.title}: {name}"
     files.write_text(folder / "index.html", page.document(title, body))
+
+
+def _paragraphs(texts: Iterable[str]) -> list[str]:
+    return [f"<p>{page.text(each)}</p>" for each in texts]
+
+
+def _photographs(done: list[Result]) -> list[str]:
+    """Pictures of the photographs, captioned where there are several."""
+    return [
+        page.picture(
+            images.read(runs[0].folder / "photograph.png"),
+            "The photograph",
+            study_tables.label(runs[0], done),
+        )
+        for runs in _by_photograph(done)
+    ]
+
+
+def _by_photograph(results: list[Result]) -> list[list[Result]]:
+    """The results of each photograph."""
+    names = dict.fromkeys(each.image for each in results)
+    return [[each for each in results if each.image == name] for name in names]
+
+
+def _failures(results: list[Result], among: list[Result]) -> list[str]:
+    """Why rows could not be trained."""
+    return [
+        f"The row «{study_tables.named(each, among)}» could not be trained: "
+        f"{each.error}"
+        for each in results
+        if each.error
+    ]
 
 
 def _varied(results: list[Result]) -> list[str]:
@@ -101,13 +126,16 @@ def _csv(results: list[Result]) -> str:
     count = max((len(each) for each in steps), default=0)
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
+    several = len(_by_photograph(results)) > 1
     writer.writerow(
-        ["row", "run", "start_scale", "error", *varied, *keys]
+        ["row", *["photograph"] * several, "run", "start_scale", "error"]
+        + [*varied, *keys]
         + [f"seconds_per_step_{scale:02d}" for scale in range(count)]
     )
     for each in results:
         settings = _flat(each.config)
-        line = [each.row.caption, each.run_dir.name, each.row.start_scale, each.error]
+        line = [each.row.caption, *[photograph_name(each.image)] * several]
+        line += [each.run_dir.name, each.row.start_scale, each.error]
         line += [settings[key] for key in varied]
         values = each.values or {}
         numbers = [values.get(key) for key in keys] + values.get("seconds_per_step", [])
@@ -118,16 +146,19 @@ def _csv(results: list[Result]) -> str:
 
 
 def _sheet(done: list[Result], **options: int) -> np.ndarray:
-    """The photograph, then a line for each row: `_pictures`."""
-    photograph = images.read(done[0].folder / "photograph.png")
-    blank = np.ones_like(photograph)
-    cells = [(photograph, "photograph")] + [(blank, "")] * SHOWN
-    for each in done:
-        for index, (path, what) in enumerate(_pictures(each)):
-            # Cells are narrow: a line's first one names its row.
-            caption = what if index else f"{each.row.caption}: {what}"
-            cells.append((images.read(path), caption))
-        cells += [(blank, "")] * (-len(cells) % (SHOWN + 1))
+    """Each photograph, then a line for each row: `_pictures`."""
+    cells = []
+    for runs in _by_photograph(done):
+        photograph = images.read(runs[0].folder / "photograph.png")
+        blank = np.ones_like(photograph)
+        cells += [(photograph, study_tables.label(runs[0], done) or "photograph")]
+        cells += [(blank, "")] * SHOWN
+        for each in runs:
+            for index, (path, what) in enumerate(_pictures(each)):
+                # Cells are narrow: a line's first one names its row.
+                caption = what if index else f"{each.row.caption}: {what}"
+                cells.append((images.read(path), caption))
+            cells += [(blank, "")] * (-len(cells) % (SHOWN + 1))
     return images.contact_sheet(*zip(*cells), columns=SHOWN + 1, **options)
 
 
@@ -157,12 +188,19 @@ def _draw_twice(result: Result) -> list[pathlib.Path]:
 
 
 def _about(results: list[Result], plan: Plan) -> str:
+    rows = len({each.row.caption for each in results})
+    runs = "each" if len(results) == rows else f"each of {len(results)} runs"
     parts = [
-        f"{len(results)} rows, {plan.num_samples} samples of each; distances are means "
+        f"{rows} rows, {plan.num_samples} samples of {runs}; distances are means "
         "over samples, lower is better, and mean nothing where diversity is near 0 or "
         "much is copied.",
         f"Trained with workers={plan.workers}.",
     ]
+    if plan.seeds > 1:
+        parts.append(
+            f"Means over runs; after ± stands the standard deviation between the "
+            f"{plan.seeds} seeds of a photograph. Pictures are of the first seed."
+        )
     if any(each.row.sketch for each in results):
         parts.append(
             "Samples are the drawing painted again and again, the reconstruction is "
@@ -180,34 +218,22 @@ def _small_page(name: str, study: Study, results: list[Result], plan: Plan) -> s
         f"# {study.title}: {name}",
         study.found,
         f"    {plan.command}",
+        *study_tables.findings(study, results),
         _about(results, plan),
-        page.markdown_table(*_table(results)),
     ]
-    parts += [
-        f"The row «{each.row.caption}» could not be trained: {each.error}"
-        for each in results
-        if each.error
-    ]
+    differences = study_tables.differences(results)
+    if differences:
+        # As asterisks they would be emphasis.
+        parts.append(differences[0].replace("*", "\\*"))
+        header, lines = differences[1]
+        marked = [[cell.replace("*", "\\*") for cell in line] for line in lines]
+        parts.append(page.markdown_table(header, marked))
+    parts.append(page.markdown_table(*study_tables.means(results)))
+    parts += _failures(results, results)
     if any(each.values for each in results):
         captions = "The photograph; a line for each row"
         parts.append(f"![{captions}](contact_sheet.webp)")
     return "\n\n".join(parts) + "\n"
-
-
-def _table(results: list[Result]) -> tuple[list[str], list[list[str]]]:
-    """What was measured: a header and rows of text."""
-    columns = {
-        key: title
-        for key, title in _COLUMNS.items()
-        # Of an earlier version's measurements some are missing.
-        if any(each.values and each.values.get(key) is not None for each in results)
-    }
-    rows = []
-    for each in results:
-        values = each.values or {}
-        cells = [page.number(values.get(key)) for key in columns]
-        rows.append([each.row.caption, *cells])
-    return ["row", *columns.values()], rows
 
 
 def _time_table(done: list[Result]) -> list[str]:
@@ -215,14 +241,14 @@ def _time_table(done: list[Result]) -> list[str]:
     rows = []
     for each in done:
         seconds = [page.number(value) for value in each.values["seconds_per_step"]]
-        rows.append([each.row.caption, *seconds, *[""] * (count - len(seconds))])
+        caption = study_tables.named(each, done)
+        rows.append([caption, *seconds, *[""] * (count - len(seconds))])
     header = ["seconds a step at scale", *range(count)]
     return ["<h3>Time</h3>", page.table(header, rows)] if rows else []
 
 
-def _section(result: Result, show: tuple[str, ...]) -> list[str]:
+def _section(result: Result, caption: str, show: tuple[str, ...]) -> list[str]:
     """A row's pictures."""
-    caption = result.row.caption
     parts = [f"<h2>{page.text(caption)}</h2>"]
     if result.error:
         return [*parts, f"<p>Training failed: {page.text(result.error)}</p>"]

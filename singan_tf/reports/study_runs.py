@@ -1,8 +1,9 @@
 """Studies carried out, or gone on with: rows trained, painted and measured.
 
 Rows of the same settings are one run, whichever studies they are in, so all studies of
-a photograph share their baseline. Each run is trained in a process of its own, which
-the same command resumes; what is finished, or measured, is not done again.
+a photograph share their baseline. A seed is a setting like others. Each run is trained
+in a process of its own, which the same command resumes; what is finished, or measured,
+is not done again.
 
     STUDY_DIR/
       study.json                the photograph and the budget's settings
@@ -11,13 +12,16 @@ the same command resumes; what is finished, or measured, is not done again.
       measured/NAME/            its metrics and pictures
       STUDY/index.html, STUDY.csv, contact_sheet.png
       STUDY/STUDY.md, contact_sheet.webp   a small page of the same
+
+Of several photographs, all but the last two lines are in STUDY_DIR/photographs/NAME,
+where a study of that photograph alone goes on with them.
 """
 
 import math
 import pathlib
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, Callable, Optional
 
 import numpy as np
@@ -29,12 +33,10 @@ from singan_tf.errors import Damaged, UsageError, UserError, printable
 from singan_tf.fleet import processes
 from singan_tf.measure import inception
 from singan_tf.reports import evaluation, report, study_pages
-from singan_tf.reports.studies import STUDIES, Plan, Result, Row, Times
+from singan_tf.reports.studies import BASELINE, STUDIES, Plan, Result, Row, Times
 from singan_tf.runs.folder import Photograph, RunFolder, run_scales
 from singan_tf.tasks import sketching
 from singan_tf.tasks.task import Task, open_task
-
-_BASELINE = "baseline"
 
 
 def run(
@@ -56,18 +58,29 @@ def run(
             another study's or cannot be written.
     """
     study = STUDIES[name]
-    path = images.resolve(plan.image)
     configs = [resolve(row, plan.settings) for row in study.rows]
-    rows = list(_possible(zip(study.rows, configs), path))
-    if not rows:
-        raise UserError(
-            f"{path} has too few scales with these settings for any row of the "
-            f"study {name}; choose a larger max_size or a smaller min_size."
-        )
+    paths = {image: images.resolve(image) for image in plan.images}
+    rows = {
+        image: dict(_possible(study.rows, configs, path))
+        for image, path in paths.items()
+    }
+    for image, path in paths.items():
+        if not rows[image]:
+            raise UserError(
+                f"{path} has too few scales with these settings for any row of the "
+                f"study {name}; choose a larger max_size or a smaller min_size."
+            )
     weights = plan.settings["inception_weights"]
     network = inception.load(weights) if weights else None
-    _claim(plan, path)
-    results = [_unmeasured(row, config, plan) for row, config in rows]
+    first = plan.settings["seed"]
+    results = [
+        _unmeasured(row, image, seed, plan)
+        for number in range(len(study.rows))
+        for image in plan.images
+        for seed in range(first, first + plan.seeds)
+        if (row := rows[image].get(number))
+    ]
+    _claim(plan, paths)
     for carry_out in (_train, _paint):
         errors = carry_out(results, plan, should_stop)
         for index, each in enumerate(results):
@@ -83,19 +96,22 @@ def run(
     return results
 
 
-def _unmeasured(row: Row, config: Config, plan: Plan) -> Result:
+def _unmeasured(row: Row, image: str, seed: int, plan: Plan) -> Result:
     """A row of which nothing is known yet but where everything goes."""
+    config = resolve(row, {**plan.settings, "seed": seed})
+    folder = plan.place(image)
     its_run = run_name(config, plan.settings)
     name = f"{its_run}-from-{row.start_scale}"
     if row.sketch:
         name += "-sketched"
     return Result(
         row,
-        plan.folder / "runs" / its_run,
-        plan.folder / "painted" / name,
+        image,
+        folder / "runs" / its_run,
+        folder / "painted" / name,
         config,
         None,
-        plan.folder / "measured" / name,
+        folder / "measured" / name,
         "",
     )
 
@@ -121,14 +137,14 @@ def resolve(row: Row, base: dict[str, Any]) -> Config:
 
 
 def _possible(
-    rows: Iterator[tuple[Row, Config]], path: pathlib.Path
-) -> Iterator[tuple[Row, Config]]:
-    """The rows whose start scale the run has, counted from 0.
+    rows: Sequence[Row], configs: Sequence[Config], path: pathlib.Path
+) -> Iterator[tuple[int, Row]]:
+    """The rows whose start scale the run has, by number, scales counted from 0.
 
     Refuses an image that does not fit.
     """
     sizes_read = {}
-    for row, config in rows:
+    for number, (row, config) in enumerate(zip(rows, configs)):
         channels = config.network.channels
         if channels not in sizes_read:
             photograph = images.read(path, channels)
@@ -143,7 +159,7 @@ def _possible(
         start = row.start_scale + (len(sizes) if row.start_scale < 0 else 0)
         # A sketch has to be brought up from the scale below.
         if (1 if row.sketch else 0) <= start < len(sizes):
-            yield row._replace(start_scale=start), config
+            yield number, row._replace(start_scale=start)
 
 
 def run_name(config: Config, base: dict[str, Any]) -> str:
@@ -152,29 +168,35 @@ def run_name(config: Config, base: dict[str, Any]) -> str:
     for entry in config_lib.differences(config_lib.from_settings(base), config):
         setting, _, values = entry.removeprefix("--").partition(": ")
         changes.append(f"{setting}={values.rpartition(' -> ')[2]}")
-    name = ",".join(changes) or _BASELINE
+    name = ",".join(changes) or BASELINE
     return re.sub(r"[^\w.,=+-]", "_", name)
 
 
-def _claim(plan: Plan, path: pathlib.Path) -> None:
-    """Notes whose folder it is, or refuses another's."""
+def _claim(plan: Plan, paths: dict[str, pathlib.Path]) -> None:
+    """Notes whose the folders are, or refuses another's before anything is written."""
     settings = config_lib.to_json(config_lib.from_settings(plan.settings))
     # May change between a run and its resumption.
     del settings["runtime"]
-    mine = {"image_sha256": images.sha256(path), "settings": settings}
-    file = plan.folder / "study.json"
-    if file.exists():
-        if files.read_json(file) != mine:
+    # Of several photographs, each has a folder of its own, which says whose it is.
+    claims: dict[pathlib.Path, Any] = {plan.folder: {"settings": settings}}
+    for image, path in paths.items():
+        mine = {"image_sha256": images.sha256(path), "settings": settings}
+        claims[plan.place(image)] = mine
+    for folder, mine in claims.items():
+        file = folder / "study.json"
+        if file.exists():
+            if files.read_json(file) != mine:
+                raise UserError(
+                    f"{folder} holds studies of another photograph or "
+                    "with other settings; name another folder."
+                )
+        elif folder.is_dir() and any(folder.iterdir()):
             raise UserError(
-                f"{plan.folder} holds studies of another photograph or "
-                "with other settings; name another folder."
+                f"{folder} exists and holds no study; name a new or an empty folder."
             )
-        return
-    if plan.folder.is_dir() and any(plan.folder.iterdir()):
-        raise UserError(
-            f"{plan.folder} exists and holds no study; name a new or an empty folder."
-        )
-    files.write_json(file, mine)
+    for folder, mine in claims.items():
+        if not (folder / "study.json").exists():
+            files.write_json(folder / "study.json", mine)
 
 
 def _train(
@@ -182,7 +204,7 @@ def _train(
 ) -> dict[pathlib.Path, str]:
     """Trains the rows' runs; the error of each that failed, by its folder."""
     commands = {
-        each.run_dir: plan.commands.train(plan.image, each.run_dir, each.config)
+        each.run_dir: plan.commands.train(each.image, each.run_dir, each.config)
         for each in results
         if not _is_trained(RunFolder(each.run_dir))
     }
@@ -241,7 +263,7 @@ def _measured(
 
     found = evaluation.evaluate(subject._replace(samples=kept()), network)
     summary = evaluation.summary(found)
-    evaluation.write(found, summary, folder)
+    evaluation.write([found], summary, folder)
     for index, sample in enumerate(samples[: study_pages.SHOWN]):
         task.write(f"sample_{index}.png", sample)
     task.write("photograph.png", task.photograph)

@@ -13,6 +13,7 @@ import pathlib
 import re
 import sys
 import time
+from collections.abc import Sequence
 from typing import Callable, Optional
 
 import numpy as np
@@ -20,6 +21,7 @@ import tensorflow as tf
 import tqdm
 
 from singan_tf import files
+from singan_tf import inside as inside_lib
 from singan_tf.config import Config
 from singan_tf.measure import metrics, spectrum
 from singan_tf.measure.inception import Inception
@@ -135,45 +137,47 @@ class Monitor:
         self,
         scale: int,
         step: int,
-        real: tf.Tensor,
+        reals: Sequence[tf.Tensor],
         draw: Callable[[], tf.Tensor],
-        inside: Optional[np.ndarray] = None,
+        insides: Sequence[Optional[np.ndarray]] = (),
     ) -> None:
         """Measures a sample after a step, if it is time to.
 
         Args:
             scale: The scale.
             step: Its number, from 0. After the last, `finish_scale` measures.
-            real: The photograph there, float32 [1, H, W, C] in [-1, 1].
+            reals: The photographs there, each float32 [1, H, W, C] in [-1, 1]; the
+                sample is compared with the one whose patches it is nearest to.
             draw: Makes the sample, likewise, and changes nothing.
-            inside: What of the photograph counts, bool [H, W]; None for all.
+            insides: What of each photograph counts, bool [H, W], or None for all; none
+                where all of all does.
         """
         done = step + 1
         due = self._metric_steps and done % self._metric_steps == 0
         if due and done < self._steps[scale]:
-            self._keep_measured(scale, done, real, draw(), inside)
+            self._keep_measured(scale, done, reals, draw(), insides)
 
     def finish_scale(
         self,
         scale: int,
-        real: tf.Tensor,
+        reals: Sequence[tf.Tensor],
         fake: tf.Tensor,
         reconstruction: tf.Tensor,
-        inside: Optional[np.ndarray] = None,
+        insides: Sequence[Optional[np.ndarray]] = (),
     ) -> None:
         """Closes a scale's bar and shows its images, float32 [1, H, W, C].
 
-        What of the photograph counts, `inside`, is as for `measure`.
+        What of the photographs counts, `insides`, is as for `measure`.
         """
         steps = self._steps[scale]
         with self._writer.as_default(steps):
             for name, image in (
-                ("real", real),
+                ("real", reals[0]),
                 ("fake", fake),
                 ("reconstruction", reconstruction),
             ):
                 tf.summary.image(f"scale_{scale:02d}/{name}", (image + 1) / 2)
-        self._keep_measured(scale, steps, real, fake, inside)
+        self._keep_measured(scale, steps, reals, fake, insides)
         self._close_bar()
 
     def close(self) -> None:
@@ -190,17 +194,23 @@ class Monitor:
         self,
         scale: int,
         done: int,
-        real: tf.Tensor,
+        reals: Sequence[tf.Tensor],
         sample: tf.Tensor,
-        inside: Optional[np.ndarray],
+        insides: Sequence[Optional[np.ndarray]],
     ) -> None:
         """Measures a sample, and writes the scale's table anew."""
-        sample, real = sample.numpy(), real.numpy()
-        found = self._distance(sample, real, inside)
+        image = sample.numpy()
+        if not np.isfinite(image).all():
+            return  # Training itself tells that it has diverged.
+        photographs = [each.numpy() for each in reals]
+        nearest = metrics.nearest_photograph(image, photographs, insides)
+        real = photographs[nearest]
+        inside = inside_lib.of_each(insides, len(reals))[nearest]
+        found = self._distance(image, real, inside)
         if found is None:
             return
         values = {self._metric: found}
-        bands = spectrum.compare([sample], real, inside)
+        bands = spectrum.compare([image], real, inside)
         if bands:
             values.update(spectrum_rms=bands.rms, spectrum_worst=bands.worst)
         with self._writer.as_default(done):
@@ -224,8 +234,6 @@ class Monitor:
     def _distance(
         self, sample: np.ndarray, real: np.ndarray, inside: Optional[np.ndarray]
     ) -> Optional[float]:
-        if not np.isfinite(sample).all():
-            return None  # Training itself tells that it has diverged.
         if self._inception:
             return metrics.sifid(self._inception, sample, real, inside)
         return metrics.patch_frechet(sample, real, inside)

@@ -4,6 +4,8 @@
     pyramid/NN.png            the photograph at each scale; NN_inside.png what counts
     scales/NN/                a scale's state and checkpoints (`checkpoints`), its
                               tables (`tables`), a sample and the reconstruction
+    pyramid/NN-2.png, ...     of a run of several photographs, those of the second and
+    scales/NN/reconstruction-2.png    so on
     events/                   TensorBoard's
     samples.png               the contact sheet of samples, the last file of a run
     report/index.html         the page of a finished run
@@ -15,11 +17,10 @@ No other module spells these names.
 
 import dataclasses
 import fcntl
-import hashlib
 import io
 import pathlib
 from collections.abc import Sequence
-from typing import Any, NamedTuple, Optional
+from typing import Any, NamedTuple, Optional, Union
 
 import numpy as np
 import tensorflow as tf
@@ -29,36 +30,18 @@ from singan_tf import config as config_lib
 from singan_tf import errors, files, images, stack
 from singan_tf.config import Config
 from singan_tf.errors import Damaged, UserError
-from singan_tf.model.pyramid import Scales, plan_scales
+from singan_tf.model.pyramid import Scales, plan_all, plan_scales
 from singan_tf.model.singan import SinGAN
-from singan_tf.runs import checkpoints, tables
+from singan_tf.runs import checkpoints, facts, tables
 from singan_tf.runs.checkpoints import ScaleState
+from singan_tf.runs.facts import Photograph
 from singan_tf.runs.tables import Metric, Timing
 
 # Of config.json; 0 is that of version 0.1.0, which has no number. A change that older
 # programs would misread raises it.
-FORMAT = 1
-
-# Photographs have fewer pixels, and TensorFlow counts no further.
-_MOST_SIDE = 2**31
-
-
-class Photograph(NamedTuple):
-    """What a run folder remembers of its photograph.
-
-    Attributes:
-        name: File name.
-        height: In pixels, as read.
-        width: In pixels, as read.
-        sha256: Of the file.
-        inside_sha256: Of what of it counts, by `inside_sha256`; None where all does.
-    """
-
-    name: str
-    height: int
-    width: int
-    sha256: str
-    inside_sha256: Optional[str] = None
+FORMAT = 2
+# What a run of all of one photograph is written in, which older programs read.
+_FORMAT_OF_ONE = 1
 
 
 class Circumstances(NamedTuple):
@@ -117,26 +100,27 @@ class RunFolder:
         """The folder of a scale."""
         return self.path / "scales" / f"{scale:02d}"
 
-    def real(self, scale: int) -> pathlib.Path:
-        """The picture of the photograph at a scale."""
-        return self.path / "pyramid" / f"{scale:02d}.png"
+    def real(self, scale: int, photograph: int = 0) -> pathlib.Path:
+        """The picture of a photograph at a scale."""
+        return self.path / "pyramid" / f"{scale:02d}{_suffix(photograph)}.png"
 
-    def inside(self, scale: int) -> pathlib.Path:
-        """The picture of what of the photograph counts, where not all of it does."""
-        return self.path / "pyramid" / f"{scale:02d}_inside.png"
+    def inside(self, scale: int, photograph: int = 0) -> pathlib.Path:
+        """The picture of what of a photograph counts, where not all of it does."""
+        name = f"{scale:02d}{_suffix(photograph)}_inside.png"
+        return self.path / "pyramid" / name
 
     def fake(self, scale: int) -> pathlib.Path:
         """The picture of a sample of a scale."""
         return self.scale(scale) / "fake.png"
 
-    def reconstruction(self, scale: int) -> pathlib.Path:
-        """The picture of the reconstruction at a scale."""
-        return self.scale(scale) / "reconstruction.png"
+    def reconstruction(self, scale: int, photograph: int = 0) -> pathlib.Path:
+        """The picture of the reconstruction of a photograph at a scale."""
+        return self.scale(scale) / f"reconstruction{_suffix(photograph)}.png"
 
     def open(
         self,
         config: Config,
-        photograph: Photograph,
+        photographs: Union[Photograph, Sequence[Photograph]],
         overwrite: bool = False,
         circumstances: Circumstances = _UNKNOWN,
     ) -> io.TextIOBase:
@@ -144,7 +128,7 @@ class RunFolder:
 
         Args:
             config: Of the run.
-            photograph: That it trains on.
+            photographs: That it trains on, one or several.
             overwrite: Deletes an existing run first.
             circumstances: That it trains in.
 
@@ -156,10 +140,12 @@ class RunFolder:
             UserError: if the folder holds another run or something else, cannot be
                 written, or another process is training in it.
         """
+        if isinstance(photographs, Photograph):
+            photographs = [photographs]
         if self.path.exists() and not self.path.is_dir():
             raise UserError(f"{self.path} is a file; name a folder.")
         if self.config.exists() and not overwrite:
-            self._refuse_another(config, photograph, circumstances)
+            self._refuse_another(config, photographs, circumstances)
         elif self.path.exists() and not self.config.exists():
             # What a killed start left behind is hidden and does not count.
             if any(not entry.name.startswith(".") for entry in self.path.iterdir()):
@@ -171,11 +157,14 @@ class RunFolder:
         if overwrite:
             self._clear()
         if not self.config.exists():
+            first, *further = map(facts.to_json, photographs)
+            as_before = not further and photographs[0].inside_sha256 is None
             data = {
-                "format": FORMAT,
+                "format": _FORMAT_OF_ONE if as_before else FORMAT,
                 "version": singan_tf.__version__,
                 "stack": stack.versions(),
-                "image": _facts(photograph),
+                "image": first,
+                **({"further_images": further} if further else {}),
                 "circumstances": circumstances._asdict(),
                 "config": config_lib.to_json(config),
             }
@@ -205,11 +194,18 @@ class RunFolder:
     def read(self) -> tuple[Config, Photograph]:
         """Reads the configuration and the photograph's facts of a run.
 
+        Of several photographs, those of the first.
+
         Raises:
             UserError: if there is no run, its config.json is damaged, or a newer
                 version of the program wrote it.
         """
-        return self._read()[:2]
+        config, photographs, _ = self._read()
+        return config, photographs[0]
+
+    def photographs(self) -> list[Photograph]:
+        """Reads the facts of all photographs of a run; raises what `read` does."""
+        return self._read()[1]
 
     def state(self, scale: int) -> Optional[ScaleState]:
         """How far a scale has come, as `checkpoints.read_state` tells it."""
@@ -293,32 +289,43 @@ class RunFolder:
         tables.write_metric(self._metrics(scale), metric)
 
     def write_pyramid(
-        self, reals: list[tf.Tensor], insides: Sequence[np.ndarray] = ()
+        self,
+        reals: list[tf.Tensor],
+        photograph: int = 0,
+        insides: Sequence[np.ndarray] = (),
     ) -> None:
-        """Writes the photograph at each scale as pictures.
+        """Writes a photograph at each scale as pictures.
 
         Args:
             reals: float32 [1, H, W, C] in [-1, 1].
+            photograph: Its number.
             insides: What of them counts, bool [H, W]; none where all does.
         """
         for scale, real in enumerate(reals):
-            images.write(self.real(scale), real.numpy())
+            images.write(self.real(scale, photograph), real.numpy())
         for scale, inside in enumerate(insides):
             levels = np.where(inside, 255, 0).astype(np.uint8)
-            images.write(self.inside(scale), levels[:, :, np.newaxis])
+            images.write(self.inside(scale, photograph), levels[:, :, np.newaxis])
 
-    def read_insides(self, num_scales: int) -> tuple[np.ndarray, ...]:
-        """What of the photograph counts at each scale, bool [H, W]; empty if all does.
+    def read_insides(self, num_scales: int) -> list[Optional[list[np.ndarray]]]:
+        """Of each photograph what of it counts at each scale, bool [H, W].
+
+        Returns:
+            A list for each photograph; None where all of it does.
 
         Raises:
             UserError: if there is no run, or a picture of it cannot be read.
         """
-        if self.read()[1].inside_sha256 is None:
-            return ()
-        return tuple(
-            images.read(self.inside(scale), 1)[0, :, :, 0] > 0
-            for scale in range(num_scales)
-        )
+        return [
+            None
+            if each.inside_sha256 is None
+            else self._read_inside(number, num_scales)
+            for number, each in enumerate(self.photographs())
+        ]
+
+    def _read_inside(self, photograph: int, num_scales: int) -> list[np.ndarray]:
+        paths = [self.inside(scale, photograph) for scale in range(num_scales)]
+        return [images.read(path, 1)[0, :, :, 0] > 0 for path in paths]
 
     def _losses(self, scale: int) -> pathlib.Path:
         return self.scale(scale) / "losses.csv"
@@ -329,7 +336,7 @@ class RunFolder:
     def _metrics(self, scale: int) -> pathlib.Path:
         return self.scale(scale) / "metrics.csv"
 
-    def _read(self) -> tuple[Config, Photograph, Circumstances]:
+    def _read(self) -> tuple[Config, list[Photograph], Circumstances]:
         data = files.read_json(self.config)
         if data is None:
             raise UserError(
@@ -339,7 +346,10 @@ class RunFolder:
         try:
             return (
                 config_lib.from_json(data["config"]),
-                _photograph(data["image"]),
+                [
+                    facts.from_json(each)
+                    for each in (data["image"], *data.get("further_images", []))
+                ],
                 _circumstances(data.get("circumstances", {})),
             )
         except (KeyError, TypeError, UserError) as error:
@@ -349,18 +359,13 @@ class RunFolder:
             ) from None
 
     def _refuse_another(
-        self, config: Config, photograph: Photograph, circumstances: Circumstances
+        self,
+        config: Config,
+        photographs: Sequence[Photograph],
+        circumstances: Circumstances,
     ) -> None:
-        old_config, old_photograph, old = self._read()
-        found = []
-        if old_photograph.sha256 != photograph.sha256:
-            change = f"{old_photograph.name} -> {photograph.name}"
-            if old_photograph.name == photograph.name:
-                change = f"another one that is named {photograph.name}, too"
-            found.append(f"photograph: {change}")
-        insides = (old_photograph.inside_sha256, photograph.inside_sha256)
-        if insides[0] != insides[1]:
-            found.append(_another_inside(*insides))
+        old_config, old_photographs, old = self._read()
+        found = facts.changes(old_photographs, photographs)
         sizes = (old.batch_size, circumstances.batch_size)
         if None not in sizes:
             # The number itself counts, not whether it was asked for.
@@ -419,19 +424,9 @@ def model_objects(singan: SinGAN, scale: int) -> dict[str, Any]:
     objects = {"stage": singan.stages[scale]}
     if scale == 0:
         objects["reconstruction_noise"] = singan.reconstruction_noise
+        for number, noise_map in enumerate(singan.further_noise, start=2):
+            objects[f"reconstruction_noise_{number}"] = noise_map
     return objects
-
-
-def inside_sha256(inside: Optional[np.ndarray]) -> Optional[str]:
-    """What a run is known by that is trained on a part of its photograph.
-
-    Args:
-        inside: What counts, bool [H, W]; None for all.
-
-    Returns:
-        A hexadecimal SHA-256, None for all.
-    """
-    return None if inside is None else hashlib.sha256(inside.tobytes()).hexdigest()
 
 
 def run_scales(config: Config, photograph: Photograph) -> Scales:
@@ -439,36 +434,16 @@ def run_scales(config: Config, photograph: Photograph) -> Scales:
     return plan_scales(photograph.height, photograph.width, config.pyramid)
 
 
-def _facts(photograph: Photograph) -> dict[str, Any]:
-    """What config.json keeps: without a mask, what it always did."""
-    facts = photograph._asdict()
-    if photograph.inside_sha256 is None:
-        del facts["inside_sha256"]
-    return facts
+def all_sizes(
+    config: Config, photographs: Sequence[Photograph]
+) -> list[list[tuple[int, int]]]:
+    """(height, width) of the scales of each photograph; see `pyramid.plan_all`."""
+    return plan_all([(each.height, each.width) for each in photographs], config)
 
 
-def _another_inside(old: Optional[str], new: Optional[str]) -> str:
-    """How what counts of a photograph has changed, in words."""
-    if old is None:
-        return (
-            "what is learned of the photograph: all -> what is inside, or opaque "
-            "(transparent=white learns all)"
-        )
-    change = "all" if new is None else "another part"
-    return f"what is learned of the photograph: a part -> {change}"
-
-
-def _photograph(data: dict[str, Any]) -> Photograph:
-    photograph = Photograph(**data)
-    sides = (photograph.height, photograph.width)
-    texts = (photograph.name, photograph.sha256)
-    if not all(type(side) is int and 0 < side < _MOST_SIDE for side in sides):
-        raise TypeError("the sides of its image are no numbers of pixels")
-    if not all(isinstance(text, str) for text in texts):
-        raise TypeError("the name or the checksum of its image is no text")
-    if not isinstance(photograph.inside_sha256, (str, type(None))):
-        raise TypeError("the checksum of what is inside its image is no text")
-    return photograph
+def _suffix(photograph: int) -> str:
+    """What the name of a photograph's file has; people count them from 1."""
+    return f"-{photograph + 1}" if photograph else ""
 
 
 def _circumstances(data: dict[str, Any]) -> Circumstances:

@@ -4,7 +4,7 @@ from singan_tf.config import Config
 from singan_tf.errors import UserError
 from singan_tf.model import stages
 from singan_tf.model.singan import SinGAN
-from singan_tf.runs.folder import RunFolder, model_objects, run_scales
+from singan_tf.runs.folder import RunFolder, all_sizes, model_objects
 
 
 def load(run: RunFolder) -> tuple[SinGAN, Config]:
@@ -19,18 +19,21 @@ def load(run: RunFolder) -> tuple[SinGAN, Config]:
     Raises:
         UserError: if there is no run, it is damaged or it is not finished.
     """
-    config, photograph = run.read()
-    scales = run_scales(config, photograph)
-    singan = SinGAN(scales.sizes, config.network.channels)
-    for scale, size in enumerate(scales.sizes):
+    config, photographs = run.read()[0], run.photographs()
+    masked = any(each.inside_sha256 is not None for each in photographs)
+    sizes, *further_sizes = all_sizes(config, photographs)
+    singan = SinGAN(sizes, config.network.channels, further_sizes)
+    for scale in range(len(sizes)):
         state = run.state(scale)
         if state is None or not state.finished:
             raise UserError(
                 f"The run in {run.path} is not finished: {scale} of "
-                f"{len(scales.sizes)} scales are; run its train command again to go on."
+                f"{len(sizes)} scales are; run its train command again to go on."
             )
-        masked = photograph.inside_sha256 is not None
-        stage = stages.build_stage(config, scale, size, state.patches, masked)
+        here = singan.sizes_at(scale)
+        stage = stages.build_stage(
+            config, scale, *here, patches=state.patches, masked=masked
+        )
         singan.stages.append(stage)
         if scale == 0:
             singan.set_reconstruction_noise(0)

@@ -9,18 +9,17 @@ from singan_tf.studio import models, parts
 from singan_tf.studio.models import Model
 from singan_tf.studio.parts import Tab
 from singan_tf.studio.session import Page, told, write
-from singan_tf.tasks import blending
+from singan_tf.tasks.maskings import MASKINGS
 
-# What each way to blend is called, and its radius and blur in pixels, those of the
-# commands.
-_WAYS = {"edit": (20, 5.0), "harmonize": (7, 5.0), "inpaint": (7, 3.0)}
+_FIRST = "edit"
 
 
 def build(page: Page, chosen: gr.Dropdown, picked: gr.State) -> Tab:
     """Lays out the tab; see `parts.Tab`."""
+    first = MASKINGS[_FIRST]
     with gr.Row():
         with gr.Column():
-            way = gr.Radio(list(_WAYS), value="edit", label="What to do")
+            way = gr.Radio(list(MASKINGS), value=_FIRST, label="What to do")
             editor = parts.editor("Picture: paste or brush what is to change", "edited")
             sample = gr.Button("The sample chosen last")
             mask = parts.editor(
@@ -30,8 +29,12 @@ def build(page: Page, chosen: gr.Dropdown, picked: gr.State) -> Tab:
             scale = gr.Slider(
                 1, 8, 4, step=1, label="Injection scale: the lower, the more changes"
             )
-            radius = gr.Slider(0, 100, 20, step=1, label="Mask wider by, pixels")
-            sigma = gr.Slider(0, 30, 5.0, step=0.5, label="Mask's softness, pixels")
+            radius = gr.Slider(
+                0, 100, first.radius, step=1, label="Mask wider by, pixels"
+            )
+            sigma = gr.Slider(
+                0, 30, first.sigma, step=0.5, label="Mask's softness, pixels"
+            )
             seed = parts.seed()
             with gr.Row():
                 button = gr.Button("Blend in", variant="primary", elem_id="blend")
@@ -48,11 +51,13 @@ def build(page: Page, chosen: gr.Dropdown, picked: gr.State) -> Tab:
     )
     stop.click(None, cancels=[event])
     sample.click(parts.picture_of, picked, editor)
-    way.change(lambda way: list(_WAYS[way]), way, [radius, sigma])
+    way.change(
+        lambda way: [MASKINGS[way].radius, MASKINGS[way].sigma], way, [radius, sigma]
+    )
 
     def fit(model: Model) -> list[Any]:
         photograph = parts.levels(model.photograph)
-        brush = parts.brush(model)
+        brush = parts.brush(parts.palette(model))
         white = gr.Brush(colors=["#ffffff"], default_size=24)
         return [
             gr.ImageEditor(value=photograph, brush=brush),
@@ -84,7 +89,7 @@ def _drawer(page: Page) -> Callable:
             before = parts.levels(model.photograph)
             path = parts.keep(folder, "input.png", picture)
             hidden = parts.keep(folder, "mask.png", _mask(mask, picture, before))
-            masking = blending.Masking(radius, float(sigma), fill=way == "inpaint")
+            masking = MASKINGS[way]._replace(radius=radius, sigma=float(sigma))
             image, softened, _ = models.read_masked(model, path, hidden, masking)
             redrawn, blended = model.blend(image, softened, scale, seed)
             stem = f"scale_{scale:02d}"

@@ -9,6 +9,7 @@ from singan_tf import images
 from singan_tf.studio import models, parts
 from singan_tf.studio.parts import Tab
 from singan_tf.studio.session import Page, told, write
+from singan_tf.tasks import super_resolution
 
 
 def build(page: Page, chosen: gr.Dropdown, picked: gr.State) -> Tab:
@@ -20,7 +21,9 @@ def build(page: Page, chosen: gr.Dropdown, picked: gr.State) -> Tab:
             )
             sample = gr.Button("The sample chosen last")
             factor = gr.Slider(1, 16, 4, step=0.5, label="Factor")
-            strength = gr.Slider(0, 1, 0.8, step=0.05, label="Strength")
+            strength = gr.Slider(
+                0, 1, super_resolution.STRENGTH, step=0.05, label="Strength"
+            )
             seed = parts.seed()
             button = gr.Button("Enlarge", variant="primary", elem_id="enlarge")
             stop = gr.Button("Cancel")
@@ -60,7 +63,7 @@ def _drawer(page: Page) -> Callable:
             size = [round(side * factor) for side in image.shape[1:3]]
             parts.check_area(*size)
             result = model.enlarge(image, float(factor), float(strength), seed)
-            bicubic = models.bicubic(image, result.shape[1:3])
+            bicubic = super_resolution.enlarge(image, result.shape[1:3])
             made = [
                 write(folder, "bicubic.png", bicubic),
                 write(folder, "super_resolved.png", result),

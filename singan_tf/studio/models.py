@@ -178,11 +178,6 @@ def read_masked(
     return image, softened, task.notes
 
 
-def bicubic(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Plain enlargement, to compare with; as `super_resolution.enlarge`."""
-    return enlarging.enlarge(image, size)
-
-
 def _task(model: Model) -> Task:
     """What the tasks read inputs with: sizes and channels, and a place for notes."""
     shape = SinGAN(model.sizes, model.photograph.shape[3])

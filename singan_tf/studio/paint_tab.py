@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from typing import Any, Callable, Optional
 
 import gradio as gr
+import numpy as np
 
 from singan_tf.studio import models, parts
 from singan_tf.studio.models import Model
@@ -42,19 +43,25 @@ def build(page: Page, chosen: gr.Dropdown, picked: gr.State) -> Tab:
         scales = list(range(1, len(page.model(name).sizes)))
         yield from draw(name, canvas, scales, seed, request)
 
+    def empty(name: Optional[str]) -> np.ndarray:
+        model = page.model(name)
+        return parts.blank(model, parts.palette(model))
+
     shown = [gallery, command, files]
     one = gr.on(
         [button.click, scale.release], draw_one, [chosen, canvas, scale, seed], shown
     )
     every = strip.click(draw_all, [chosen, canvas, seed], shown)
     stop.click(None, cancels=[one, every])
-    blank.click(lambda name: parts.blank(page.model(name)), chosen, canvas)
+    blank.click(empty, chosen, canvas)
     over.click(lambda name: parts.levels(page.model(name).photograph), chosen, canvas)
     sample.click(parts.picture_of, picked, canvas)
 
     def fit(model: Model) -> list[Any]:
-        brush = parts.brush(model)
-        canvas = gr.ImageEditor(value=parts.blank(model), brush=brush)
+        colours = parts.palette(model)
+        canvas = gr.ImageEditor(
+            value=parts.blank(model, colours), brush=parts.brush(colours)
+        )
         return [canvas, parts.injection(model), parts.can(model, models.REDRAW)]
 
     return Tab([canvas, scale, button], fit)

@@ -109,10 +109,10 @@ def levels(image: np.ndarray) -> np.ndarray:
     return images.to_uint8(np.repeat(image[0], 3 // image.shape[3], axis=2))
 
 
-def blank(model: Model) -> np.ndarray:
-    """A canvas of the photograph's most frequent colour, uint8 [H, W, 3]."""
+def blank(model: Model, colours: list[str]) -> np.ndarray:
+    """A canvas of the most frequent colour of a `palette`, uint8 [H, W, 3]."""
     canvas = np.empty_like(levels(model.photograph))
-    canvas[:] = tuple(int(palette(model)[0][i : i + 2], 16) for i in (1, 3, 5))
+    canvas[:] = tuple(bytes.fromhex(colours[0][1:]))
     return canvas
 
 
@@ -125,9 +125,9 @@ def palette(model: Model) -> list[str]:
     return [f"#{bytes(each).hex()}" for each in ordered.astype(np.uint8)]
 
 
-def brush(model: Model) -> gr.Brush:
-    """A brush in the photograph's main colours, at first in another than the canvas."""
-    first, *others = palette(model)
+def brush(colours: list[str]) -> gr.Brush:
+    """A brush in the colours of a `palette`, at first in another than the canvas."""
+    first, *others = colours
     return gr.Brush(colors=[*others, first], default_size=12)
 
 
@@ -141,5 +141,5 @@ def composite(value: Optional[dict]) -> np.ndarray:
 def keep(folder: pathlib.Path, name: str, levels: np.ndarray) -> pathlib.Path:
     """Writes what came from the page; uint8 [H, W] or [H, W, 3]."""
     path = folder / name
-    images.write(path, levels.reshape(*levels.shape[:2], -1) / np.float32(127.5) - 1)
+    images.write(path, levels.reshape(*levels.shape[:2], -1))
     return path

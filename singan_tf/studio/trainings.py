@@ -73,6 +73,8 @@ class Trainings:
     def start(self, image: str, name: str, preset: str) -> None:
         """Trains a run, or goes on with it; does nothing while it trains.
 
+        Waits for one that is stopping.
+
         Args:
             image: A file, or the name of a photograph in scikit-image.
             name: The run's.
@@ -83,7 +85,11 @@ class Trainings:
         """
         path = self.path(name)
         if self.is_running(name):
-            return
+            pool, thread = self._pools[name]
+            if not pool.is_stopped:
+                return
+            # It has said that it stopped, and is about to end.
+            thread.join()
         self._runs_dir.mkdir(parents=True, exist_ok=True)
         files.write_json(_call_path(path), {"image": image, "preset": preset})
         error_path(path).unlink(missing_ok=True)

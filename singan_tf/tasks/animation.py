@@ -70,7 +70,9 @@ def animate(singan: SinGAN, walk: Walk) -> Iterator[np.ndarray]:
         image = rest
         for scale, noise_map in zip(scales, deviations):
             if scale == 0:
+                # The walk is not to leap from one photograph to another.
                 noise_map += singan.reconstruction_noise
+                noise_map = singan.stages[0].of_first(noise_map)
             size = singan.sizes[scale]
             image = _apply(singan.stages[scale], noise_map, image, size)
         yield image.numpy()

@@ -4,30 +4,15 @@ All three redraw an image and lay the result over it; they differ in what the ma
 made wider by, and in whether what it covers is a hole.
 """
 
-from typing import NamedTuple, Optional
+from typing import Optional
 
 import numpy as np
 
 from singan_tf import images
 from singan_tf.errors import UserError
 from singan_tf.tasks import inpainting, inputs, masks
+from singan_tf.tasks.maskings import Masking
 from singan_tf.tasks.task import Task
-
-
-class Masking(NamedTuple):
-    """What becomes of a mask and of what it covers.
-
-    Attributes:
-        radius: The radius in pixels of the disk that widens it; see
-            `masks.soften_mask`.
-        sigma: The sigma in pixels of the blur. With both 0 the mask is used as it is,
-            greys included; otherwise it is cut at half before.
-        fill: Whether it is a hole, to be filled from the pixels around it.
-    """
-
-    radius: int
-    sigma: float
-    fill: bool
 
 
 def read_masked(

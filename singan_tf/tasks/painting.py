@@ -123,8 +123,8 @@ def paint_quantized(
         UserError: if the run is damaged or training diverges.
     """
     photograph = entering(task.singan, task.photograph, scale)
-    insides = task.insides
-    inside = insides[scale] if insides else None
+    first = task.insides[0]
+    inside = None if first is None else first[scale]
     palette = find_palette(photograph, _PAINT_COLOURS, inside)
     folder = task.output_dir / "quantized"
     # Left by an earlier call, perhaps with another run.

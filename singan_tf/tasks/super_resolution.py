@@ -17,6 +17,9 @@ from singan_tf.tasks.task import Task
 # The factor that a step of super-resolution comes close to (SinGAN, section 4).
 _STEP_FACTOR = 2 ** (1 / 3)
 
+# What `strength` is if nothing else is asked for, and of a served model.
+STRENGTH = 0.8
+
 
 def check_area(size: tuple[int, int], what: str) -> None:
     """Refuses to make an image that could not be read again.
@@ -98,7 +101,7 @@ def super_resolve(
     image: np.ndarray,
     factor: float,
     seed: int,
-    strength: float = 0.8,
+    strength: float = STRENGTH,
     back_projection: bool = True,
 ) -> np.ndarray:
     """Enlarges an image by the finest stage, applied again and again.
@@ -136,7 +139,7 @@ def super_resolution(
     image: np.ndarray,
     factor: float,
     seed: int,
-    strength: float = 0.8,
+    strength: float = STRENGTH,
     back_projection: bool = True,
 ) -> Iterator[np.ndarray]:
     """`super_resolve` step by step, for who wants to see how far it is.
@@ -159,7 +162,7 @@ def super_resolution(
 
 
 def super_resolver(
-    singan: SinGAN, strength: float = 0.8, back_projection: bool = True
+    singan: SinGAN, strength: float = STRENGTH, back_projection: bool = True
 ) -> Callable:
     """`super_resolve` as a graph, for images and factors not known beforehand.
 
@@ -200,6 +203,34 @@ def super_resolver(
     return enlarge
 
 
+def written_out(
+    singan: SinGAN,
+    image: tf.Tensor,
+    sizes: list[tuple[int, int]],
+    seeds: tf.Tensor,
+    strength: float = STRENGTH,
+    back_projection: bool = True,
+) -> tf.Tensor:
+    """`super_resolve` without a loop, for sizes that are known when it is traced.
+
+    Args:
+        singan: The trained pyramid.
+        image: float32 [1, H, W, C] in [-1, 1].
+        sizes: Those of `super_resolution_sizes`.
+        seeds: int64 [1].
+        strength: As in `super_resolve`.
+        back_projection: Likewise.
+
+    Returns:
+        float32 [1, *sizes[-1], C] in [-1, 1].
+    """
+    larger = _stepper(singan, strength, back_projection)
+    result = image
+    for step, size in enumerate(sizes):
+        result = larger(image, result, size, seeds, step)
+    return result
+
+
 def _super_resolution_step(
     singan: SinGAN, strength: float, back_projection: bool
 ) -> Callable:
@@ -210,7 +241,7 @@ def _super_resolution_step(
         after the step int64 [2], seeds int64 [1] and the step's number int32, that
         gives the result after the step.
     """
-    stage = singan.stages[-1]
+    larger = _stepper(singan, strength, back_projection)
     image_spec = tf.TensorSpec([1, None, None, singan.channels], tf.float32)
 
     @tf.function(
@@ -224,7 +255,16 @@ def _super_resolution_step(
         autograph=False,
     )
     def take_step(image, result, size, seeds, step):
-        size = tf.unstack(size)
+        return larger(image, result, tf.unstack(size), seeds, step)
+
+    return take_step
+
+
+def _stepper(singan: SinGAN, strength: float, back_projection: bool) -> Callable:
+    """The same as a function for sides that are ints or tensors, in any graph."""
+    stage = singan.stages[-1]
+
+    def larger(image, result, size, seeds, step):
         enlarged = bring_up(result, size)
         stream = len(singan.stages) + tf.cast(step, tf.int64)
         # Patches are not varied: what is enlarged keeps its content.
@@ -232,11 +272,14 @@ def _super_resolution_step(
         drawn = _clip(stage(noise_map, enlarged))
         result = enlarged + strength * (drawn - enlarged)
         if back_projection:
-            missing = image - resize(result, *tf.unstack(tf.shape(image)[1:3]))
+            sides = image.shape[1:3]
+            if not sides.is_fully_defined():
+                sides = tf.unstack(tf.shape(image)[1:3])
+            missing = image - resize(result, *sides)
             result = _clip(result + resize(missing, *size))
         return result
 
-    return take_step
+    return larger
 
 
 def _clip(image: tf.Tensor) -> tf.Tensor:

@@ -46,19 +46,33 @@ class Task(NamedTuple):
 
     @property
     def photograph(self) -> np.ndarray:
-        """The photograph at the finest scale, float32 [1, H, W, C] in [-1, 1]."""
+        """The photograph at the finest scale, float32 [1, H, W, C] in [-1, 1].
+
+        Of several photographs, the first.
+        """
         return images.read(self.run.real(self.last), self.singan.channels)
 
     @property
-    def insides(self) -> tuple[np.ndarray, ...]:
-        """What of it counts at each scale, bool [H, W]; empty where all does."""
+    def photographs(self) -> list[np.ndarray]:
+        """All photographs of the run, likewise."""
+        return [
+            images.read(self.run.real(self.last, number), self.singan.channels)
+            for number in range(self.singan.num_photographs)
+        ]
+
+    @property
+    def insides(self) -> list[Optional[list[np.ndarray]]]:
+        """What of them counts at each scale, as `RunFolder.read_insides` tells it."""
         return self.run.read_insides(len(self.singan.sizes))
 
     @property
     def inside(self) -> Optional[np.ndarray]:
-        """What of it counts at the finest scale, bool [H, W]; None where all does."""
-        insides = self.insides
-        return insides[-1] if insides else None
+        """What of the photograph counts at the finest scale, bool [H, W]; None for all.
+
+        Of several photographs, of the first.
+        """
+        first = self.insides[0]
+        return None if first is None else first[-1]
 
     def note(self, sentence: str) -> None:
         """Prints a sentence, and keeps it for call.json."""
@@ -71,11 +85,13 @@ class Task(NamedTuple):
 
     def source(self) -> dict[str, Any]:
         """The run's identity, for call.json."""
-        photograph = self.run.read()[1]
+        photograph, *further = self.run.photographs()
+        more = [{"image": x.name, "image_sha256": x.sha256} for x in further]
         return {
             "name": self.run.path.resolve().name,
             "image": photograph.name,
             "image_sha256": photograph.sha256,
+            **({"further_images": more} if more else {}),
             "config_sha256": images.sha256(self.run.config),
         }
 
@@ -84,6 +100,7 @@ def write_results(
     output_dir: pathlib.Path,
     cells: dict[str, np.ndarray],
     call: dict[str, Any],
+    **sheet: int,
 ) -> pathlib.Path:
     """Writes contact_sheet.png and call.json, the last files of a command.
 
@@ -91,12 +108,13 @@ def write_results(
         output_dir: Where to.
         cells: Images of the sheet by caption, each [1, H, W, C] or [H, W, C].
         call: What was done, JSON values by name; the versions are added.
+        **sheet: How the sheet is laid out, as for `images.contact_sheet`.
 
     Returns:
         The sheet's path.
     """
     path = output_dir / SHEET_NAME
-    images.write(path, images.contact_sheet(list(cells.values()), list(cells)))
+    images.write(path, images.contact_sheet(list(cells.values()), list(cells), **sheet))
     made_by = {"version": singan_tf.__version__, "stack": stack.versions()}
     files.write_json(output_dir / "call.json", {**made_by, **call})
     return path

@@ -41,12 +41,15 @@ class Adversary:
         weight: What its term is multiplied by in the generator's loss.
         streams: The noise streams of the places at which it wants to see the
             photograph; reconstructions are compared at the first one.
+        other_streams: Those of them at which it wants to see the other photographs of
+            the run as well.
     """
 
     draws: int = 1
     generator_updates: int = 1
     weight: float = 1.0
     streams: tuple[int, ...] = ()
+    other_streams: tuple[int, ...] = ()
 
     def update(self, drawn: Drawn, generator: networks.Generator) -> tf.Tensor:
         """Learns to tell the photograph from fakes, if it learns.
@@ -109,7 +112,7 @@ class CriticAdversary(Adversary):
     def update(self, drawn: Drawn, generator: networks.Generator) -> tf.Tensor:
         """Raises the photograph's score above that of fakes; see `Adversary`."""
         real = drawn.reals[self.streams[0]]
-        inside = drawn.insides.get(self.streams[0])
+        inside = drawn.insides[self.streams[0]]
         whole = None if inside is None else networks.whole(inside, CRITIC_SIDE)
         mixing = noise.uniform(drawn.seeds, noise.MIXING_STREAM, 1)[:, 0]
         fake = generator(drawn.fake_inputs, training=True)
@@ -139,9 +142,13 @@ class CriticAdversary(Adversary):
 
 
 class DistanceAdversary(Adversary):
-    """A distance between the patches of a fake and of the photograph."""
+    """A distance between the patches of a fake and of the photograph.
 
-    streams = (noise.FAKE_CROP_STREAM,)
+    Of several photographs all are looked at in every step: a fake is not of one of
+    them, and a distance to each in turn would make of it a mean of them.
+    """
+
+    streams = other_streams = (noise.FAKE_CROP_STREAM,)
 
     def __init__(self, distance: Callable, weight: float):
         """Takes a distance.
@@ -156,8 +163,9 @@ class DistanceAdversary(Adversary):
     def term(self, fake: tf.Tensor, drawn: Drawn) -> tf.Tensor:
         """The distance; see `Adversary`."""
         stream = self.streams[0]
-        inside = drawn.insides.get(stream)
-        return self._distance(fake, drawn.reals[stream], drawn.seeds, inside)
+        reals = [drawn.reals[stream], *drawn.others[stream]]
+        insides = [drawn.insides[stream], *drawn.other_insides[stream]]
+        return self._distance(fake, reals, drawn.seeds, insides)
 
 
 class SumOfAdversaries(Adversary):
@@ -171,6 +179,7 @@ class SumOfAdversaries(Adversary):
         self.streams = tuple(
             dict.fromkeys(stream for part in parts for stream in part.streams)
         )
+        self.other_streams = tuple({x for part in parts for x in part.other_streams})
         self._parts = parts
 
     def update(self, drawn: Drawn, generator: networks.Generator) -> tf.Tensor:
@@ -188,8 +197,8 @@ def make(
     critic: Optional[networks.Critic],
     critic_optimizer: Optional[keras.optimizers.Optimizer],
     global_batch: int,
-    real: Optional[tf.Tensor],
-    inside: Optional[tf.Tensor] = None,
+    reals: Optional[Sequence[tf.Tensor]],
+    insides: Sequence[Optional[tf.Tensor]],
 ) -> Adversary:
     """Makes the adversary of a scale.
 
@@ -199,15 +208,15 @@ def make(
         critic: Where the configuration wants one, else None.
         critic_optimizer: Likewise.
         global_batch: The number of samples in an update, over all replicas.
-        real: The photograph, float32 [1, H, W, C] in [-1, 1], if every fake is
-            compared with the whole of it: it is then looked at once.
-        inside: What of it counts, float32 [1, H, W, 1] of 0 and 1; None for all.
+        reals: The photographs, each float32 [1, H, W, C] in [-1, 1], if every fake is
+            compared with the whole of them: they are then looked at once.
+        insides: What of each counts, float32 [1, H, W, 1] of 0 and 1; None for all.
     """
     parts = [
         CriticAdversary(config, scale, critic, critic_optimizer, global_batch)
         if name == "critic"
         else DistanceAdversary(
-            patch_losses.make(config.adversary, name, real, inside),
+            patch_losses.make(config.adversary, name, reals, insides),
             patch_losses.weight(config.adversary, name),
         )
         for name in config.adversary.names_at(scale)

@@ -9,6 +9,7 @@ nearest to the photograph stays (`likeness.distance`).
 
 import functools
 import logging
+from collections.abc import Sequence
 from typing import Optional
 
 import numpy as np
@@ -49,8 +50,8 @@ class Contest:
         run: Run,
         singan: SinGAN,
         players: Players,
-        real: tf.Tensor,
-        pool: Optional[tf.Tensor],
+        reals: Sequence[tf.Tensor],
+        pools: Sequence[Optional[tf.Tensor]],
     ):
         """Opens a contest that has no candidate yet.
 
@@ -58,24 +59,20 @@ class Contest:
             run: What stays the same from scale to scale.
             singan: The stages of the coarser scales.
             players: What the scale trains.
-            real: The photograph there, float32 [1, H, W, C] in [-1, 1].
-            pool: Samples of the scale below, float32 [pool, h, w, C]; None to draw
-                some.
+            reals: The photographs there, each float32 [1, H, W, C] in [-1, 1].
+            pools: Of each photograph's size samples of the scale below, float32 [pool,
+                h, w, C]; None to draw some.
         """
-        self._run, self._singan, self._players, self._real = run, singan, players, real
-        self._scale, self._pool = len(singan.stages), pool
+        self._run, self._singan, self._players = run, singan, players
+        self._scale, self._reals, self._pools = len(singan.stages), reals, pools
         self.best = Best(players.stage.generator.variables)
 
     @functools.cached_property
     def _judge(self) -> Judge:
         """Made when it is asked first: a finished scale that is taken up needs none."""
-        return Judge(
-            self._singan,
-            self._real,
-            self._pool,
-            self._run.config.training,
-            self._run.inside(self._scale),
-        )
+        config, count = self._run.config.training, len(self._reals)
+        insides = self._run.insides_at(self._scale, count)
+        return Judge(self._singan, self._reals, self._pools, config, insides)
 
     def offer(self, step: int) -> None:
         """Measures the weights after a step, if it is time to.
@@ -113,7 +110,7 @@ class Contest:
         else:
             least = self._judge.distance(stage)
         if config.layout.patches_compete:
-            patches = layouts.patch_stage(self._run, self._singan, self._real)
+            patches = layouts.patch_stage(self._run, self._singan, self._reals)
             if config.layout.patch_votes:
                 distance = layouts.set_trust(patches, self._judge)
             else:
@@ -156,11 +153,11 @@ def open_contest(
     run: Run,
     singan: SinGAN,
     players: Players,
-    real: tf.Tensor,
-    pool: Optional[tf.Tensor],
+    reals: Sequence[tf.Tensor],
+    pools: Sequence[Optional[tf.Tensor]],
 ) -> Optional[Contest]:
     """A contest, if the settings want one; arguments are those of `Contest`."""
     config = run.config
     if not config.training.keep_best and not config.layout.patches_compete:
         return None
-    return Contest(run, singan, players, real, pool)
+    return Contest(run, singan, players, reals, pools)

@@ -14,6 +14,7 @@ from singan_tf.model import noise
 
 # Places in the counter of draws above those of a step's updates, of which there are at
 # most a hundred.
+_PHOTOGRAPH_DRAW = 253
 _RECONSTRUCTION_DRAW = 254
 _POOL_DRAW = 255
 
@@ -24,21 +25,25 @@ class Drawn(NamedTuple):
     Attributes:
         reals: The photograph, float32 [B, H, W, C] in [-1, 1], or crops of it: by the
             noise stream that says where they lie.
+        others: The other photographs, or crops of them, likewise, in lists; only what
+            the adversary wants to see.
         fake_inputs: What the generator makes fakes of: (noisy previous, previous),
             padded, each float32 [B, H + 10, W + 10, C].
         reconstruction_inputs: What it makes the photograph of, likewise.
         seeds: Of the samples, int64 [B].
-        insides: What of `reals` counts, float32 [B, H, W, 1] of 0 and 1; empty where
-            all does.
+        insides: What of `reals` counts, float32 [B, H, W, 1] of 0 and 1; None for all.
+        other_insides: What of `others` counts, likewise.
         padded_inside: What counts of `reconstruction_inputs`, float32
-            [B, H + 10, W + 10, 1]; None likewise.
+            [B, H + 10, W + 10, 1]; None for all.
     """
 
     reals: dict[int, tf.Tensor]
+    others: dict[int, list[tf.Tensor]]
     fake_inputs: tuple[tf.Tensor, tf.Tensor]
     reconstruction_inputs: list[tf.Tensor]
     seeds: tf.Tensor
-    insides: dict[int, tf.Tensor]
+    insides: dict[int, Optional[tf.Tensor]]
+    other_insides: dict[int, list[Optional[tf.Tensor]]]
     padded_inside: Optional[tf.Tensor]
 
 
@@ -60,9 +65,30 @@ def update_seeds(
     return noise.derive_seeds(seed, _number(scale, step, update), count)
 
 
-def pool_seeds(seed: int, count: int) -> tf.Tensor:
-    """The seeds of samples that are drawn once for a run, int64 [count]."""
-    number = _number(0, tf.constant(0, tf.int64), _POOL_DRAW)
+def photograph_of(seed: int, scale: int, step: int, count: int) -> int:
+    """Which of the photographs a step takes, from 0 to below `count`.
+
+    Args:
+        seed: The run's.
+        scale: The scale that is trained.
+        step: The step's number.
+        count: How many photographs there are.
+    """
+    if count == 1:
+        return 0
+    number = _number(scale, tf.constant(step, tf.int64), _PHOTOGRAPH_DRAW)
+    return int(noise.derive_seeds(seed, number, 1)[0]) % count
+
+
+def pool_seeds(seed: int, count: int, photograph: int = 0) -> tf.Tensor:
+    """The seeds of samples that are drawn once for a run, int64 [count].
+
+    Args:
+        seed: The run's.
+        count: The number of samples.
+        photograph: Number of the photograph whose size they have.
+    """
+    number = _number(0, tf.constant(photograph, tf.int64), _POOL_DRAW)
     return noise.derive_seeds(seed, number, count)
 
 

@@ -1,5 +1,6 @@
 """A judge of stages: what each would make of the same samples of the scale below."""
 
+from collections.abc import Sequence
 from typing import Optional
 
 import numpy as np
@@ -20,48 +21,52 @@ class Judge:
     def __init__(
         self,
         singan: SinGAN,
-        real: tf.Tensor,
-        pool: Optional[tf.Tensor],
+        reals: Sequence[tf.Tensor],
+        pools: Sequence[Optional[tf.Tensor]],
         config: TrainingConfig,
-        inside: Optional[np.ndarray] = None,
+        insides: Sequence[Optional[np.ndarray]] = (),
     ):
         """Draws what enters the scale.
 
         Args:
             singan: The stages of the coarser scales.
-            real: The photograph at the scale, float32 [1, H, W, C] in [-1, 1].
-            pool: Samples of the scale below, float32 [pool, h, w, C], as
-                `previous_images.draw_pool` draws them; None to draw some.
-            config: The pool's size, and the seed.
-            inside: What of the photograph counts, bool [H, W]; None for all.
+            reals: The photographs at the scale, each float32 [1, H, W, C] in [-1, 1].
+            pools: Of each photograph's size samples of the scale below, float32 [pool,
+                h, w, C], as `previous_images.draw_pool` draws them; None to draw some.
+            config: A pool's size, and the seed.
+            insides: What of each photograph counts, bool [H, W], or None for all; none
+                where all of all does.
         """
-        self._singan, self._real = singan, real.numpy()
+        self._reals = [real.numpy() for real in reals]
+        self._insides = insides
         self._scale = len(singan.stages)
-        self._inside = inside
-        seeds = draws.pool_seeds(config.seed, config.previous_pool or _SAMPLES)
-        self._seeds = [seeds[i : i + 1] for i in range(min(_SAMPLES, seeds.shape[0]))]
-        self._below: list[Optional[tf.Tensor]] = [None] * len(self._seeds)
-        if self._scale:
-            self._below = [
-                singan.sample(seed) if pool is None else pool[i : i + 1]
-                for i, seed in enumerate(self._seeds)
-            ]
+        # Of each sample the pyramid of its size, its seed, and what it is made from.
+        self._draws: list[tuple[SinGAN, tf.Tensor, Optional[tf.Tensor]]] = []
+        count = config.previous_pool or _SAMPLES
+        most = max(_SAMPLES // len(reals), 1)
+        for each, pool in zip(singan.each(), pools):
+            seeds = draws.pool_seeds(config.seed, count, each.photograph)
+            for i in range(min(most, count)):
+                seed, below = seeds[i : i + 1], None
+                if self._scale:
+                    below = each.sample(seed) if pool is None else pool[i : i + 1]
+                self._draws.append((each, seed, below))
 
     def distance(self, stage: Stage) -> float:
-        """How far samples are from the photograph with a stage; `likeness.distance`."""
-        grown = self._singan.with_stage(stage)
+        """How far samples are from the photographs with a stage; see `likeness`."""
         return self._measure(
             [
-                grown.draw(self._scale, below, seed)
-                for below, seed in zip(self._below, self._seeds)
+                each.with_stage(stage).draw(self._scale, below, seed)
+                for each, seed, below in self._draws
             ]
         )
 
     def entering(self) -> float:
         """How far they are as they enter the scale, which is not the coarsest."""
-        size = self._singan.sizes[self._scale]
-        return self._measure([bring_up(below, size) for below in self._below])
+        return self._measure(
+            [bring_up(below, each.sizes[self._scale]) for each, _, below in self._draws]
+        )
 
     def _measure(self, samples: list[tf.Tensor]) -> float:
-        shown = [each.numpy() for each in samples]
-        return likeness.distance(shown, self._real, self._inside)
+        arrays = [each.numpy() for each in samples]
+        return likeness.distance_to_nearest(arrays, self._reals, self._insides)

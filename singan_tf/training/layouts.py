@@ -4,6 +4,7 @@ The coarsest of them decides where things are. `set_layout_shift` finds how far 
 content has to be moved for layouts to differ as much as they are asked to.
 """
 
+from collections.abc import Sequence
 from typing import Optional
 
 import numpy as np
@@ -29,21 +30,23 @@ _BISECTIONS = 8
 _TRUSTS = (0.6, 0.8, 0.9, 0.97)
 
 
-def make_patch_scale(run: Run, singan: SinGAN, scale: int, real: tf.Tensor) -> None:
-    """Appends a stage that patch matching makes of the photograph alone.
+def make_patch_scale(
+    run: Run, singan: SinGAN, scale: int, reals: Sequence[tf.Tensor]
+) -> None:
+    """Appends a stage that patch matching makes of the photographs alone.
 
     Args:
         run: What stays the same from scale to scale.
         singan: The stages of the coarser scales.
         scale: The scale.
-        real: The photograph there, float32 [1, H, W, C] in [-1, 1].
+        reals: The photographs there, each float32 [1, H, W, C] in [-1, 1].
 
     Raises:
         Interrupted: if the run was asked to stop.
         UserError: if the run folder is damaged.
     """
     # The stage, and the pyramid as it will be with it.
-    stage = patch_stage(run, singan, real)
+    stage = patch_stage(run, singan, reals)
     grown = singan.with_stage(stage)
     if scale == 0:
         with run.strategy.scope():
@@ -56,13 +59,13 @@ def make_patch_scale(run: Run, singan: SinGAN, scale: int, real: tf.Tensor) -> N
         run.monitor.start_scale(scale, 0)
         if run.chief:
             if scale == 0:
-                set_layout_shift(stage, run.config, run.inside(0))
+                set_layout_shift(stage, run.config, run.insides_at(0, 1)[0])
             elif scale == len(singan.sizes) - 1 and run.config.layout.patch_votes:
-                training, inside = run.config.training, run.inside(scale)
-                set_trust(stage, Judge(singan, real, None, training, inside))
+                set_trust(stage, _judge(run, singan, reals))
             seed = run.config.training.seed
             pictures = write_pictures(grown, scale, seed, run.folder)
-            run.monitor.finish_scale(scale, real, *pictures, run.inside(scale))
+            insides = run.insides_at(scale, len(reals))
+            run.monitor.finish_scale(scale, reals, *pictures, insides)
             no_losses = np.zeros([0, len(LOSS_COLUMNS)])
             run.folder.save(scale, saved, no_losses, finished=True)
         if distribution.any_worker(run.strategy, run.should_stop()):
@@ -71,24 +74,39 @@ def make_patch_scale(run: Run, singan: SinGAN, scale: int, real: tf.Tensor) -> N
 
     # What the chief found, in all workers: another machine may round otherwise.
     run.folder.restore(scale, state, saved)
-    singan.append(stage, grown.reconstruction_noise)
+    singan.append(stage, grown.reconstruction_noise, grown.further_noise)
 
 
-def patch_stage(run: Run, singan: SinGAN, real: tf.Tensor) -> stages.PatchStage:
-    """The next stage of a pyramid, of patches of the photograph.
+def patch_stage(
+    run: Run, singan: SinGAN, reals: Sequence[tf.Tensor]
+) -> stages.PatchStage:
+    """The next stage of a pyramid, of patches of the photographs.
 
     Args:
         run: What stays the same from scale to scale.
         singan: The stages of the coarser scales; the pyramid stays as it is.
-        real: The photograph there, float32 [1, H, W, C] in [-1, 1].
+        reals: The photographs there, each float32 [1, H, W, C] in [-1, 1].
     """
     scale = len(singan.stages)
-    previous_reconstruction = previous_images.reconstruction(singan)
+    previous = [previous_images.reconstruction(each) for each in singan.each()]
+    insides = run.insides_at(scale, len(reals))
+    masked = any(inside is not None for inside in insides)
     with run.strategy.scope():
-        inside, size = run.inside(scale), singan.sizes[scale]
-        stage = stages.build_patch_stage(run.config, scale, size, inside is not None)
-        stage.remember(real, previous_reconstruction, inside)
+        stage = stages.build_patch_stage(
+            run.config, scale, *singan.sizes_at(scale), masked=masked
+        )
+        for photograph, (real, below) in enumerate(zip(reals, previous)):
+            stage.remember(real, below, photograph)
+        if masked:
+            stage.restrict(insides)
     return stage
+
+
+def _judge(run: Run, singan: SinGAN, reals: Sequence[tf.Tensor]) -> Judge:
+    """The judge of a scale above which nothing is trained: it draws its samples."""
+    count, training = len(reals), run.config.training
+    insides = run.insides_at(len(singan.stages), count)
+    return Judge(singan, reals, [None] * count, training, insides)
 
 
 def set_trust(stage: stages.PatchStage, judge: Judge) -> float:
@@ -120,6 +138,7 @@ def set_layout_shift(
 
     Layouts differ the more the further content moves, so bisection finds the amplitude
     of the diversity that is asked for. What differs at the coarsest scale does above.
+    Of several photographs, it is that of the layouts of the first.
     The least shift is for small things on an even ground, such as cows on a meadow: all
     pixels of theirs differ before anyone sees that they moved.
 
@@ -134,7 +153,7 @@ def set_layout_shift(
     photograph = stage.real.numpy()
     height, width = photograph.shape[1:3]
     seeds = draws.pool_seeds(config.training.seed, _LAYOUTS)
-    noise_map = stage.noise(seeds, 0, height, width)
+    noise_map = stage.of_first(stage.noise(seeds, 0, height, width))
     previous = tf.zeros([_LAYOUTS, *photograph.shape[1:]])
     low, high = 0.0, _MOST_SHIFT
     for _ in range(_BISECTIONS):

@@ -6,9 +6,13 @@ stays as it is once the next one begins. `train_scale` is one of them: it builds
 players (`players`), takes up what an earlier process left (`progress`), repeats the
 step (`step.ScaleStep`, the recipe of the paper) and appends the finished stage to the
 pyramid. Scales of patches need no training (`layouts`).
+
+There may be several photographs, each with a pyramid of its own, and one model of all:
+every step takes one of them (`draws.photograph_of`).
 """
 
-from typing import Callable, NamedTuple, Optional
+from collections.abc import Sequence
+from typing import Callable, NamedTuple, Optional, Union
 
 import numpy as np
 import tensorflow as tf
@@ -50,39 +54,42 @@ class Trained(NamedTuple):
 
 
 def train(
-    photograph: np.ndarray,
+    photographs: Union[np.ndarray, Sequence[np.ndarray]],
     config: Config,
     folder: RunFolder,
     monitor: Monitor,
     should_stop: Callable[[], bool] = lambda: False,
     strategy: Optional[tf.distribute.Strategy] = None,
-    inside: Optional[np.ndarray] = None,
+    insides: Sequence[Optional[np.ndarray]] = (),
 ) -> Trained:
-    """Trains a pyramid on one photograph, or goes on where a run folder stands.
+    """Trains a pyramid on photographs, or goes on where a run folder stands.
 
     Args:
-        photograph: float32 [1, H, W, C] in [-1, 1]; outside of what counts, filled
-            (`photographs.read`).
+        photographs: float32 [1, H, W, C] in [-1, 1], or a list of such of any sizes;
+            outside of what counts, filled (`photographs.read`).
         config: Of the run.
         folder: Where the run is kept; the chief has opened it (`RunFolder.open`).
         monitor: Shows the progress.
         should_stop: Asked after every step.
         strategy: On which devices; by default as the configuration says.
-        inside: What of the photograph counts, bool [H, W]; None for all.
+        insides: What of each photograph counts, bool [H, W], or None for all; none
+            where all of all does.
 
     Returns:
         The trained pyramid, and samples of it.
 
     Raises:
         Interrupted: if `should_stop` said so; the run can be resumed.
-        UserError: if the photograph does not fit the settings, or what of it counts
-            is too little, the run folder is damaged or cannot be written, memory is
-            short, training diverges, or a worker of the cluster is lost.
+        UserError: if a photograph does not fit the settings, or what of it counts is
+            too little, the run folder is damaged or cannot be written, memory is short,
+            training diverges, or a worker of the cluster is lost.
     """
     strategy = strategy or distribution.make_strategy(config.runtime.strategy)
     run = Run(config, strategy, folder, monitor, should_stop)
+    if isinstance(photographs, np.ndarray):
+        photographs = [photographs]
     try:
-        return _train(run, photograph, inside)
+        return _train(run, photographs, insides)
     except tf.errors.ResourceExhaustedError:
         raise UserError(
             "There is not enough memory; train on crops (a crop_size of 128 and a "
@@ -95,7 +102,9 @@ def train(
 
 
 def _train(
-    run: Run, photograph: np.ndarray, inside: Optional[np.ndarray] = None
+    run: Run,
+    photographs: Sequence[np.ndarray],
+    insides: Sequence[Optional[np.ndarray]],
 ) -> Trained:
     """Trains every scale."""
     config = run.config
@@ -105,46 +114,66 @@ def _train(
             f"{run.strategy.num_replicas_in_sync}; train without xla."
         )
 
-    # The photograph at every scale.
-    height, width = photograph.shape[1:3]
-    sizes = pyramid.plan_scales(height, width, config.pyramid).sizes
-    reals = pyramid.image_pyramid(tf.constant(photograph), sizes)
-    if inside is not None:
-        inside_lib.check(config, sizes, inside)
-        insides = tuple(inside_lib.resized(inside, size) for size in sizes)
-        run = run._replace(insides=insides)
-    session.require_same_task(run, photograph)
+    # The photographs at every scale, and what of them counts.
+    sizes = pyramid.plan_all([each.shape[1:3] for each in photographs], config)
+    pyramids = [
+        pyramid.image_pyramid(tf.constant(photograph), its_sizes)
+        for photograph, its_sizes in zip(photographs, sizes)
+    ]
+    insides = inside_lib.of_each(insides, len(photographs))
+    run = run._replace(
+        insides=[
+            _inside_pyramid(config, its_sizes, inside)
+            for inside, its_sizes in zip(insides, sizes)
+        ]
+    )
+    session.require_same_task(run, photographs)
     if run.chief:
-        run.folder.write_pyramid(reals, run.insides)
+        for number, (each, its_insides) in enumerate(zip(pyramids, run.insides)):
+            run.folder.write_pyramid(each, number, its_insides or ())
 
     # A stage for each, coarse to fine. What goes from scale to scale is the pyramid,
-    # the critic that the next one starts from, and the pool of samples to train on.
-    singan = SinGAN(sizes, config.network.channels)
-    critic = pool = None
-    for scale, real in enumerate(reals):
-        if any(config.steps_at(above) for above in range(scale, len(reals))):
-            pool = previous_images.draw_pool(singan, pool, config.training)
+    # the critic that the next one starts from, and the pools of samples to train on.
+    singan = SinGAN(sizes[0], config.network.channels, sizes[1:])
+    critic, pools = None, [None] * len(pyramids)
+    for scale, reals in enumerate(zip(*pyramids)):
+        if any(config.steps_at(above) for above in range(scale, len(singan.sizes))):
+            pools = [
+                previous_images.draw_pool(each, pool, config.training)
+                for each, pool in zip(singan.each(), pools)
+            ]
         if config.steps_at(scale):
-            critic = train_scale(run, singan, scale, real, critic, pool)
+            critic = train_scale(run, singan, scale, reals, critic, pools)
         else:
-            layouts.make_patch_scale(run, singan, scale, real)
+            layouts.make_patch_scale(run, singan, scale, reals)
 
     # The contact sheet, which says that the run has ended.
     samples = None
     if run.chief:
-        samples = write_samples(singan, reals[-1], config.training.seed, run.folder)
+        finest = [each[-1] for each in pyramids]
+        samples = write_samples(singan, finest, config.training.seed, run.folder)
     # A worker that ends early would not be there for a chief that starts again.
     distribution.any_worker(run.strategy, False)
     return Trained(singan, samples)
+
+
+def _inside_pyramid(
+    config: Config, sizes: Sequence[tuple[int, int]], inside: Optional[np.ndarray]
+) -> Optional[tuple[np.ndarray, ...]]:
+    """What of a photograph counts at each scale; None for all."""
+    if inside is None:
+        return None
+    inside_lib.check(config, sizes, inside)
+    return tuple(inside_lib.resized(inside, size) for size in sizes)
 
 
 def train_scale(
     run: Run,
     singan: SinGAN,
     scale: int,
-    real: tf.Tensor,
+    reals: Sequence[tf.Tensor],
     critic_below: Optional[networks.Critic],
-    pool: Optional[tf.Tensor],
+    pools: Sequence[Optional[tf.Tensor]],
     palette: Optional[np.ndarray] = None,
     generator: Optional[networks.Generator] = None,
 ) -> Optional[networks.Critic]:
@@ -154,10 +183,10 @@ def train_scale(
         run: What stays the same from scale to scale.
         singan: The stages of the coarser scales.
         scale: The scale to train.
-        real: The photograph there, float32 [1, H, W, C] in [-1, 1].
+        reals: The photographs there, each float32 [1, H, W, C] in [-1, 1].
         critic_below: The nearest of the coarser scales, to start from, if any.
-        pool: Samples of the scale below to train on, float32 [pool, h, w, C]; None to
-            draw one for every update, and at scale 0.
+        pools: Of each photograph's size samples of the scale below to train on, float32
+            [pool, h, w, C]; None to draw one for every update, and at scale 0.
         palette: The only colours of its previous images, float32 [K, C]; None for
             all.
         generator: To start from; None for that of the scale below, if it is trained.
@@ -174,19 +203,19 @@ def train_scale(
     # The new networks start from the weights of the scale below.
     if generator is None and singan.stages:
         generator = getattr(singan.stages[-1], "generator", None)
-    previous = previous_images.reconstruction(singan)
+    previous = [previous_images.reconstruction(each) for each in singan.each()]
     with strategy.scope():
         synchronized = strategy.num_replicas_in_sync > 1
         players = make_players(
             config, scale, palette, synchronized, generator, critic_below
         )
-        grown = _with_first_values(run, singan, players, real, previous)
+        grown = _with_first_values(run, singan, players, reals, previous)
 
     # The steps that are left, and then the stage stays as it is.
-    stage = _better_patches(run, singan, players, real)
+    stage = _better_patches(run, singan, players, reals)
     if stage is None:
-        stage = _take_steps(run, grown, players, real, previous, pool)
-    singan.append(stage, grown.reconstruction_noise)
+        stage = _take_steps(run, grown, players, reals, previous, pools)
+    singan.append(stage, grown.reconstruction_noise, grown.further_noise)
     return critic_below if players.critic is None else players.critic
 
 
@@ -194,43 +223,54 @@ def _take_steps(
     run: Run,
     grown: SinGAN,
     players: Players,
-    real: tf.Tensor,
-    previous_reconstruction: tf.Tensor,
-    pool: Optional[tf.Tensor],
+    reals: Sequence[tf.Tensor],
+    previous_reconstructions: Sequence[tf.Tensor],
+    pools: Sequence[Optional[tf.Tensor]],
 ) -> Stage:
     """Does what an earlier process has left of a scale; the stage that it is then."""
     # They go on from its last checkpoint.
     scale = len(grown.stages) - 1
-    contest = open_contest(run, grown.coarsest(scale), players, real, pool)
+    contest = open_contest(run, grown.coarsest(scale), players, reals, pools)
     objects = {**players.objects(), **model_objects(grown, scale)}
     if contest is not None:
         objects["best"] = contest.best
     progress = Progress(run, scale, objects)
     if progress.finished:
         return players.stage
-    step = ScaleStep(
-        run.config,
-        run.strategy,
-        grown,
-        players,
-        real,
-        previous_reconstruction,
-        pool,
-        run.inside(scale),
-    )
-    _repeat(step.compiled(), run, grown, scale, real, progress, contest)
-    return _finish(run, grown, players, scale, real, progress, contest)
+    insides = run.insides_at(scale, len(reals))
+    of_each = [
+        ScaleStep(
+            run.config,
+            run.strategy,
+            each,
+            players,
+            reals[each.photograph],
+            previous_reconstructions[each.photograph],
+            pools[each.photograph],
+            insides[each.photograph],
+            [x for n, x in enumerate(zip(reals, insides)) if n != each.photograph],
+        ).compiled()
+        for each in grown.each()
+    ]
+
+    def take(step: int) -> tf.Tensor:
+        seed = run.config.training.seed
+        chosen = draws.photograph_of(seed, scale, step, len(of_each))
+        return of_each[chosen](tf.constant(step, tf.int64))
+
+    _repeat(take, run, grown, scale, reals, progress, contest)
+    return _finish(run, grown, players, scale, reals, progress, contest)
 
 
 def _better_patches(
-    run: Run, singan: SinGAN, players: Players, real: tf.Tensor
+    run: Run, singan: SinGAN, players: Players, reals: Sequence[tf.Tensor]
 ) -> Optional[Stage]:
     """The stage of patches that an earlier process found better, if it did."""
     scale = len(singan.stages)
     state = agreed_state(run, scale) if run.config.layout.patches_compete else None
     if state is None or not state.patches:
         return None
-    stage = layouts.patch_stage(run, singan, real)
+    stage = layouts.patch_stage(run, singan, reals)
     run.folder.restore(scale, state, {**players.objects(), "stage": stage})
     return stage
 
@@ -239,18 +279,16 @@ def _with_first_values(
     run: Run,
     singan: SinGAN,
     players: Players,
-    real: tf.Tensor,
-    previous_reconstruction: tf.Tensor,
+    reals: Sequence[tf.Tensor],
+    previous_reconstructions: Sequence[tf.Tensor],
 ) -> SinGAN:
     """The pyramid with the new stage, whose noise amplitude is set, or z*."""
     training = run.config.training
     grown = singan.with_stage(players.stage)
     if singan.stages:
+        insides = run.insides_at(len(singan.stages), len(reals))
         amplitude = noise_amplitude(
-            real,
-            previous_reconstruction,
-            training.noise_amplitude_weight,
-            run.inside(len(singan.stages)),
+            reals, previous_reconstructions, training.noise_amplitude_weight, insides
         )
         players.stage.noise_amplitude.assign(amplitude)
     else:
@@ -259,11 +297,11 @@ def _with_first_values(
 
 
 def _repeat(
-    step_function: Callable[[tf.Tensor], tf.Tensor],
+    take: Callable[[int], tf.Tensor],
     run: Run,
     grown: SinGAN,
     scale: int,
-    real: tf.Tensor,
+    reals: Sequence[tf.Tensor],
     progress: Progress,
     contest: Optional[Contest],
 ) -> None:
@@ -274,7 +312,7 @@ def _repeat(
         # Of a run that goes on after its end, the last weights then were not offered.
         contest.offer(progress.steps - 1)
     for step in range(progress.steps, config.training.at(scale).steps):
-        losses = step_function(tf.constant(step, tf.int64))
+        losses = take(step)
         progress.add(losses)
 
         # What a person sees meanwhile.
@@ -282,9 +320,9 @@ def _repeat(
         run.monitor.measure(
             scale,
             step,
-            real,
+            reals,
             lambda: grown.sample([config.training.seed]),
-            run.inside(scale),
+            run.insides_at(scale, len(reals)),
         )
 
         if contest is not None:
@@ -304,7 +342,7 @@ def _finish(
     grown: SinGAN,
     players: Players,
     scale: int,
-    real: tf.Tensor,
+    reals: Sequence[tf.Tensor],
     progress: Progress,
     contest: Optional[Contest],
 ) -> Stage:
@@ -328,6 +366,7 @@ def _finish(
 
     if run.chief:
         pictures = write_pictures(grown, scale, training.seed, run.folder)
-        run.monitor.finish_scale(scale, real, *pictures, run.inside(scale))
+        insides = run.insides_at(scale, len(reals))
+        run.monitor.finish_scale(scale, reals, *pictures, insides)
     progress.save(finished=True, patches=patches)
     return stage

@@ -8,7 +8,8 @@ that a weight suits every patch size. docs/critic_free.md compares the four.
 """
 
 import math
-from typing import Callable, Optional
+from collections.abc import Sequence
+from typing import Callable, Optional, Union
 
 import tensorflow as tf
 
@@ -22,9 +23,23 @@ from singan_tf.training.moments import (
     square_root,
     trace_of_root,
 )
+from singan_tf.training.patch_sets import (
+    Part,
+    grid_of,
+    parts_of,
+    patches,
+    patches_of_all,
+    some_inside,
+    subset,
+    together,
+)
 
 # fakes float32 [B, H, W, C] and their seeds int64 [B] to values float32 [B].
 Distance = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
+# A photograph, [1 or B, H, W, C], or several whose patches count as those of one.
+Reals = Union[tf.Tensor, Sequence[tf.Tensor]]
+# What counts of it, or of each, float32 [1 or B, H, W, 1] of 0 and 1; None for all.
+Insides = Union[None, tf.Tensor, Sequence[Optional[tf.Tensor]]]
 
 # What a patch_weight of 1 is for each: with it and the default reconstruction weight
 # both terms move the generator (docs/critic_free.md tells how they were chosen).
@@ -44,8 +59,8 @@ def weight(config: AdversaryConfig, name: str) -> float:
 def make(
     config: AdversaryConfig,
     name: str,
-    real: Optional[tf.Tensor],
-    inside: Optional[tf.Tensor] = None,
+    real: Optional[Reals],
+    inside: Insides = None,
 ) -> Callable:
     """Makes a distance.
 
@@ -53,13 +68,15 @@ def make(
         config: Its settings.
         name: One of `WEIGHTS`.
         real: The photograph, float32 [1, H, W, C], that every fake is compared with;
-            what depends on it alone is computed now. None where it changes.
-        inside: What of it counts, float32 [1, H, W, 1] of 0 and 1; None for all.
+            what depends on it alone is computed now. None where it changes. A list of
+            several, of any sizes, is one set of patches.
+        inside: What of it counts, float32 [1, H, W, 1] of 0 and 1, or None for all; of
+            several, a list.
 
     Returns:
-        A function of fakes float32 [B, H, W, C], reals of the same shape, seeds int64
-        [B] and what counts of each real, as `inside`, to values float32 [B]. Reals and
-        what counts of them are looked at only without `real`.
+        A function of fakes float32 [B, H, W, C], reals [B, h, w, C] or a list of them,
+        seeds int64 [B] and what counts of the reals, as `inside`, to values float32
+        [B]. Reals and what counts of them are looked at only without `real`.
     """
     grid = (config.patch_size, config.patch_stride)
     search = (*grid, config.patch_count, config.patch_memory)
@@ -83,33 +100,7 @@ def make(
     return lambda fakes, reals, seeds, counts=None: distance(fakes, seeds)
 
 
-def patches(
-    image: tf.Tensor, size: int, stride: int, positions: Optional[tf.Tensor] = None
-) -> tf.Tensor:
-    """Cuts square patches out of an image.
-
-    Args:
-        image: [H, W, C], of static shape.
-        size: Side of a patch, at most H and W.
-        stride: Pixels from one patch to the next, down and across.
-        positions: int32 [N], which patches, counted row by row; None for all.
-
-    Returns:
-        [N, size * size * C], each patch row by row.
-    """
-    width, channels = image.shape[1:]
-    rows, columns = _grid(image, size, stride)
-    if positions is None:
-        positions = tf.range(rows * columns)
-    corner = (positions // columns * width + positions % columns) * stride
-    inside = tf.reshape(tf.range(size)[:, None] * width + tf.range(size), [-1])
-    pixels = tf.gather(tf.reshape(image, [-1, channels]), corner[:, None] + inside)
-    return tf.reshape(pixels, [-1, size * size * channels])
-
-
-def frechet(
-    real: tf.Tensor, size: int, stride: int, inside: Optional[tf.Tensor] = None
-) -> Distance:
+def frechet(real: Reals, size: int, stride: int, inside: Insides = None) -> Distance:
     """Frechet distance between Gaussians fitted to all patches.
 
     |m_r - m_f|^2 + tr(S_r + S_f - 2 (S_r^1/2 S_f S_r^1/2)^1/2), divided by the
@@ -119,19 +110,19 @@ def frechet(
     traces keeps its digits.
 
     Args:
-        real: [1 or B, H, W, C].
+        real: [1 or B, H, W, C], or a list.
         size: Side of a patch.
         stride: Pixels between patches.
-        inside: What counts of the real, float32 [1 or B, H, W, 1] of 0 and 1: only
-            patches that lie inside as a whole are real ones. None for all. So for all
-            distances.
+        inside: What counts of the real, float32 [1 or B, H, W, 1] of 0 and 1, or a
+            list: only patches that lie inside as a whole are real ones. None for all.
+            So for all distances.
 
     Returns:
         The distance; its seeds have no effect.
     """
 
-    def side(image, whole):
-        found = moments(patches(image, size, stride), whole)
+    def side(parts):
+        found = moments(*patches_of_all(parts, size, stride))
         return found, square_root(found.covariance)
 
     def compare(real_side, fake, _):
@@ -149,12 +140,12 @@ def frechet(
 
 
 def nearest_neighbor(
-    real: tf.Tensor,
+    real: Reals,
     size: int,
     stride: int,
     count: int,
     memory: int,
-    inside: Optional[tf.Tensor] = None,
+    inside: Insides = None,
 ) -> Distance:
     """Mean over fake patches of the squared distance to the nearest real patch.
 
@@ -163,7 +154,7 @@ def nearest_neighbor(
     the search is kept. A squared distance is the mean over a patch's values.
 
     Args:
-        real: [1 or B, H, W, C].
+        real: [1 or B, H, W, C], or a list.
         size: Side of a patch.
         stride: Pixels between patches, in both images.
         count: Fake patches, drawn at random from a sample's seed; 0 for all.
@@ -175,22 +166,22 @@ def nearest_neighbor(
         The distance.
     """
 
-    def compare(real_side, fake, seed):
-        chosen = _subset(fake, size, stride, count, seed)
+    def compare(parts, fake, seed):
+        chosen = subset(fake, size, stride, count, seed)
         found = patches(fake, size, stride, chosen)
-        return _mean_to_nearest(found, *real_side, size, stride, memory)
+        return _mean_to_nearest(found, parts, size, stride, memory)
 
-    return _by_row(real, inside, (size, stride), lambda *real_side: real_side, compare)
+    return _by_row(real, inside, (size, stride), lambda parts: parts, compare)
 
 
 def aligned_nearest_neighbor(
-    real: tf.Tensor,
+    real: Reals,
     size: int,
     stride: int,
     count: int,
     memory: int,
     alignment: str,
-    inside: Optional[tf.Tensor] = None,
+    inside: Insides = None,
 ) -> Distance:
     """`nearest_neighbor` of fake patches that first get the real ones' moments.
 
@@ -220,28 +211,28 @@ def aligned_nearest_neighbor(
     """
     align = _align_covariance if alignment == "covariance" else _align_variance
 
-    def side(image, whole):
-        return image, whole, moments(patches(image, size, stride), whole)
+    def side(parts):
+        return parts, moments(*patches_of_all(parts, size, stride))
 
     def compare(real_side, fake, seed):
-        image, whole, target = real_side
+        parts, target = real_side
         found = moments(patches(fake, size, stride))
         matrix = tf.cast(align(found, target), fake.dtype)
         mean, target_mean = (tf.cast(m.mean, fake.dtype) for m in (found, target))
-        chosen = patches(fake, size, stride, _subset(fake, size, stride, count, seed))
+        chosen = patches(fake, size, stride, subset(fake, size, stride, count, seed))
         aligned = (chosen - mean) @ matrix + target_mean
-        return _mean_to_nearest(aligned, image, whole, size, stride, memory)
+        return _mean_to_nearest(aligned, parts, size, stride, memory)
 
     return _by_row(real, inside, (size, stride), side, compare)
 
 
 def sliced_wasserstein(
-    real: tf.Tensor,
+    real: Reals,
     size: int,
     stride: int,
     count: int,
     projections: int,
-    inside: Optional[tf.Tensor] = None,
+    inside: Insides = None,
 ) -> Distance:
     """Mean over random directions of the Wasserstein-1 distance of projections.
 
@@ -269,33 +260,48 @@ def sliced_wasserstein(
         The distance.
     """
 
-    def sorted_projections(image, whole, directions, seed):
-        projected = tf.nn.conv2d(image[None], directions, stride, "VALID")
-        projected = tf.reshape(projected, [-1, projections])
-        chosen = _subset(image, size, stride, count, seed, whole)
-        if chosen is not None:
-            projected = tf.gather(projected, chosen)
-        return tf.sort(tf.transpose(projected), axis=1)
-
-    def compare(real_side, fake, seed):
+    def compare(parts, fake, seed):
         shape = [size, size, fake.shape[2], projections]
         directions = noise.normal(seed, noise.PROJECTION_STREAM, shape)[0]
         directions = tf.cast(directions, fake.dtype)
         directions /= tf.sqrt(tf.reduce_sum(directions**2, axis=[0, 1, 2]))
         sides = [
-            sorted_projections(*side, directions, seed)
-            for side in (real_side, (fake, None))
+            _sorted_projections(side, directions, stride, count, seed)
+            for side in (parts, [(fake, None)])
         ]
         most = max(side.shape[1] for side in sides)
         real_side, fake_side = (_quantiles(side, most) for side in sides)
         return tf.reduce_mean(tf.abs(real_side - fake_side))
 
-    return _by_row(real, inside, (size, stride), lambda *real_side: real_side, compare)
+    return _by_row(real, inside, (size, stride), lambda parts: parts, compare)
+
+
+def _sorted_projections(
+    parts: Sequence[Part],
+    directions: tf.Tensor,
+    stride: int,
+    count: int,
+    seed: tf.Tensor,
+) -> tf.Tensor:
+    """Patches on each of the directions [size, size, C, P] in order, [P, N]."""
+    size, found = directions.shape[0], []
+    for image, whole in parts:
+        projected = tf.nn.conv2d(image[None], directions, stride, "VALID")
+        projected = tf.reshape(projected, [-1, directions.shape[3]])
+        chosen = subset(image, size, stride, count, seed, whole)
+        if chosen is not None:
+            projected, whole = tf.gather(projected, chosen), None
+        found.append((projected, whole))
+    projected, whole = together(found)
+    if whole is not None:
+        total = projected.shape[0]
+        projected = tf.gather(projected, some_inside(whole, total, total, seed))
+    return tf.sort(tf.transpose(projected), axis=1)
 
 
 def _by_row(
-    real: tf.Tensor,
-    inside: Optional[tf.Tensor],
+    real: Reals,
+    inside: Insides,
     grid: tuple[int, int],
     side: Callable,
     compare: Callable,
@@ -303,19 +309,16 @@ def _by_row(
     """A distance of a batch from one of a single image.
 
     Args:
-        real: [1 or B, H, W, C].
+        real: [1 or B, H, W, C], or a list.
         inside: See `frechet`.
         grid: The side of a patch, and the stride.
-        side: Maps one real [H, W, C], and which of its patches lie inside, bool [N]
-            or None for all, to what `compare` takes of it.
+        side: Maps the reals of a row, each a `Part`, to what `compare` takes of them.
         compare: Maps that, one fake [H, W, C] and its seed, int64 [1], to a scalar.
     """
-    rows = tf.unstack(tf.convert_to_tensor(real))
-    masks: list[Optional[tf.Tensor]] = [None] * len(rows)
-    if inside is not None:
-        within = -tf.nn.max_pool2d(-inside, *grid, "VALID")
-        masks = [tf.reshape(row, [-1]) > 0 for row in tf.unstack(within)]
-    sides = [side(*row) for row in zip(rows, masks)]
+    reals = real if isinstance(real, (list, tuple)) else [real]
+    insides = inside if isinstance(inside, (list, tuple)) else [inside] * len(reals)
+    parts_of_each = [parts_of(*both, *grid) for both in zip(reals, insides)]
+    sides = [side(list(parts)) for parts in zip(*parts_of_each)]
 
     def distance(fakes, seeds):
         rows = zip(tf.unstack(fakes), tf.split(seeds, seeds.shape[0]))
@@ -327,37 +330,6 @@ def _by_row(
         )
 
     return distance
-
-
-def _grid(image: tf.Tensor, size: int, stride: int) -> tuple[int, int]:
-    """How many patches there are down and across."""
-    return tuple((side - size) // stride + 1 for side in image.shape[:2])
-
-
-def _subset(
-    image: tf.Tensor,
-    size: int,
-    stride: int,
-    count: int,
-    seed: tf.Tensor,
-    whole: Optional[tf.Tensor] = None,
-) -> Optional[tf.Tensor]:
-    """Positions of `count` different random patches, int32; None for all.
-
-    Where `whole` says which count, bool [N], they are of these, in turn if these are
-    fewer: as many as there would be.
-    """
-    rows, columns = _grid(image, size, stride)
-    some = 0 < count < rows * columns
-    if not some and whole is None:
-        return None
-    lots = noise.uniform(seed, noise.PATCH_STREAM, rows * columns)[0]
-    if whole is None:
-        return tf.math.top_k(lots, count, sorted=False).indices
-    count = count if some else rows * columns
-    found = tf.math.top_k(tf.where(whole, lots, -1.0), count).indices
-    number = tf.minimum(tf.reduce_sum(tf.cast(whole, tf.int32)), count)
-    return tf.gather(found, tf.range(count) % number)
 
 
 def _align_covariance(found: Moments, target: Moments) -> tf.Tensor:
@@ -376,17 +348,20 @@ def _align_variance(found: Moments, target: Moments) -> tf.Tensor:
 
 
 def _mean_to_nearest(
-    found: tf.Tensor,
-    image: tf.Tensor,
-    whole: Optional[tf.Tensor],
-    size: int,
-    stride: int,
-    memory: int,
+    found: tf.Tensor, parts: Sequence[Part], size: int, stride: int, memory: int
 ) -> tf.Tensor:
-    """Mean squared difference of patches [N, D] from an image's nearest, a scalar."""
-    nearest = _nearest(tf.stop_gradient(found), image, whole, size, stride, memory)
-    neighbours = patches(image, size, stride, nearest)
-    return tf.reduce_mean((found - neighbours) ** 2)
+    """Mean squared difference of patches [N, D] from the nearest ones, a scalar."""
+    fixed = tf.stop_gradient(found)
+    neighbours = [
+        patches(part[0], size, stride, _nearest(fixed, *part, size, stride, memory))
+        for part in parts
+    ]
+    nearest = neighbours[0]
+    if len(parts) > 1:
+        far = [tf.reduce_sum((fixed - each) ** 2, axis=1) for each in neighbours]
+        best = tf.argmin(tf.stack(far, axis=1), axis=1)
+        nearest = tf.gather(tf.stack(neighbours, axis=1), best, batch_dims=1)
+    return tf.reduce_mean((found - nearest) ** 2)
 
 
 def _nearest(
@@ -398,7 +373,7 @@ def _nearest(
     memory: int,
 ) -> tf.Tensor:
     """Position of the nearest patch of an image for each of patches [N, D]."""
-    total, count = math.prod(_grid(image, size, stride)), found.shape[0]
+    total, count = math.prod(grid_of(image, size, stride)), found.shape[0]
     # Half of the memory is for a table of group x others, half for what makes it.
     cells = max(memory * 2**20 // (2 * found.dtype.size), 1)
     group = min(count, max(int(cells**0.5), 1))

@@ -1,10 +1,12 @@
 """What a scale trains: a stage, its critic where there is one, and their optimizers."""
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple, Optional
 
 import numpy as np
 import tensorflow as tf
 
+from singan_tf import inside as inside_lib
 from singan_tf.config import Config
 from singan_tf.keras2 import keras
 from singan_tf.model import networks, stages
@@ -87,10 +89,10 @@ def make_players(
 
 
 def noise_amplitude(
-    real: tf.Tensor,
-    previous_reconstruction: tf.Tensor,
+    reals: Sequence[tf.Tensor],
+    previous_reconstructions: Sequence[tf.Tensor],
     weight: float,
-    inside: Optional[np.ndarray] = None,
+    insides: Sequence[Optional[np.ndarray]] = (),
 ) -> tf.Tensor:
     """Standard deviation of the noise that a scale adds.
 
@@ -98,21 +100,29 @@ def noise_amplitude(
     to invent (SinGAN, section 2 and the reference code).
 
     Args:
-        real: The photograph at this scale, float32 [1, H, W, C] in [-1, 1].
-        previous_reconstruction: The coarser reconstruction brought up to this
-            scale, same shape.
+        reals: The photographs at this scale, each float32 [1, H, W, C] in [-1, 1]; all
+            count alike.
+        previous_reconstructions: The coarser reconstructions brought up to this
+            scale, same shapes.
         weight: Amplitude per unit of RMSE; 0.1 in the paper.
-        inside: The pixels that count, bool [H, W]; None for all.
+        insides: The pixels of each that count, bool [H, W], or None for all; none
+            where all of all do.
 
     Returns:
         Scalar float32.
     """
-    if inside is not None:
-        real, previous_reconstruction = (
-            tf.boolean_mask(image[0], inside)
-            for image in (real, previous_reconstruction)
+    errors = [
+        tf.reduce_mean(_counted((real - previous) ** 2, inside))
+        for real, previous, inside in zip(
+            reals, previous_reconstructions, inside_lib.of_each(insides, len(reals))
         )
-    return weight * tf.sqrt(tf.reduce_mean((real - previous_reconstruction) ** 2))
+    ]
+    return weight * tf.sqrt(tf.reduce_mean(errors))
+
+
+def _counted(values: tf.Tensor, inside: Optional[np.ndarray]) -> tf.Tensor:
+    """Those of the pixels of [1, H, W, C] that count, [N, C]; all if none is told."""
+    return values if inside is None else tf.boolean_mask(values[0], inside)
 
 
 def _warm_start(network: keras.Model, below: keras.Model) -> None:

@@ -103,7 +103,7 @@ def draw_pool(
     scale = len(singan.stages) - 1
     if scale < 0 or not config.previous_pool:
         return None
-    seeds = draws.pool_seeds(config.seed, config.previous_pool)
+    seeds = draws.pool_seeds(config.seed, config.previous_pool, singan.photograph)
     logger.info("Drawing %d samples of scale %d.", config.previous_pool, scale)
     return tf.concat(
         [

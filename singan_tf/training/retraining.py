@@ -41,13 +41,19 @@ def retrain_scale(
     critic_below = None
     for below in range(run.config.layout.patch_scales, scale):
         critic_below = _trained_critic(run.config, trained, below) or critic_below
-    pool = previous_images.draw_pool_of(singan.coarsest(scale), run.config.training)
-    real = images.read(trained.real(scale), singan.channels)
     retrained = singan.coarsest(scale)
+    pools = [
+        previous_images.draw_pool_of(each, run.config.training)
+        for each in retrained.each()
+    ]
+    reals = [
+        tf.constant(images.read(trained.real(scale, each), singan.channels))
+        for each in range(singan.num_photographs)
+    ]
     # It is trained as it was, but patches know of no colours.
     layout = dataclasses.replace(run.config.layout, patches_compete=False)
     run = run._replace(config=dataclasses.replace(run.config, layout=layout))
-    train_scale(run, retrained, scale, tf.constant(real), critic_below, pool, palette)
+    train_scale(run, retrained, scale, reals, critic_below, pools, palette)
     retrained.stages = [*retrained.stages, *singan.stages[scale + 1 :]]
     return retrained
 
@@ -61,8 +67,8 @@ def retrain_on_images(
 ) -> SinGAN:
     """Trains the scales of a finished run from one on again, on images given to it.
 
-    Each starts from what it was. The given images are to become the photograph, so
-    the scale that they enter does not add them to its output.
+    Each starts from what it was. The given images are to become the photograph, of
+    several the first, so the scale that they enter does not add them to its output.
 
     Args:
         run: Its folder is where the new stages go, and is gone on with.
@@ -96,9 +102,9 @@ def retrain_on_images(
             first if each == scale else run,
             retrained,
             each,
-            tf.constant(real),
+            [tf.constant(real)],
             _trained_critic(run.config, trained, each),
-            pool,
+            [pool],
             generator=singan.stages[each].generator,
         )
     return retrained

@@ -2,12 +2,14 @@
 
 import hashlib
 import json
+from collections.abc import Sequence
 from typing import Callable, NamedTuple, Optional
 
 import numpy as np
 import tensorflow as tf
 
 from singan_tf import config as config_lib
+from singan_tf import inside as inside_lib
 from singan_tf.config import Config
 from singan_tf.errors import UserError
 from singan_tf.runs.checkpoints import ScaleState
@@ -29,8 +31,8 @@ class Run(NamedTuple):
         folder: Where the run is kept.
         monitor: Shows the progress.
         should_stop: Asked after every step.
-        insides: What of the photograph counts at each scale, bool [H, W]; empty where
-            all does.
+        insides: Of each photograph, what of it counts at each scale, bool [H, W], or
+            None for all; empty where all of all does.
     """
 
     config: Config
@@ -38,11 +40,12 @@ class Run(NamedTuple):
     folder: RunFolder
     monitor: Monitor
     should_stop: Callable[[], bool]
-    insides: tuple[np.ndarray, ...] = ()
+    insides: Sequence[Optional[Sequence[np.ndarray]]] = ()
 
-    def inside(self, scale: int) -> Optional[np.ndarray]:
-        """What of the photograph counts at a scale, bool [H, W]; None for all."""
-        return self.insides[scale] if self.insides else None
+    def insides_at(self, scale: int, count: int) -> list[Optional[np.ndarray]]:
+        """What of each photograph counts at a scale, bool [H, W]; None for all."""
+        here = [None if each is None else each[scale] for each in self.insides]
+        return inside_lib.of_each(here, count)
 
     @property
     def chief(self) -> bool:
@@ -50,7 +53,7 @@ class Run(NamedTuple):
         return distribution.is_chief(self.strategy)
 
 
-def require_same_task(run: Run, photograph: np.ndarray) -> None:
+def require_same_task(run: Run, photographs: Sequence[np.ndarray]) -> None:
     """Refuses workers of one cluster that were given different things to do.
 
     Raises:
@@ -58,8 +61,8 @@ def require_same_task(run: Run, photograph: np.ndarray) -> None:
     """
     # Even how often they agree, by `log_steps`, has to be the same.
     settings = json.dumps(config_lib.to_json(run.config))
-    text = settings.encode() + photograph.tobytes()
-    text += b"".join(inside.tobytes() for inside in run.insides)
+    arrays = [*photographs, *(x for each in run.insides for x in each or ())]
+    text = settings.encode() + b"".join(each.tobytes() for each in arrays)
     mine = int(hashlib.sha256(text).hexdigest()[:12], 16)
     (chiefs,) = distribution.from_chief(run.strategy, [mine])
     if distribution.any_worker(run.strategy, mine != chiefs):

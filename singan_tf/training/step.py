@@ -8,12 +8,16 @@
    fake, plus the error of the reconstruction (SinGAN, eq. 1), plus a texture loss if
    one is asked for.
 
+Where there are several photographs, each has a `ScaleStep` of its own, of its size, and
+every step is one of one of them.
+
 What the adversary is, and where previous images come from, the step does not know: see
 `adversaries` and `previous_images`. The three methods see one replica's share of the
 batch; `compiled` runs them on all replicas, as one graph.
 """
 
-from typing import Callable, Optional
+from collections.abc import Sequence
+from typing import Callable, NamedTuple, Optional
 
 import numpy as np
 import tensorflow as tf
@@ -36,6 +40,26 @@ from singan_tf.training.draws import Drawn
 from singan_tf.training.players import Players
 
 
+class _Seen(NamedTuple):
+    """A photograph as the steps of a scale see it.
+
+    Attributes:
+        image: float32 [1, H, W, C] in [-1, 1].
+        inside: What of it counts, float32 [1, H, W, 1] of 0 and 1; None for all.
+        crops: Its windows.
+    """
+
+    image: tf.Tensor
+    inside: Optional[tf.Tensor]
+    crops: Crops
+
+    def cut(
+        self, values: Optional[tf.Tensor], seeds: tf.Tensor, stream: int
+    ) -> Optional[tf.Tensor]:
+        """Windows of one of them by `Crops.cut`; None stays None."""
+        return None if values is None else self.crops.cut(values, seeds, stream)
+
+
 class ScaleStep:
     """The step of the finest scale that a pyramid has so far."""
 
@@ -49,6 +73,7 @@ class ScaleStep:
         previous_reconstruction: tf.Tensor,
         pool: Optional[tf.Tensor] = None,
         inside: Optional[np.ndarray] = None,
+        others: Sequence[tuple[tf.Tensor, Optional[np.ndarray]]] = (),
     ):
         """Prepares what all steps have in common.
 
@@ -62,6 +87,8 @@ class ScaleStep:
             pool: Samples of the scale below to train on, float32 [pool, h, w, C];
                 None to draw one for every update, and at scale 0.
             inside: What of the photograph counts, bool [H, W]; None for all.
+            others: The other photographs of the run at this scale, each float32 [1, h,
+                w, C], and what of them counts.
 
         Raises:
             UsageError: if the batch cannot be split evenly over the devices.
@@ -69,7 +96,7 @@ class ScaleStep:
         self._config, self._strategy, self._singan = config, strategy, singan
         self._stage = players.stage
         self._optimizer = players.generator_optimizer
-        self._real, self._previous_reconstruction = real, previous_reconstruction
+        self._previous_reconstruction = previous_reconstruction
         self._scale = len(singan.stages) - 1
         self._size = singan.sizes[self._scale]
 
@@ -79,25 +106,30 @@ class ScaleStep:
         self._global_batch = self._local_batch * strategy.num_replicas_in_sync
 
         # What is cut into crops is padded before, in one piece.
-        self._crops = _make_crops(config, self._scale, self._size, inside)
-        self._inside, self._padded_inside = _as_images(inside)
+        self._own = _see(config, self._scale, real, inside)
+        self._others = [_see(config, self._scale, *each) for each in others]
+        self._crops, self._padded_inside = self._own.crops, _padded(inside)
         self._previous = previous_images.make_source(
             singan.coarsest(self._scale),
             pool,
             (lambda image: image) if self._crops.whole else self._stage.pad,
         )
+        self._adversary = self._make_adversary(players)
+        self._texture = _texture_term(config, real if self._crops.whole else None)
 
-        seen_once = real if self._crops.whole else None
-        self._adversary = adversaries.make(
-            config,
+    def _make_adversary(self, players: Players) -> adversaries.Adversary:
+        """What the generator is trained against."""
+        seen = [self._own, *self._others]
+        whole = all(each.crops.whole for each in seen)
+        return adversaries.make(
+            self._config,
             self._scale,
             players.critic,
             players.critic_optimizer,
             self._global_batch,
-            seen_once,
-            self._inside,
+            [each.image for each in seen] if whole else None,
+            [each.inside for each in seen],
         )
-        self._texture = _texture_term(config, seen_once)
 
     def draw(self, step: tf.Tensor, update: tf.Tensor) -> Drawn:
         """Draws what this replica sees in an update.
@@ -107,20 +139,24 @@ class ScaleStep:
             update: The number of the draw in the step, a scalar int64.
         """
         seeds = self._draw_seeds(step, update)
-        streams = self._adversary.streams
-
-        def cut(image):
-            return {stream: self._crops.cut(image, seeds, stream) for stream in streams}
-
+        own, streams = self._own, self._adversary.streams
         padded_inside = self._padded_inside
         if padded_inside is not None:
             padded_inside = self._crops.cut(padded_inside, seeds, streams[0], True)
         return Drawn(
-            cut(self._real),
+            {stream: own.cut(own.image, seeds, stream) for stream in streams},
+            {
+                stream: [each.cut(each.image, seeds, stream) for each in self._others]
+                for stream in self._adversary.other_streams
+            },
             self._draw_fake_inputs(seeds),
             self._draw_reconstruction_inputs(seeds, step),
             seeds,
-            {} if self._inside is None else cut(self._inside),
+            {stream: own.cut(own.inside, seeds, stream) for stream in streams},
+            {
+                stream: [each.cut(each.inside, seeds, stream) for each in self._others]
+                for stream in self._adversary.other_streams
+            },
             padded_inside,
         )
 
@@ -142,7 +178,7 @@ class ScaleStep:
         """
         training, generator = self._config.training, self._stage.generator
         real = drawn.reals[self._adversary.streams[0]]
-        inside = drawn.insides.get(self._adversary.streams[0])
+        inside = drawn.insides[self._adversary.streams[0]]
         with tf.GradientTape() as tape:
             fake = generator(drawn.fake_inputs, training=True)
             adversarial = self._adversary.term(fake, drawn)
@@ -228,29 +264,28 @@ class ScaleStep:
         return [self._crops.cut(image, seeds, stream, padded=True) for image in inputs]
 
 
-def _make_crops(
-    config: Config, scale: int, size: tuple[int, int], inside: Optional[np.ndarray]
-) -> Crops:
-    """The windows of a scale of (height, width) pixels, of which `inside` counts."""
-    side = config.training.at(scale).crop_size
-    return Crops(size, side, inside, inside_lib.seen_side(config, scale))
+def _see(
+    config: Config, scale: int, real: tf.Tensor, inside: Optional[np.ndarray]
+) -> _Seen:
+    """A photograph at a scale, float32 [1, H, W, C], of which bool [H, W] counts."""
+    side, size = config.training.at(scale).crop_size, tuple(real.shape[1:3])
+    crops = Crops(size, side, inside, inside_lib.seen_side(config, scale))
+    return _Seen(real, None if inside is None else _as_image(inside), crops)
 
 
-def _as_images(
-    inside: Optional[np.ndarray],
-) -> tuple[Optional[tf.Tensor], Optional[tf.Tensor]]:
-    """A mask, bool [H, W], as float32 [1, H, W, 1] of 0 and 1, and padded for stages.
+def _padded(inside: Optional[np.ndarray]) -> Optional[tf.Tensor]:
+    """A mask as an image that is padded for a generator; None stays None.
 
-    What touches the image's border goes on beyond it. None stays None.
+    What touches the image's border goes on beyond it.
     """
     if inside is None:
-        return None, None
-    padded = np.pad(inside, networks.MARGIN, mode="edge")
-    plain, bordered = (
-        tf.constant(mask[np.newaxis, :, :, np.newaxis].astype(np.float32))
-        for mask in (inside, padded)
-    )
-    return plain, bordered
+        return None
+    return _as_image(np.pad(inside, networks.MARGIN, mode="edge"))
+
+
+def _as_image(inside: np.ndarray) -> tf.Tensor:
+    """A mask, bool [H, W], as float32 [1, H, W, 1] of 0 and 1."""
+    return tf.constant(inside[np.newaxis, :, :, np.newaxis].astype(np.float32))
 
 
 def _texture_term(

@@ -1,6 +1,7 @@
 """Where the seconds of a training command go: prints a Markdown table.
 
     python tests/benchmarks/phases.py [--runs=3] -- --image=PHOTO --preset=quick
+    python tests/benchmarks/phases.py [--runs=3] --command=demo
 
 The command runs under Python's profiler, which adds some percent; each phase is what
 one function of the program took in all, without the phases that it called. The rate of
@@ -41,12 +42,12 @@ INSIDE = {
 }
 
 
-def measure(arguments: list[str]) -> dict[str, float]:
+def measure(command: str, arguments: list[str]) -> dict[str, float]:
     """Seconds by phase; what is in none is called the rest."""
     with tempfile.TemporaryDirectory() as folder:
         profile = pathlib.Path(folder) / "profile"
         call = [sys.executable, "-m", "cProfile", "-o", str(profile)]
-        call += [str(ROOT / "main.py"), "train", *arguments]
+        call += [str(ROOT / "main.py"), command, *arguments]
         call += [f"--run_dir={folder}/run"]
         start = time.perf_counter()
         subprocess.run(call, check=True, capture_output=True, cwd=ROOT)
@@ -70,9 +71,10 @@ def main() -> None:
     """Prints the table."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--runs", type=int, default=3)
-    parser.add_argument("arguments", nargs="+")
+    parser.add_argument("--command", choices=("train", "demo"), default="train")
+    parser.add_argument("arguments", nargs="*")
     options = parser.parse_args()
-    runs = [measure(options.arguments) for _ in range(options.runs)]
+    runs = [measure(options.command, options.arguments) for _ in range(options.runs)]
     print("| phase | seconds, median | least to most |")
     print("|---|---|---|")
     for name in runs[0]:

@@ -1,4 +1,5 @@
 import concurrent.futures
+import contextlib
 import json
 import os
 import pathlib
@@ -595,7 +596,8 @@ def test_a_version_that_loads_takes_the_place_of_a_request(base_path, slow_to_lo
         running = taken_up(client, request("slow", steps=[ENDLESS]), timeout=0.3)
         # Both are for the version before, one after the other.
         assert client.multiply(3) == (1, 3)
-        assert running.done() and running.code() == Code.DEADLINE_EXCEEDED
+        eventually(running.done)
+        assert running.code() == Code.DEADLINE_EXCEEDED
         assert client.states()[2] == State.LOADING
         eventually(lambda: client.states()[2] == State.AVAILABLE)
         # And the place is given back.
@@ -1288,20 +1290,33 @@ SLOW = call("sample", seed=range(8), height=[256], width=[256])
 QUICK = call("sample", seed=[1], height=[40], width=[50])
 
 
+# Of times that the machine may stretch, and that show a fault by never being short, the
+# least of so many counts.
+TRIES = 3
+
+
 @pytest.fixture
 def one_worker(exported, tmp_path):
-    """A server of the export with one worker, and the seconds that SLOW takes."""
+    """A function that starts a server of the export with one worker.
+
+    It gives the server, a client, and the seconds that SLOW takes.
+    """
     # Without the warm-up of the other signatures.
     ignore = shutil.ignore_patterns("assets.extra")
     shutil.copytree(exported, tmp_path / "1", ignore=ignore)
-    server = toy_server(tmp_path, workers=1)
-    server.start()
-    client = Client(server.port)
-    client.predict(SLOW)
-    start = time.monotonic()
-    client.predict(SLOW)
-    yield server, client, time.monotonic() - start
-    server.stop()
+    with contextlib.ExitStack() as stack:
+
+        def start():
+            server = toy_server(tmp_path, workers=1)
+            server.start()
+            stack.callback(server.stop)
+            client = Client(server.port)
+            client.predict(SLOW)
+            began = time.monotonic()
+            client.predict(SLOW)
+            return server, client, time.monotonic() - began
+
+        yield start
 
 
 def cancel(client, seconds):
@@ -1338,29 +1353,39 @@ def die(client, seconds):
 
 @pytest.mark.parametrize("leave", [cancel, die])
 def test_a_call_that_nobody_waits_for_stops_at_the_next_row(one_worker, leave):
-    _, client, seconds = one_worker
-    leave(client, seconds / 16)
-    start = time.monotonic()
-    client.predict(QUICK)
+    _, client, seconds = one_worker()
+    taken = []
+    for _ in range(TRIES):
+        leave(client, seconds / 16)
+        start = time.monotonic()
+        client.predict(QUICK)
+        taken.append(time.monotonic() - start)
     # Of eight rows it has computed one, or two.
-    assert time.monotonic() - start < seconds * 0.6
+    assert min(taken) < seconds * 0.6
 
 
+@pytest.mark.slow
 def test_stopping_does_not_wait_for_a_call_that_nobody_waits_for(one_worker):
-    server, client, seconds = one_worker
-    cancel(client, seconds / 16)
-    start = time.monotonic()
-    server.stop()
-    assert time.monotonic() - start < seconds * 0.6
+    shares = []
+    for _ in range(TRIES):
+        server, client, seconds = one_worker()
+        cancel(client, seconds / 16)
+        start = time.monotonic()
+        server.stop()
+        shares.append((time.monotonic() - start) / seconds)
+    assert min(shares) < 0.6
 
 
 def test_the_deadline_holds_over_all_rows(one_worker):
-    _, client, seconds = one_worker
-    start = time.monotonic()
-    code, _ = client.refusal(SLOW, timeout=seconds / 2)
-    assert code == Code.DEADLINE_EXCEEDED
-    client.predict(QUICK)
-    assert time.monotonic() - start < seconds * 0.9
+    _, client, seconds = one_worker()
+    taken = []
+    for _ in range(TRIES):
+        start = time.monotonic()
+        code, _ = client.refusal(SLOW, timeout=seconds / 2)
+        assert code == Code.DEADLINE_EXCEEDED
+        client.predict(QUICK)
+        taken.append(time.monotonic() - start)
+    assert min(taken) < seconds * 0.9
 
 
 def test_a_sample_by_grpc_is_that_of_the_command(

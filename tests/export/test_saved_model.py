@@ -1,6 +1,7 @@
 import json
 import pathlib
 import shutil
+import sys
 
 import numpy as np
 import pytest
@@ -227,6 +228,16 @@ def test_bad_settings_are_refused(capsys, finished, arguments, part):
     before = contents(finished)
     status, _, error = run(capsys, "export", f"--run_dir={finished}", *arguments)
     assert status in (1, 2) and part in sentence(error)
+    assert contents(finished) == before
+
+
+def test_without_the_packages_of_onnx_nothing_begins(capsys, finished, monkeypatch):
+    before = contents(finished)
+    for name in ("onnx", "tf2onnx"):
+        monkeypatch.setitem(sys.modules, name, None)
+    status, _, error = run(capsys, "export", f"--run_dir={finished}", "--onnx")
+    assert status == 1
+    assert "onnx is missing; pip install -r requirements-onnx.txt" in sentence(error)
     assert contents(finished) == before
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from singan_tf.measure.likeness import distance
+from singan_tf.measure.likeness import distance, distance_to_nearest
 
 NOISE = np.random.default_rng(1).normal(0, 0.2, [1, 128, 128, 3]).astype(np.float32)
 
@@ -64,3 +64,17 @@ def test_what_is_outside_does_not_count():
     assert distance([2 * NOISE], broken, inside) == found
     assert found == pytest.approx(distance([2 * NOISE], NOISE), rel=0.1)
     assert found != distance([2 * NOISE], broken)
+
+
+def test_what_is_outside_of_several_photographs_does_not_count():
+    """The mean over samples, each compared with what is inside of its photograph."""
+    inside = np.zeros([128, 128], bool)
+    inside[:100, 20:] = True
+    broken = np.where(inside[:, :, np.newaxis], NOISE, -NOISE + 0.3)
+    samples, others = [2 * NOISE, 9 * NOISE], [broken, 8 * NOISE]
+    found = distance_to_nearest(samples, others, [inside, None])
+    expected = [
+        distance(samples[:1], broken, inside),
+        distance(samples[1:], 8 * NOISE),
+    ]
+    np.testing.assert_allclose(found, np.mean(expected), rtol=1e-6)

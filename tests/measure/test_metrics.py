@@ -369,3 +369,43 @@ def test_too_little_inside_has_no_distance(rng):
 
     assert metrics.sifid(features, sample, photograph, small & False) is None
     assert metrics.sifid(features, sample, photograph, small) > 0
+
+
+def test_seams_are_those_of_rolled_neighbours():
+    """A stripe of a photograph that goes up by 3 down and 5 across."""
+    y, x = np.mgrid[:6, :9]
+    photograph = (0.03 * y + 0.05 * x)[np.newaxis, :, :, np.newaxis]
+    found = metrics.seams(photograph[:, :4, :7], photograph)
+    assert found == pytest.approx((3, 6))
+    rolled = np.roll(photograph, (2, -4), axis=(1, 2))
+    assert metrics.seams(rolled, photograph) == pytest.approx((1, 1))
+    assert metrics.seams(photograph, 0 * photograph + 0.03 * y[..., np.newaxis]) is None
+
+
+def test_seams_are_by_the_neighbours_that_are_both_inside(rng):
+    photograph, tile = texture(rng), texture(rng)[:, :20, :24]
+    pairs = [
+        [
+            np.abs(photograph[0, y, x] - photograph[0, y + down, x + across])
+            for y in range(40 - down)
+            for x in range(50 - across)
+            if INSIDE[y, x] and INSIDE[y + down, x + across]
+        ]
+        for down, across in ((1, 0), (0, 1))
+    ]
+    jumps = tile[0, 0] - tile[0, -1], tile[0, :, 0] - tile[0, :, -1]
+    expected = [np.abs(j).mean() / np.mean(p) for j, p in zip(jumps, pairs)]
+    found = metrics.seams(tile, photograph, INSIDE)
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
+    assert metrics.seams(tile, outside_changed(photograph, rng), INSIDE) == found
+
+
+def test_the_nearest_photograph_is_by_what_is_inside(rng):
+    first, second = texture(rng), 0.2 * texture(rng)
+    broken = outside_changed(second, rng)
+    sample = 0.2 * texture(rng)
+    assert metrics.nearest_photograph(sample, [first, second]) == 1
+    spoilt = np.where(INSIDE[:, :, np.newaxis], broken, 3 * first)
+    assert metrics.nearest_photograph(sample, [0.3 * first, spoilt]) == 0
+    found = metrics.nearest_photograph(sample, [0.3 * first, spoilt], [None, INSIDE])
+    assert found == 1

@@ -18,22 +18,29 @@ def windows(image, wrap=False):
     return np.moveaxis(found, 2, -1)
 
 
-def written_out(query, keys, photograph, iterations, wrap=False, stride=1):
-    """Granot et al., section 3, patch by patch, for one image in float64."""
+def written_out(query, keys, photograph, iterations, wrap=False, stride=1, alpha=0.005):
+    """Granot et al., section 3, patch by patch, for one image in float64.
+
+    Keys and photograph may be lists of several.
+    """
+    keys, photograph = (x if isinstance(x, list) else [x] for x in (keys, photograph))
     query = query.astype(np.float64)
     height, width = query.shape[:2]
     if not wrap:
         beyond = [(0, (7 - side) % stride) for side in (height, width)]
         query = np.pad(query, [*beyond, (0, 0)], "symmetric")
     for iteration in range(iterations):
-        seen = windows(keys if iteration == 0 else photograph)
-        seen = seen.reshape(-1, *seen.shape[2:])
-        values = windows(photograph).reshape(seen.shape)
+        seen, values = (
+            np.concatenate([windows(x).reshape(-1, 7, 7, x.shape[2]) for x in several])
+            for several in (keys if iteration == 0 else photograph, photograph)
+        )
         patches = windows(query, wrap)[::stride, ::stride]
         distances = np.array(
             [[[np.mean((p - k) ** 2) for k in seen] for p in row] for row in patches]
         )
-        best = np.argmin(distances / (0.005 + distances.min(axis=(0, 1))), axis=-1)
+        if alpha < np.inf:
+            distances = distances / (alpha + distances.min(axis=(0, 1)))
+        best = np.argmin(distances, axis=-1)
         total, count = np.zeros_like(query), np.zeros(query.shape[:2])
         for top, left in np.ndindex(best.shape):
             for i, j in np.ndindex(7, 7):
@@ -64,6 +71,17 @@ def test_a_stride_leaves_out_patches_of_the_query(wrap, stride):
     made = rearrange(QUERY, KEYS, PHOTOGRAPH, 2, wrap, stride)
     for row, query in zip(made.numpy(), QUERY):
         expected = written_out(query, KEYS[0], PHOTOGRAPH[0], 2, wrap, stride)
+        np.testing.assert_allclose(row, expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("alpha", [0.005, np.inf])
+def test_several_photographs_are_searched_as_one(alpha):
+    others = [RNG.uniform(-1, 1, (1, 9, 17, 3)).astype(np.float32) for _ in "kp"]
+    keys, photographs = [KEYS, others[0]], [PHOTOGRAPH, others[1]]
+    made = rearrange(QUERY, keys, photographs, 2, stride=2, alpha=alpha)
+    for row, query in zip(made.numpy(), QUERY):
+        known, seen = ([x[0] for x in each] for each in (keys, photographs))
+        expected = written_out(query, known, seen, 2, False, 2, alpha)
         np.testing.assert_allclose(row, expected, atol=1e-5)
 
 

@@ -162,7 +162,7 @@ def test_large_photographs_are_searched_as_written_out(
         query.astype(float), known.astype(float), wrap, stride, halvings, alpha
     )
     found = patch_voting._search(
-        tf.constant(query), tf.constant(known), wrap, stride, halvings, alpha
+        tf.constant(query), [tf.constant(known)], wrap, stride, halvings, alpha
     )
     same = (found.rows == places[..., 0]) & (found.columns == places[..., 1])
     # Where two fit alike, 32 bits may choose the other.
@@ -213,7 +213,7 @@ def test_large_photographs_are_halved_until_all_patches_are_looked_at():
         ((20, 3000), 0),
         ((40, 3000), 1),
     ):
-        assert patch_voting._halvings(*sides) == count
+        assert patch_voting._halvings(sides) == count
 
 
 @pytest.mark.parametrize("shape", [QUERY.shape, [None, None, None, 3]])
@@ -230,3 +230,21 @@ def test_a_graph_gives_the_same_bits_and_a_row_is_its_own(shape, halvings):
     for index in (0, 1):
         alone = rearrange(QUERY[index : index + 1], KEYS, PHOTOGRAPH, 2, stride=2)
         np.testing.assert_array_equal(alone[0], eager[index])
+
+
+@pytest.mark.parametrize("halvings", [0, 2], indirect=True)
+def test_several_photographs_are_searched_as_one(halvings):
+    """Each is found in all of itself, in either order; a part of one as in it alone."""
+    other = smooth(1, 66, 58)
+    both = [PHOTOGRAPH, other]
+    for image in both:
+        for order in (both, both[::-1]):
+            made = rearrange(image, order, order, 2, alpha=np.inf)
+            np.testing.assert_allclose(made, image, atol=1e-4)
+    # Half of one beside half of the other: the nearest is in its own half.
+    query = np.concatenate([PHOTOGRAPH[:, :40, :30], other[:, :40, :30]], axis=2)
+    made = rearrange(query, both, both, 1, alpha=np.inf).numpy()
+    np.testing.assert_allclose(made[:, :, :20], query[:, :, :20], atol=1e-3)
+    np.testing.assert_allclose(made[:, :, 40:], query[:, :, 40:], atol=1e-3)
+    again = rearrange(query, both[::-1], both[::-1], 1, alpha=np.inf)
+    np.testing.assert_allclose(made, again, atol=1e-3)

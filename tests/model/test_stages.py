@@ -78,6 +78,13 @@ def test_without_noise_crop_inputs_are_crops_of_the_padded_previous(
         np.testing.assert_array_equal(actual, expected)
 
 
+@pytest.mark.parametrize("scale, mode", [(1, "zeros"), (2, "reflect")])
+def test_a_scale_has_the_padding_that_it_was_given(make_stage, scale, mode):
+    stage = make_stage(scale, padding="0-1:zeros,2-:reflect")
+    expected = numpy_pad(PREVIOUS, NUMPY_MODES[mode])
+    np.testing.assert_array_equal(stage.pad(PREVIOUS), expected)
+
+
 @pytest.mark.parametrize("normalization", ["batch", "none"])
 @pytest.mark.parametrize("padding", PADDINGS)
 @pytest.mark.parametrize("size, corners", CROPS)

@@ -18,7 +18,8 @@ from page_checks import check_page
 from PIL import Image
 
 import main
-from singan_tf import config, images
+from singan_tf import config, images, presets
+from singan_tf.cli import flags as shared
 from singan_tf.cli import many
 from singan_tf.errors import UserError
 from singan_tf.fleet import processes
@@ -154,6 +155,7 @@ def check_row(row, study_dir, paints):
         assert float(row[f"reconstruction_{name}"]) == pytest.approx(expected)
 
 
+@pytest.mark.slow
 def test_a_finished_study_is_not_trained_or_measured_again(
     capsys, photograph, study_dir, in_this_process, few_rows
 ):
@@ -255,6 +257,170 @@ def test_a_row_that_fails_is_told_and_the_others_stay(
     assert "diverged" in lost["error"] and lost["patch_frechet"] == ""
     assert unpainted["error"] == lost["error"]
     assert "diverged" in check_page(tmp_path / "out/padding/index.html").text
+
+
+@pytest.fixture
+def two_photographs(photograph, tmp_path):
+    """A copy of the photograph, and its mirror image."""
+    paths = [tmp_path / "left.png", tmp_path / "right.png"]
+    picture = Image.open(photograph).convert("RGB")
+    picture.save(paths[0])
+    picture.transpose(Image.Transpose.FLIP_LEFT_RIGHT).save(paths[1])
+    return paths
+
+
+def several(capsys, name, photographs, study_dir, *flags):
+    """Runs a study of several photographs, as `carry_out`."""
+    given = ",".join(map(str, photographs))
+    arguments = [f"--name={name}", f"--images={given}", f"--study_dir={study_dir}"]
+    return run(capsys, "study", *arguments, *FLAGS, *flags)
+
+
+@pytest.mark.parametrize(
+    ("name", "folders"),
+    [
+        # Of one run's scales, whatever is sampled of it.
+        ("variation", ["baseline", "seed=1", "seed=2"]),
+        ("reconstruction_noise", ["baseline", "seed=1", "seed=2"]),
+    ],
+)
+def test_each_row_is_trained_for_every_photograph_and_seed_once(
+    capsys, two_photographs, tmp_path, monkeypatch, name, folders
+):
+    """What is to be trained; nothing is."""
+    asked = {}
+
+    def carry_out(commands, *_):
+        asked.update(commands)
+        raise processes.Interrupted()
+
+    monkeypatch.setattr(processes, "carry_out", carry_out)
+    study_dir = tmp_path / "out"
+    assert several(capsys, name, two_photographs, study_dir, "--seeds=3")[0] == 130
+    if name == "reconstruction_noise":
+        fixed = "reconstruction_noise=fixed"
+        folders = [*folders, fixed, f"{fixed},seed=1", f"{fixed},seed=2"]
+    wanted = {
+        study_dir / "photographs" / photograph.stem / "runs" / folder: photograph
+        for photograph in two_photographs
+        for folder in folders
+    }
+    assert set(asked) == set(wanted)
+    for folder, photograph in wanted.items():
+        words = asked[folder]
+        seed = folder.name.partition("seed=")[2] or "0"
+        assert f"--seed={seed}" in words and f"--image={photograph}" in words
+        kind = "fixed" if "fixed" in folder.name else "redrawn"
+        assert f"--reconstruction_noise={kind}" in words
+
+
+@pytest.mark.slow
+def test_two_photographs_and_two_seeds(
+    capsys, two_photographs, tmp_path, in_this_process, few_rows
+):
+    study_dir = tmp_path / "out"
+    # After a single step all samples are the same in 8 bits.
+    steps = "--steps=40"
+    found = several(capsys, "padding", two_photographs, study_dir, "--seeds=2", steps)
+    assert found[0] == 0, found[2]
+    # Two rows of two photographs and two seeds.
+    assert len(in_this_process) == 8
+    with open(study_dir / "padding/padding.csv", newline="") as file:
+        lines = list(csv.DictReader(file))
+    pairs = [(line["row"], line["photograph"], line["seed"]) for line in lines]
+    assert pairs == [
+        (row, photograph, seed)
+        for row in ("zeros", "circular")
+        for photograph in ("left", "right")
+        for seed in "01"
+    ]
+    for line in lines:
+        check_row(line, study_dir / "photographs" / line["photograph"], False)
+    found = check_page(study_dir / "padding/index.html")
+    assert "circular, right" in found.text and "seed 1" not in found.text
+    # Two photographs; of each, two rows with a reconstruction, two samples and a map.
+    assert len(found.images) == 2 + 2 * 2 * 4
+    differences = {}
+    for column in ("diversity", "plausibility"):
+        one, other = (
+            np.array([float(line[column]) for line in lines if line["row"] == row])
+            for row in ("circular", "zeros")
+        )
+        differences[column] = (one - other).mean()
+    small = (study_dir / "padding/STUDY.md").read_text()
+    for column, value in differences.items():
+        words = re.search(rf"{column} \S+ ± \S+ against .*?difference (\S+),", small)
+        assert value and float(words[1]) == pytest.approx(value, rel=0.01)
+    assert small.count("over 4 pairs") == 2 and "2 claims are tested" in small
+    assert "--seeds=2" in small
+
+    # All is there for a third seed of a study of one of them, and for one of one.
+    in_this_process.clear()
+    place = study_dir / "photographs" / "right"
+    alone = ["padding", two_photographs[1], place, steps]
+    assert carry_out(capsys, *alone, "--seeds=3")[0] == 0
+    assert sorted(in_this_process) == ["padding=circular,seed=2", "seed=2"]
+    in_this_process.clear()
+    assert carry_out(capsys, *alone)[0] == 0
+    assert in_this_process == []
+    header, *lines = (place / "padding/padding.csv").read_text().splitlines()
+    assert "photograph" not in header and ",seed," not in header and len(lines) == 2
+
+
+@pytest.mark.parametrize(
+    ("flags", "status", "words"),
+    [
+        (["--image=coffee"], 2, "--image and --images say the same"),
+        (["--images=coffee,a/coffee.png"], 1, "a/coffee.png"),
+        (["--images=coffee,coffee"], 2, "Two of the photographs are called coffee"),
+        (["--images=coffee,rocket", "--seeds=0"], 2, "seeds"),
+        (["--images="], 2, "--image is missing"),
+    ],
+)
+def test_mistakes_with_several_photographs_are_told(
+    capsys, two_photographs, tmp_path, in_this_process, flags, status, words
+):
+    study_dir = tmp_path / "out"
+    found = several(capsys, "padding", two_photographs, study_dir, *flags)
+    assert found[0] == status and words in sentence(found[2])
+    assert in_this_process == [] and not study_dir.exists()
+
+
+def test_the_folder_of_one_photograph_is_not_that_of_several(
+    capsys, two_photographs, tmp_path, in_this_process
+):
+    study_dir = tmp_path / "out"
+    (study_dir / "photographs" / "right").mkdir(parents=True)
+    (study_dir / "photographs" / "right" / "mine.txt").write_text("mine")
+    (study_dir / "photographs" / "left").mkdir()
+    before = contents(study_dir)
+    for given in (two_photographs, two_photographs[:1]):
+        status, _, error = several(capsys, "padding", given, study_dir)
+        assert status == 1 and "holds no study" in sentence(error)
+    assert contents(study_dir) == before and in_this_process == []
+
+
+def test_the_reference_has_a_budget_of_its_own(
+    capsys, photograph, tmp_path, monkeypatch
+):
+    asked = {}
+
+    def carry_out(commands, *_):
+        asked.update(commands)
+        raise processes.Interrupted()
+
+    monkeypatch.setattr(processes, "carry_out", carry_out)
+    flags = [f"--image={photograph}", f"--study_dir={tmp_path / 'out'}", "--seeds=2"]
+    assert run(capsys, "study", "--name=reference", *flags)[0] == 130
+    assert [folder.name for folder in asked] == ["baseline", "seed=1"]
+    recipe = {**presets.preset("paper"), "max_size": 80, "steps": 500}
+    for seed, words in enumerate(asked.values()):
+        values = absl_flags.FlagValues()
+        shared.define_settings(values)
+        # After the program, the command, the photograph and the folder.
+        values(["main.py", *words[5:]])
+        wanted = config.from_settings({**recipe, "seed": seed})
+        assert shared.read_config(values) == wanted
 
 
 def command(photograph, study_dir, *flags):

@@ -512,7 +512,7 @@ def rewrite(run_dir, **changes):
 def test_a_run_of_a_newer_format_is_refused_before_it_is_misread(tmp_path):
     saved_run(tmp_path)
     assert json.loads((tmp_path / "config.json").read_text())["format"] == 1
-    rewrite(tmp_path, format=2, config=["not", "as", "today"])
+    rewrite(tmp_path, format=3, config=["not", "as", "today"])
     read, load = RunFolder(tmp_path).read, lambda: loading.load(RunFolder(tmp_path))
     for refused in (read, load, lambda: reopen(tmp_path)):
         with pytest.raises(UserError) as error:

@@ -20,6 +20,7 @@ from singan_tf import api, images
 
 webdriver = pytest.importorskip("selenium.webdriver")
 axe_core_python = pytest.importorskip("axe_core_python")
+from selenium.common.exceptions import StaleElementReferenceException  # noqa: E402
 from selenium.webdriver import ActionChains  # noqa: E402
 from selenium.webdriver.common.by import By  # noqa: E402
 from selenium.webdriver.support.ui import WebDriverWait  # noqa: E402
@@ -37,7 +38,7 @@ NOT_OURS = {"aria-allowed-attr"}
 
 
 @contextlib.contextmanager
-def studio(*flags):
+def studio(*flags, end_by=signal.SIGTERM):
     """The address of a studio in a process of its own."""
     process = subprocess.Popen(
         [sys.executable, "main.py", "studio", "--port=0", *flags],
@@ -49,9 +50,9 @@ def studio(*flags):
         line = process.stdout.readline()
         yield re.search(r"The studio is at (\S+)", line)[1]
     finally:
-        process.send_signal(signal.SIGINT)
+        process.send_signal(end_by)
         said = process.communicate(timeout=60)[0]
-    assert process.returncode == 130 or said.endswith("The studio has ended.\n")
+    assert process.returncode == 0 and said.endswith("The studio has ended.\n")
 
 
 @contextlib.contextmanager
@@ -97,7 +98,10 @@ def open_page(driver, address):
 
 
 def wait(driver, condition):
-    return WebDriverWait(driver, PATIENCE, 0.1).until(lambda _: condition())
+    # Parts are redrawn under its hands.
+    ignored = (StaleElementReferenceException,)
+    waiting = WebDriverWait(driver, PATIENCE, 0.1, ignored)
+    return waiting.until(lambda _: condition())
 
 
 def shown(driver, selector):
@@ -226,6 +230,7 @@ def test_a_dropped_photograph_is_trained_and_opened(address, runs_dir, photograp
         turn_to(page, "Train")
         wait(page, lambda: "dropped is trained" in progress(page))
         choose(page, "#model", "dropped")
+        turn_to(page, "Sample")
         click(page, "draw")
         wait(page, lambda: shown(page, "#samples img"))
     assert (runs_dir / "dropped" / "report" / "index.html").exists()
@@ -309,7 +314,9 @@ def test_a_served_model_has_the_same_page(served_export):
         open_page(driver, found)
         names = [each.text.strip() for each in shown(driver, "button[role=tab]")]
         assert names == ["Sample", "Paint", "Edit", "Enlarge", "Animate"]
+        turn_to(driver, "Animate")
         wait(driver, lambda: not driver.find_element(By.ID, "animate").is_enabled())
+        turn_to(driver, "Sample")
         click(driver, "draw")
         wait(driver, lambda: len(shown(driver, "#samples img")) >= 4)
         line = driver.find_element(By.CSS_SELECTOR, ".command textarea")
@@ -317,6 +324,15 @@ def test_a_served_model_has_the_same_page(served_export):
         assert line.get_attribute("value").startswith(
             f"python -m export.client sample --target={target} --model={NAME} "
         )
+
+
+def test_it_ends_by_ctrl_c_also_where_its_parent_ignored_that(runs_dir):
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        with studio(f"--runs_dir={runs_dir}", end_by=signal.SIGINT):
+            pass
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def test_a_port_that_is_taken_is_one_sentence(address, runs_dir):

@@ -5,6 +5,7 @@ from pyramids import SIZES, brought_up, build, clip
 
 from singan_tf.model import noise
 from singan_tf.model.singan import SinGAN
+from singan_tf.model.stage import Stage
 from singan_tf.tasks import (
     animation,
 )
@@ -89,7 +90,7 @@ def test_a_loop_has_the_spread_of_the_open_walk(make_stage):
     variance = ((1 - alpha) * (1 - beta)) ** 2 * (1 - phi2)
     variance /= (1 + phi2) * ((1 - phi2) ** 2 - phi1**2)
 
-    class Noise:
+    class Noise(Stage):
         """A stage that shows its noise."""
 
         def noise(self, seeds, stream, height, width):

@@ -4,45 +4,15 @@ import json
 
 import numpy as np
 import pytest
-import tensorflow as tf
 from helpers import pixels, run
 from PIL import Image
 from pyramids import build
 from scipy import ndimage
 
-from singan_tf import config, images
-from singan_tf.model import pyramid, stages
-from singan_tf.model.singan import SinGAN, bring_up
+from singan_tf import images
 from singan_tf.runs import loading
 from singan_tf.runs.folder import RunFolder
 from singan_tf.tasks import keeping
-
-SIZES = [(25, 34), (36, 48), (54, 72)]
-
-
-@pytest.fixture(scope="module")
-def scene():
-    """A photograph, float32 [1, 54, 72, 3]: a cup on a table."""
-    coffee = images.read(images.resolve("coffee"))
-    return bring_up(tf.constant(coffee), SIZES[-1]).numpy()
-
-
-@pytest.fixture(scope="module")
-def patched(scene):
-    """A pyramid of patches of it, which needs no training."""
-    settings = config.from_settings(
-        {"patch_scales": 3, "patch_votes": True, "layout_shift": 0.15}
-    )
-    singan = SinGAN(SIZES, 3)
-    previous = tf.zeros([1, *SIZES[0], 3])
-    reals = pyramid.image_pyramid(tf.constant(scene), SIZES)
-    for scale, real in enumerate(reals):
-        stage = stages.build_patch_stage(settings, scale, SIZES[scale])
-        if scale:
-            previous = bring_up(reals[scale - 1], SIZES[scale])
-        stage.remember(real, previous)
-        singan.append(stage, None)
-    return singan
 
 
 def across(image, kept):
@@ -64,7 +34,7 @@ def everywhere(image):
 
 
 def disk():
-    y, x = np.mgrid[: SIZES[-1][0], : SIZES[-1][1]]
+    y, x = np.mgrid[:54, :72]
     return np.hypot((y - 25) / 16, (x - 33) / 18) < 1
 
 

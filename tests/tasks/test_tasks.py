@@ -32,8 +32,8 @@ from singan_tf.tasks.task import Task, open_task
 # The smoke run's finest scale; 3 scales.
 HEIGHT, WIDTH = 32, 48
 TASKS = ["sample", "super_resolve", "paint", "harmonize", "edit", "inpaint"]
-TASKS += ["outpaint", "animate"]
-REDRAWING = ["paint", "harmonize", "edit", "inpaint"]
+TASKS += ["outpaint", "animate", "transfer", "tile"]
+REDRAWING = ["paint", "transfer", "harmonize", "edit", "inpaint"]
 MASKED = ["harmonize", "edit", "inpaint"]
 
 
@@ -84,6 +84,7 @@ def command(name, run_dir, inputs, output_dir):
         "sample": ["--num_samples=2"],
         "super_resolve": ["--factor=1.5"],
         "outpaint": ["--num_samples=2", "--left=9", "--bottom=5"],
+        "tile": ["--num_samples=2", "--scale_h=0.5"],
         "animate": ["--frames=4", "--start_scale=0"],
         "evaluate": ["--num_samples=1"],
     }.get(name, [])
@@ -114,6 +115,8 @@ def test_a_task_leaves_results_sheet_and_call_and_the_run_as_it_was(
     expected = {
         "sample": {"seed_000000.png", "seed_000001.png"},
         "outpaint": {"seed_000000.png", "seed_000001.png"},
+        "tile": {"seed_000000.png", "seed_000001.png"},
+        "transfer": {"input.png", "input_matched.png", "scale_01.png"},
         "super_resolve": {"super_resolved.png", "bicubic.png"},
         "paint": {"input.png"} | scales,
         "animate": {"animation.webp", "animation.gif"},
@@ -531,6 +534,12 @@ def test_a_soft_mask_is_taken_exactly_as_it_is(
         ("sample", "--keep={inputs}/empty.png", 1, "is empty"),
         ("sample", "--keep={inputs}/full.png", 1, "keeps the whole photograph"),
         ("sample", "--keep={inputs}/mask.png --width=96", 2, "leave out --width"),
+        ("transfer", "--input=", 2, "--input is missing"),
+        ("transfer", "--input={inputs}/notes.txt", 1, "notes.txt"),
+        ("transfer", "--injection_scale=3", 1, "from 1 to 2"),
+        ("tile", "--height=9 --width=9 --scale_h=2", 2, "choose one way"),
+        ("tile", "--scale_h=0.01", 2, "--width=0 must be at least"),
+        ("tile", "--scale_h=400 --scale_v=400", 2, "at most 100 megapixels"),
         ("outpaint", "--left=0 --bottom=0", 2, "grows nowhere"),
         ("outpaint", "--top=-1", 2, "--top"),
         ("outpaint", "--right=9000000", 2, "the most is 100 megapixels"),

@@ -42,6 +42,7 @@ def distance(singan, real, stage=None):
     return likeness.distance(samples, real)
 
 
+@pytest.mark.slow
 def test_the_weights_that_measure_best_are_kept(coffee, tmp_path):
     # So large a rate that the second step makes much worse of what the first left.
     settings = {**RATES, "generator_learning_rate": 0.1, "patch_scales": 1, "seed": 1}
@@ -174,6 +175,7 @@ def test_without_candidates_nothing_is_measured(coffee, tmp_path, caplog):
     assert not [each for each in caplog.messages if "worse" in each]
 
 
+@pytest.mark.slow
 def test_a_judge_needs_no_pool_of_its_own_size(coffee, tmp_path):
     singan = train(coffee, tmp_path / "run", previous_pool=2)
     real = tf.constant(photograph_of(tmp_path / "run", 1))
@@ -181,19 +183,20 @@ def test_a_judge_needs_no_pool_of_its_own_size(coffee, tmp_path):
     below = singan.coarsest(1)
     seeds = draws.pool_seeds(0, 2)
     pool = tf.concat([below.sample(seeds[i : i + 1]) for i in (0, 1)], axis=0)
-    found = Judge(below, real, pool, settings).distance(singan.stages[1])
-    assert found == Judge(below, real, None, settings).distance(singan.stages[1])
+    found = Judge(below, [real], [pool], settings).distance(singan.stages[1])
+    assert found == Judge(below, [real], [None], settings).distance(singan.stages[1])
     samples = [
         singan.draw(1, pool[i : i + 1], seeds[i : i + 1]).numpy() for i in (0, 1)
     ]
     assert found == likeness.distance(samples, real.numpy())
 
 
+@pytest.mark.slow
 def test_votes_are_set_where_samples_are_nearest(coffee, tmp_path):
     singan = train(coffee, tmp_path / "run", patch_scales=2, patch_votes=True)
     real = tf.constant(photograph_of(tmp_path / "run", 1))
     settings = config.from_settings(TINY).training
-    judge = Judge(singan.coarsest(1), real, None, settings)
+    judge = Judge(singan.coarsest(1), [real], [None], settings)
     least = layouts.set_trust(singan.stages[1], judge)
     chosen = float(singan.stages[1].trust.numpy())
     assert least == judge.distance(singan.stages[1])

@@ -155,6 +155,13 @@ def test_two_devices_train_above_a_scale_of_patches_as_one_does(tmp_path):
     assert 0 < stored(first)[(0, AMPLITUDE)] == stored(second)[(0, AMPLITUDE)]
 
 
+@pytest.mark.slow
+def test_two_devices_normalize_by_what_is_inside_as_one_does(tmp_path):
+    for strategy in ("one_device", "mirrored"):
+        replicas(tmp_path / strategy, strategy=strategy, masked=True, crop_size=16)
+    assert_same_weights(tmp_path / "one_device", tmp_path / "mirrored")
+
+
 @contextlib.contextmanager
 def workers(command, folder):
     """Starts two workers of a cluster on this machine; gives a way to start one."""

@@ -86,7 +86,7 @@ VARIANTS = [
         "crop_size": 16,
         "previous_pool": 3,
         "channels": 1,
-        "padding": "reflect",
+        "padding": "0:zeros,1-:reflect",
         "mixed_precision": "bfloat16",
     },
 ]
@@ -253,11 +253,11 @@ def test_measurements_go_on_where_the_checkpoint_stands(coffee, tmp_path, table,
 
     watch.start_scale(0, 4)
     for step in range(4, 9):
-        watch.measure(0, step, real, draw)
+        watch.measure(0, step, [real], draw)
     assert len(drawn) == 2
-    watch.measure(0, 5, real, lambda: sample * np.nan)
-    watch.measure(0, 5, real, lambda: sample[:, :10])
-    watch.finish_scale(0, real, sample, sample)
+    watch.measure(0, 5, [real], lambda: sample * np.nan)
+    watch.measure(0, 5, [real], lambda: sample[:, :10])
+    watch.finish_scale(0, [real], sample, sample)
     watch.close()
     value = f"{metrics.sifid(network, sample.numpy(), coffee):.9g}"
     new = [f"{step},{value},," for step in (6, 8, 9)]
@@ -275,8 +275,8 @@ def test_the_spectrum_is_measured_where_a_tile_fits(tmp_path):
         watch = Monitor(settings, [(64, 70)], run)
         watch.start_scale(0, first_step)
         for step in range(first_step, 4):
-            watch.measure(0, step, real, lambda: real / 2)
-        watch.finish_scale(0, real, real * 2, real)
+            watch.measure(0, step, [real], lambda: real / 2)
+        watch.finish_scale(0, [real], real * 2, real)
         watch.close()
 
     watch(0)

@@ -335,6 +335,7 @@ def test_a_graph_computes_the_same_with_its_gradient(name):
         np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-7)
 
 
+@pytest.mark.slow
 def test_memory_of_the_search_is_bounded():
     """256x256 pixels, 11x11 patches, stride 1: 60,516 real patches. The table of
     squared distances to 3,000 of them alone would be 693 MiB."""
@@ -432,5 +433,45 @@ def test_of_fewer_real_patches_each_stands_for_as_many(monkeypatch):
     middles = 1 * 3 * 3 + 1 * 3 + 2
     expected = scipy.stats.wasserstein_distance(
         patches_inside(real[0])[:, middles], all_patches(fake[0], 3)[:, middles]
+    )
+    np.testing.assert_allclose(found, expected, rtol=0.03)
+
+
+@pytest.mark.parametrize("later", [False, True])
+def test_patches_inside_of_several_reals_are_one_set(later):
+    """Of a masked photograph and one that counts as a whole, seen now or in steps."""
+    reals = [smooth(20, 24), smooth(17, 19, seed=2)]
+    fake = smooth(20, 24, seed=1)
+    counts = tf.constant(INSIDE[np.newaxis, :, :, np.newaxis].astype(reals[0].dtype))
+    real = np.concatenate([patches_inside(reals[0][0]), all_patches(reals[1][0], 3)])
+    settings = config.AdversaryConfig(patch_size=3, patch_count=0)
+
+    def found(name):
+        given = None if later else reals
+        distance = patch_losses.make(settings, name, given, [counts, None])
+        seeds = tf.constant([5], tf.int64)
+        return distance(fake, reals, seeds, [counts, None])[0].numpy()
+
+    expected = scipy_frechet(real, all_patches(fake[0], 3))
+    np.testing.assert_allclose(found("frechet"), expected, rtol=1e-8)
+    expected = mean_to_nearest(all_patches(fake[0], 3), real)
+    np.testing.assert_allclose(found("nearest_neighbor"), expected, rtol=1e-8)
+
+
+def test_patches_inside_of_several_reals_are_transported_alike(monkeypatch):
+    """A photograph with little inside counts as little, not as its size."""
+    reals = [smooth(20, 24), smooth(17, 19, seed=2)]
+    fake = smooth(20, 24, seed=1)
+    direction = np.zeros([1, 3, 3, 3, 1])
+    direction[0, 1, 1, 2] = 1
+    monkeypatch.setattr(patch_losses.noise, "normal", lambda *_: tf.constant(direction))
+    counts = tf.constant(INSIDE[np.newaxis, :, :, np.newaxis].astype(reals[0].dtype))
+    settings = config.AdversaryConfig(patch_size=3, patch_count=0, patch_projections=1)
+    distance = patch_losses.make(settings, "sliced_wasserstein", reals, [counts, None])
+    found = distance(fake, None, tf.constant([0], tf.int64))
+    middles = 1 * 3 * 3 + 1 * 3 + 2
+    real = np.concatenate([patches_inside(reals[0][0]), all_patches(reals[1][0], 3)])
+    expected = scipy.stats.wasserstein_distance(
+        real[:, middles], all_patches(fake[0], 3)[:, middles]
     )
     np.testing.assert_allclose(found, expected, rtol=0.03)

@@ -14,7 +14,21 @@ def test_noise_amplitude_is_weight_times_rmse():
     rng = np.random.default_rng(0)
     real, reconstruction = rng.normal(size=[2, 1, 5, 6, 3]).astype(np.float32)
     expected = 0.1 * np.sqrt(np.mean((real - reconstruction) ** 2))
-    found = players.noise_amplitude(real, reconstruction, 0.1)
+    found = players.noise_amplitude([real], [reconstruction], 0.1)
+    np.testing.assert_allclose(found, expected, rtol=1e-6)
+
+
+def test_noise_amplitude_is_of_what_is_inside_of_each():
+    rng = np.random.default_rng(0)
+    sizes = [(5, 6), (7, 4)]
+    reals, made = (
+        [rng.normal(size=[1, *size, 3]).astype(np.float32) for size in sizes]
+        for _ in range(2)
+    )
+    inside = rng.uniform(size=[5, 6]) > 0.5
+    errors = [((real - each) ** 2)[0] for real, each in zip(reals, made)]
+    expected = 0.1 * np.sqrt((errors[0][inside].mean() + errors[1].mean()) / 2)
+    found = players.noise_amplitude(reals, made, 0.1, [inside, None])
     np.testing.assert_allclose(found, expected, rtol=1e-6)
 
 

@@ -1,5 +1,11 @@
 """What is outside of a mask does not exist: it changes no bit of a run."""
 
+import json
+import pathlib
+import subprocess
+import sys
+import textwrap
+
 import numpy as np
 import pytest
 from run_folders import assert_same_run, stored, train
@@ -7,6 +13,7 @@ from shapes import disk
 
 from singan_tf.runs import loading
 from singan_tf.runs.folder import RunFolder
+from singan_tf.training import draws
 from singan_tf.training.loop import Interrupted
 
 pytestmark = pytest.mark.usefixtures("deterministic")
@@ -24,6 +31,7 @@ WAYS = {
     "sliced": {"adversary": "sliced_wasserstein"},
     "aligned": {"adversary": "aligned_nearest_neighbor", "patch_size": 5},
     "nearest, crops": {"adversary": "nearest_neighbor", "crop_size": 16},
+    "bfloat16": {"mixed_precision": "bfloat16"},
 }
 QUICK = ("critic, crops", "frechet")
 INSIDE = disk(24, 30, 12, 13, 11)
@@ -57,6 +65,7 @@ def test_what_is_outside_changes_no_bit_of_a_step(coffee, tmp_path, way):
 def test_a_mask_of_all_is_no_mask(coffee, tmp_path, way):
     """But for rounding, and for crops, which are drawn otherwise."""
     settings = {**ONE_SCALE, **WAYS[way], "crop_size": 0, "patch_count": 0}
+    settings["mixed_precision"] = "none"
     train(coffee, tmp_path / "none", **settings)
     train(coffee, tmp_path / "all", inside=np.ones([24, 30], bool), **settings)
     found, expected = (
@@ -79,5 +88,121 @@ def test_a_masked_run_stops_and_goes_on_and_is_loaded(coffee, tmp_path):
     loaded, _ = loading.load(RunFolder(tmp_path / "cut"))
     np.testing.assert_array_equal(loaded.sample([7]), trained.sample([7]))
     # The photograph, filled, is what is restored of patches.
-    insides = RunFolder(tmp_path / "cut").read_insides(2)
+    (insides,) = RunFolder(tmp_path / "cut").read_insides(2)
     assert [inside.shape for inside in insides] == loaded.sizes
+
+
+def both(coffee):
+    """Two photographs of different sizes, and what is inside of each."""
+    turned = coffee[:, ::-1, :27]
+    return [coffee, turned], [INSIDE, disk(24, 27, 11, 14, 10)]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("masked", [(0,), (1,), (0, 1)], ids=str)
+def test_of_several_photographs_each_has_an_outside(coffee, tmp_path, way, masked):
+    """Steps of either, which see the other, too, where it is a distance."""
+    assert {draws.photograph_of(3, 0, step, 2) for step in range(4)} == {0, 1}
+    photographs, insides = both(coffee)
+    insides = [each if n in masked else None for n, each in enumerate(insides)]
+    for seed in (0, 1):
+        given = [
+            each if inside is None else elsewhere(each, inside, seed)
+            for each, inside in zip(photographs, insides)
+        ]
+        settings = {**ONE_SCALE, **WAYS[way], "steps": 4, "seed": 3}
+        folder = tmp_path / str(seed)
+        train(given, folder, inside=insides, filled=False, **settings)
+    assert_same_run(tmp_path / "0", tmp_path / "1")
+
+
+@pytest.mark.slow
+def test_a_masked_run_of_several_stops_and_goes_on_and_is_loaded(coffee, tmp_path):
+    settings = {"patch_scales": 1, "patch_votes": True, "patches_compete": True}
+    settings.update(keep_best=2, crop_size=16)
+    photographs, insides = both(coffee)
+    insides = [None, insides[1]]
+    asked = iter([False, False, True])
+    with pytest.raises(Interrupted):
+        train(
+            photographs,
+            tmp_path / "cut",
+            lambda: next(asked),
+            inside=insides,
+            **settings,
+        )
+    trained = train(photographs, tmp_path / "cut", inside=insides, **settings)
+    train(photographs, tmp_path / "whole", inside=insides, **settings)
+    assert_same_run(tmp_path / "whole", tmp_path / "cut")
+    loaded, _ = loading.load(RunFolder(tmp_path / "cut"))
+    np.testing.assert_array_equal(loaded.sample([7]), trained.sample([7]))
+    first, second = RunFolder(tmp_path / "cut").read_insides(2)
+    assert first is None
+    assert [inside.shape for inside in second] == loaded.of(1).sizes
+
+
+@pytest.mark.slow
+def test_a_masked_run_goes_on_after_its_end_as_from_the_start(coffee, tmp_path):
+    settings = {"crop_size": 16, "adversary": "critic+sliced_wasserstein"}
+    train(coffee, tmp_path / "pieces", inside=INSIDE, **settings)
+    train(coffee, tmp_path / "pieces", more=3, inside=INSIDE, **settings)
+    train(coffee, tmp_path / "whole", more=3, inside=INSIDE, **settings)
+    assert_same_run(tmp_path / "whole", tmp_path / "pieces")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "way", ["critic", "critic, crops", "sliced, crops", "frechet", "aligned"]
+)
+def test_xla_computes_the_same_but_for_its_other_noise(coffee, tmp_path, way):
+    settings = {**ONE_SCALE, **WAYS[way], "steps": 1, "width": 2, "previous_pool": 2}
+    for run, xla in (("plain", False), ("xla", True)):
+        train(coffee, tmp_path / run, inside=INSIDE, xla=xla, **settings)
+    found, expected = (
+        np.loadtxt(tmp_path / run / "scales/00/losses.csv", delimiter=",", skiprows=1)
+        for run in ("xla", "plain")
+    )
+    if way == "critic":
+        # The critic's score of the photograph has no noise in it.
+        np.testing.assert_allclose(found[1], expected[1], rtol=1e-4)
+    assert np.isfinite(found).all()
+    np.testing.assert_allclose(found, expected, rtol=0.3, atol=0.02)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("way", ["critic, crops", "sliced, crops", "frechet"])
+def test_two_devices_compute_what_one_does_with_the_same_batch(tmp_path, way):
+    """Of two photographs, one masked. Logical devices need a fresh process."""
+    code = textwrap.dedent(
+        """
+        import json, pathlib, sys
+        import numpy as np, tensorflow as tf
+        cpu = tf.config.list_physical_devices("CPU")[0]
+        tf.config.set_logical_device_configuration(
+            cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+        sys.path.insert(0, "tests")
+        from run_folders import train, weights
+        from shapes import disk
+        from singan_tf import images
+        coffee = images.read(images.resolve("coffee"))
+        photographs = [coffee[:, 100:124, 200:230], coffee[:, 124:148, 200:230]]
+        insides = [disk(24, 30, 12, 13, 11), None]
+        folder = pathlib.Path(sys.argv[1])
+        settings = dict(global_batch_size=4, steps=5, generator_normalization="none",
+                        critic_normalization="none", inside=insides,
+                        **json.loads(sys.argv[2]))
+        one = train(photographs, folder / "1", strategy="one_device", **settings)
+        two = train(photographs, folder / "2", strategy="mirrored", **settings)
+        for scale in range(2):
+            for a, b in zip(weights(one, scale), weights(two, scale)):
+                np.testing.assert_allclose(a, b, atol=1e-4)
+        """
+    )
+    process = subprocess.run(
+        [sys.executable, "-c", code, tmp_path, json.dumps(WAYS[way])],
+        cwd=pathlib.Path(__file__).parents[2],
+        capture_output=True,
+        text=True,
+    )
+    assert process.returncode == 0, process.stderr[-3000:]
