@@ -138,12 +138,16 @@ class RunModel:
         return self._line(self._run.path, command, **flags)
 
 
-def read_input(model: Model, path: pathlib.Path) -> tuple[np.ndarray, list[str]]:
+def read_input(
+    model: Model, path: pathlib.Path, colours: int = 0
+) -> tuple[np.ndarray, list[str]]:
     """Reads an image as the tasks do: brought to the size of the model.
 
     Args:
         model: What works on it.
         path: The file.
+        colours: The number of the photograph's main colours that it is snapped to; 0
+            leaves it as it is.
 
     Returns:
         float32 [1, H, W, C] in [-1, 1], and what a person should know of it.
@@ -152,7 +156,10 @@ def read_input(model: Model, path: pathlib.Path) -> tuple[np.ndarray, list[str]]
         UserError: if it cannot be read.
     """
     task = _task(model)
-    return inputs.read_input(task, str(path), keep_size=False), task.notes
+    image = inputs.read_input(task, str(path), keep_size=False)
+    if colours:
+        image = painting.snap(image, painting.find_palette(model.photograph, colours))
+    return image, task.notes
 
 
 def read_masked(
