@@ -160,6 +160,42 @@ class Model:
             injection_scale = transfer.injection_scale(self.singan)
         return painting.redraw(self.singan, rows, injection_scale, seed)[0]
 
+    def paint(
+        self,
+        image: np.ndarray,
+        injection_scale: int,
+        seed: int = 0,
+        palette: Optional[np.ndarray] = None,
+    ) -> np.ndarray:
+        """A painting in the photograph's textures, equal to the command's.
+
+        Args:
+            image: The painting, float32 [H, W, C] in [-1, 1].
+            injection_scale: From 1 to the last scale; the lower, the more changes.
+            seed: Of the noise.
+            palette: Colours that each pixel is snapped to before, float32 [K, C], such
+                as `singan_tf.tasks.painting.find_palette` finds in a photograph; None
+                for no such thing.
+
+        Returns:
+            float32 [H, W, C] in [-1, 1].
+
+        Raises:
+            ValueError: if an array has another shape or type, or the scale is out of
+                range.
+        """
+        self._check_image(image)
+        rows = image[np.newaxis]
+        if palette is not None:
+            channels = self.singan.channels
+            if palette.dtype != np.float32 or palette.shape[1:] != (channels,):
+                raise ValueError(
+                    f"palette {palette.dtype} {palette.shape} is not float32 "
+                    f"[K, {channels}]"
+                )
+            rows = painting.snap(rows, palette)
+        return painting.redraw(self.singan, rows, injection_scale, seed)[0]
+
     def edit(
         self,
         image: np.ndarray,

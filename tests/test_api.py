@@ -12,6 +12,7 @@ import singan_tf
 from singan_tf import images
 from singan_tf.errors import UsageError, UserError
 from singan_tf.runs.folder import RunFolder
+from singan_tf.tasks import painting
 
 TINY = {"min_size": 16, "max_size": 32, "num_scales": 2, "steps": 2, "width": 4}
 
@@ -138,6 +139,20 @@ def test_what_is_drawn_around_a_picture_equals_the_commands(model, finished, tmp
     np.testing.assert_array_equal(found["outpaint"][:-3, 8:], photograph)
 
 
+def test_a_painting_equals_the_commands(model, finished, tmp_path):
+    images.write(tmp_path / "painting.png", np.float32(0.9) * model.sample([9])[0])
+    output = tmp_path / "out"
+    arguments = ["main.py", "paint", f"--run_dir={finished}", "--injection_scale=2"]
+    arguments += [f"--input={tmp_path}/painting.png", f"--output_dir={output}"]
+    assert main.main([*arguments, "--seed=3", "--palette=3"]) == 0
+    photograph = images.read(finished / "pyramid" / "02.png")
+    palette = painting.find_palette(photograph, 3)
+    read = images.read(tmp_path / "painting.png")[0]
+    found = images.to_uint8(model.paint(read, 2, seed=3, palette=palette))
+    np.testing.assert_array_equal(found, pixels(output / "scale_02.png"))
+    assert (images.to_uint8(model.paint(read, 2, seed=3)) != found).any()
+
+
 def test_tiles_and_transfers_equal_the_commands(model, finished, tmp_path):
     arguments = [f"--run_dir={finished}", "--seed=3"]
     size = ["--height=24", "--width=50", "--num_samples=1"]
@@ -166,6 +181,9 @@ def test_tiles_and_transfers_equal_the_commands(model, finished, tmp_path):
 @pytest.mark.parametrize(
     "draw",
     [
+        lambda model, image: model.paint(image, 0),
+        lambda model, image: model.paint(image, 1, palette=image),
+        lambda model, image: model.paint(image, 1, palette=np.zeros([4, 1], "f4")),
         lambda model, image: model.tile(height=3),
         lambda model, image: model.tile(width=10**9),
         lambda model, image: model.tile(noise_scale=-1.0),

@@ -1,6 +1,6 @@
 """The flags that several commands have, each defined once, and how they are read."""
 
-from typing import Any, Optional
+from typing import Any, Optional, Union
 
 from absl import flags
 
@@ -10,6 +10,8 @@ from singan_tf.cli import command_line
 from singan_tf.schedule import ByScale
 
 DEMO_IMAGE = "rocket"
+# In place of the number of a scale.
+ALL_SCALES = "all"
 
 
 _IMAGE = (
@@ -60,6 +62,14 @@ def define_settings(values: flags.FlagValues) -> None:
     )
     for field in config_lib.settings():
         _define_setting(values, field)
+
+
+class _StartScaleParser(flags.IntegerParser):
+    """Reads the number of a scale, or that it is all of them."""
+
+    def parse(self, argument: Any) -> Union[int, str]:
+        """The number, or `ALL_SCALES`."""
+        return ALL_SCALES if argument == ALL_SCALES else super().parse(argument)
 
 
 class _ByScaleParser(flags.ArgumentParser):
@@ -205,9 +215,26 @@ def define_seed(
     flags.DEFINE_integer("seed", 0, meaning, 0, 2**62, flag_values=values)
 
 
-def define_start_scale(values: flags.FlagValues, default: int, meaning: str) -> None:
-    """Defines --start_scale."""
-    flags.DEFINE_integer("start_scale", default, meaning, 0, flag_values=values)
+def define_start_scale(
+    values: flags.FlagValues, default: int, meaning: str, or_all: bool = False
+) -> None:
+    """Defines --start_scale.
+
+    Args:
+        values: Where it is defined.
+        default: The scale where it is not given.
+        meaning: The line of help.
+        or_all: Whether it may be `ALL_SCALES`, too.
+    """
+    parser = _StartScaleParser if or_all else flags.IntegerParser
+    flags.DEFINE(
+        parser(lower_bound=0),
+        "start_scale",
+        default,
+        meaning,
+        flag_values=values,
+        serializer=flags.ArgumentSerializer(),
+    )
 
 
 def define_workers(values: flags.FlagValues, what: str) -> None:

@@ -14,6 +14,7 @@ from singan_tf.cli.commands import Call, Command
 from singan_tf.errors import UsageError
 from singan_tf.tasks.maskings import MASKINGS
 
+_MOST_COLOURS = 64
 _EACH = "all, for a strip to choose from"
 
 
@@ -75,6 +76,15 @@ def _define_paint(values: flags.FlagValues) -> None:
         "scale again on images in them, beside the run's own.",
         flag_values=values,
     )
+    flags.DEFINE_integer(
+        "palette",
+        0,
+        "The number of the photograph's main colours that the painting's are snapped "
+        "to, each to the nearest; 0 leaves them as they are.",
+        0,
+        _MOST_COLOURS,
+        flag_values=values,
+    )
     flags.DEFINE_boolean(
         "sketch",
         False,
@@ -89,6 +99,11 @@ def _check_paint(call: Call) -> None:
         raise UsageError(
             "--quantize is for blots of colour, --sketch for lines: choose one."
         )
+    for name in ("quantize", "sketch"):
+        if call.values.palette and call.values[name].value:
+            raise UsageError(
+                f"--{name} has colours of its own; leave out it or --palette."
+            )
     if not call.values.sketch:
         call.require("input")
 
@@ -112,6 +127,9 @@ def _paint(call: Call) -> None:
     results.make_output_dir(task.output_dir)
     task.write("input.png", image)
     cells = {"photograph": task.photograph, "painting": image}
+    if values.palette:
+        image, more = painting.in_palette(task, image, values.palette)
+        cells.update(more)
     cells.update(painting.redraw_each(task, image, scales, values.seed))
     if values.quantize:
         cells.update(painting.paint_quantized(task, image, scales[0], values.seed))

@@ -9,6 +9,7 @@ from absl import flags
 
 from singan_tf import errors, files
 from singan_tf.cli import command_line
+from singan_tf.cli import flags as shared
 from singan_tf.cli.commands import Call
 from singan_tf.errors import UsageError, UserError
 
@@ -38,6 +39,8 @@ def open_task(call: Call, command: str) -> Any:
 
 def check_start_scale(values: flags.FlagValues, task: Any) -> None:
     """Refuses a --start_scale that the run does not have."""
+    if values.start_scale == shared.ALL_SCALES:
+        return
     if values.start_scale > task.last:
         raise UsageError(
             f"--start_scale={values.start_scale} must be from 0 to {task.last}, the "

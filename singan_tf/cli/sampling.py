@@ -1,5 +1,6 @@
 """The commands that draw by a run alone: sample, super_resolve, animate."""
 
+import functools
 from typing import Any, Callable
 
 import numpy as np
@@ -11,12 +12,17 @@ from singan_tf.cli.commands import Call, Command
 from singan_tf.errors import UsageError
 
 _SHEET_SAMPLES = 49
+_SAMPLES_OF_ALL = 3
 _SHEET_FRAMES = 11
 
 
 def _define_sample(values: flags.FlagValues) -> None:
     shared.define_task(values)
-    shared.define_num_samples(values, "The number of samples.")
+    shared.define_num_samples(
+        values,
+        f"The number of samples; {_SAMPLES_OF_ALL} if it is not given with "
+        "--start_scale=all.",
+    )
     shared.define_seed(
         values, "The seed of the first sample; the next ones count on from it."
     )
@@ -24,7 +30,8 @@ def _define_sample(values: flags.FlagValues) -> None:
         values,
         0,
         "The scale at which noise starts: scales below it reproduce the photograph; "
-        "the higher, the less changes.",
+        "the higher, the less changes; or all, for the same seeds at each of them.",
+        or_all=True,
     )
     sizes.define_size(values, "a sample")
     shared.define_noise_scale(values)
@@ -38,6 +45,9 @@ def _define_sample(values: flags.FlagValues) -> None:
 
 
 def _check_sample(call: Call) -> None:
+    every = call.values.start_scale == shared.ALL_SCALES
+    if every and not call.values["num_samples"].present:
+        call.values["num_samples"].value = _SAMPLES_OF_ALL
     given = [name for name in sizes.NAMES if call.values[name].value is not None]
     if call.values.keep and given:
         raise UsageError(
@@ -56,23 +66,53 @@ def _sample(call: Call) -> None:
     cells = {"photograph": task.photograph}
     draw = _drawer(values, task, (height, width), cells)
     results.make_output_dir(task.output_dir)
-    for seed, image in results.draw_each(values, task, "sample", draw):
-        if seed < values.seed + _SHEET_SAMPLES:
-            cells[f"seed {seed}"] = images.thumbnail(image)
+    columns = 0
+    if values.start_scale == shared.ALL_SCALES:
+        cells, columns = _draw_across_scales(values, task, draw, cells)
+    else:
+        at_scale = functools.partial(draw, start_scale=values.start_scale)
+        for seed, image in results.draw_each(values, task, "sample", at_scale):
+            if seed < values.seed + _SHEET_SAMPLES:
+                cells[f"seed {seed}"] = images.thumbnail(image)
     print(f"{values.num_samples} samples of {width}x{height} pixels.")
     if values.noise_scale == 0 and values.num_samples > 1:
         task.note("They are all alike: --noise_scale=0 leaves no noise to differ by.")
-    results.finish_task(call, task, "sample", cells)
+    results.finish_task(call, task, "sample", cells, columns=columns)
+
+
+def _draw_across_scales(
+    values: flags.FlagValues, task: Any, draw: Callable, beside: dict[str, Any]
+) -> tuple[dict[str, Any], int]:
+    """Draws each seed at every start scale: the sheet's cells, and how many a row."""
+    import tqdm
+
+    from singan_tf import images
+
+    cells, scales = {}, range(task.last + 1)
+    columns = len(beside) + len(scales)
+    for index in tqdm.trange(values.num_samples, unit="seed", disable=None):
+        seed = values.seed + index
+        row = {f"{caption}, seed {seed}": image for caption, image in beside.items()}
+        for scale in scales:
+            image = draw(seed, scale)
+            task.write(f"{results.seed_name(seed)}_scale_{scale:02d}.png", image)
+            row[f"seed {seed}, start {scale:02d}"] = images.thumbnail(image)
+        if index == 0 or len(cells) + columns <= _SHEET_SAMPLES:
+            cells.update(row)
+    return cells, columns
 
 
 def _drawer(
     values: flags.FlagValues, task: Any, size: tuple[int, int], cells: dict[str, Any]
-) -> Callable[[int], np.ndarray]:
-    """What draws a sample of a seed; what it keeps is added to the sheet's cells."""
+) -> Callable[[int, int], np.ndarray]:
+    """What draws a sample of a seed from a start scale on.
+
+    What it keeps is added to the sheet's cells.
+    """
     if not values.keep:
         sample = task.singan.sampler()
-        return lambda seed: sample(
-            [seed], values.start_scale, *size, values.noise_scale
+        return lambda seed, start_scale: sample(
+            [seed], start_scale, *size, values.noise_scale
         ).numpy()
     from singan_tf.tasks import keeping
 
@@ -80,8 +120,8 @@ def _drawer(
     photograph = task.photograph
     # Grey, the middle of the range, is to be drawn.
     cells["kept"] = np.where(kept[np.newaxis, :, :, np.newaxis], photograph, 0)
-    return lambda seed: keeping.draw_around(
-        task.singan, photograph, kept, seed, values.start_scale, values.noise_scale
+    return lambda seed, start_scale: keeping.draw_around(
+        task.singan, photograph, kept, seed, start_scale, values.noise_scale
     )
 
 

@@ -7,7 +7,7 @@ tasks, so that what the page shows is what the commands write.
 import pathlib
 import tempfile
 from collections.abc import Iterator
-from typing import Any, Callable, Protocol
+from typing import Any, Callable, Optional, Protocol
 
 import numpy as np
 
@@ -32,12 +32,14 @@ class Model(Protocol):
         abilities: Which of `SAMPLE`, `REDRAW`, `ENLARGE` and `ANIMATE` it can do.
         sizes: (height, width) of the scales, coarse to fine, in pixels.
         photograph: At the finest scale.
+        inside: What of it was learned, bool [H, W]; None for all.
     """
 
     name: str
     abilities: frozenset[str]
     sizes: list[tuple[int, int]]
     photograph: np.ndarray
+    inside: Optional[np.ndarray]
 
     def warm_up(self) -> None:
         """Does beforehand what would make the first answers slow."""
@@ -94,6 +96,8 @@ class RunModel:
         self.sizes = self._singan.sizes
         last = len(self.sizes) - 1
         self.photograph = images.read(run.real(last), self._singan.channels)
+        learned = run.read_insides(len(self.sizes))[0]
+        self.inside = None if learned is None else learned[-1]
         # Traced at the first sample.
         self._draw = self._singan.sampler()
         self._is_warm = False
@@ -138,12 +142,16 @@ class RunModel:
         return self._line(self._run.path, command, **flags)
 
 
-def read_input(model: Model, path: pathlib.Path) -> tuple[np.ndarray, list[str]]:
+def read_input(
+    model: Model, path: pathlib.Path, colours: int = 0
+) -> tuple[np.ndarray, list[str]]:
     """Reads an image as the tasks do: brought to the size of the model.
 
     Args:
         model: What works on it.
         path: The file.
+        colours: The number of the photograph's main colours that it is snapped to; 0
+            leaves it as it is.
 
     Returns:
         float32 [1, H, W, C] in [-1, 1], and what a person should know of it.
@@ -152,7 +160,11 @@ def read_input(model: Model, path: pathlib.Path) -> tuple[np.ndarray, list[str]]
         UserError: if it cannot be read.
     """
     task = _task(model)
-    return inputs.read_input(task, str(path), keep_size=False), task.notes
+    image = inputs.read_input(task, str(path), keep_size=False)
+    if colours:
+        palette = painting.find_palette(model.photograph, colours, model.inside)
+        image = painting.snap(image, palette)
+    return image, task.notes
 
 
 def read_masked(

@@ -25,6 +25,13 @@ def build(page: Page, chosen: gr.Dropdown, picked: gr.State) -> Tab:
             scale = gr.Slider(
                 1, 8, 4, step=1, label="Injection scale: the lower, the more changes"
             )
+            colours = gr.Slider(
+                0,
+                64,
+                0,
+                step=1,
+                label="Snap it to so many main colours of the photograph; 0: leave it",
+            )
             seed = parts.seed()
             with gr.Row():
                 button = gr.Button("Paint", variant="primary", elem_id="paint")
@@ -36,12 +43,14 @@ def build(page: Page, chosen: gr.Dropdown, picked: gr.State) -> Tab:
 
     draw = _drawer(page)
 
-    def draw_one(name, canvas, scale, seed, request: gr.Request) -> Iterator[tuple]:
-        yield from draw(name, canvas, [scale], seed, request)
+    def draw_one(
+        name, canvas, scale, colours, seed, request: gr.Request
+    ) -> Iterator[tuple]:
+        yield from draw(name, canvas, [scale], colours, seed, request)
 
-    def draw_all(name, canvas, seed, request: gr.Request) -> Iterator[tuple]:
+    def draw_all(name, canvas, colours, seed, request: gr.Request) -> Iterator[tuple]:
         scales = list(range(1, len(page.model(name).sizes)))
-        yield from draw(name, canvas, scales, seed, request)
+        yield from draw(name, canvas, scales, colours, seed, request)
 
     def empty(name: Optional[str]) -> np.ndarray:
         model = page.model(name)
@@ -49,9 +58,12 @@ def build(page: Page, chosen: gr.Dropdown, picked: gr.State) -> Tab:
 
     shown = [gallery, command, files]
     one = gr.on(
-        [button.click, scale.release], draw_one, [chosen, canvas, scale, seed], shown
+        [button.click, scale.release],
+        draw_one,
+        [chosen, canvas, scale, colours, seed],
+        shown,
     )
-    every = strip.click(draw_all, [chosen, canvas, seed], shown)
+    every = strip.click(draw_all, [chosen, canvas, colours, seed], shown)
     stop.click(None, cancels=[one, every])
     blank.click(empty, chosen, canvas)
     over.click(lambda name: parts.levels(page.model(name).photograph), chosen, canvas)
@@ -74,13 +86,14 @@ def _drawer(page: Page) -> Callable:
         name: Optional[str],
         canvas: Optional[dict],
         scales: list[int],
+        colours: int,
         seed: int,
         request: gr.Request,
     ) -> Iterator[tuple]:
         model, folder = page.model(name), page.folder(request)
         with told():
             path = parts.keep(folder, "painting.png", parts.composite(canvas))
-            image, notes = models.read_input(model, path)
+            image, notes = models.read_input(model, path, colours)
             made = []
             for each in scales:
                 result = model.redraw(image, each, seed)
@@ -92,6 +105,7 @@ def _drawer(page: Page) -> Callable:
                 "paint",
                 input=path.name,
                 injection_scale=scales[0] if len(scales) == 1 else "all",
+                palette=colours or None,
                 seed=seed,
             )
             yield made, line, [str(path), *(path for path, _ in made)]

@@ -22,6 +22,8 @@ from singan_tf.training.session import Run
 
 # Of a quantized painting, as in the reference code.
 _PAINT_COLOURS = 5
+# The side of a colour's square in a picture of a palette, in pixels.
+_SWATCH = 24
 
 
 def redraw(
@@ -103,6 +105,43 @@ def find_palette(
     return palette.astype(np.float32)
 
 
+def snap(image: np.ndarray, palette: np.ndarray) -> np.ndarray:
+    """Replaces every pixel by the palette's colour nearest to it.
+
+    Args:
+        image: float32 [1, H, W, C] in [-1, 1].
+        palette: float32 [K, C].
+
+    Returns:
+        float32 [1, H, W, C].
+    """
+    return stages.nearest_colours(tf.constant(image), palette).numpy()
+
+
+def in_palette(
+    task: Task, painting: np.ndarray, count: int
+) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    """Snaps a painting to the photograph's main colours, and keeps both.
+
+    Args:
+        task: The opened task.
+        painting: float32 [1, H, W, C] in [-1, 1].
+        count: The number of colours.
+
+    Returns:
+        The painting in these colours, float32 [1, H, W, C], and for the sheet the
+        colours side by side, the darkest first, and the painting, by caption.
+    """
+    palette = find_palette(task.photograph, count, task.inside)
+    palette = palette[np.argsort(palette.mean(axis=1), kind="stable")]
+    swatches = np.broadcast_to(palette, [1, _SWATCH, *palette.shape])
+    swatches = np.repeat(swatches, _SWATCH, axis=2)
+    snapped = snap(painting, palette)
+    task.write("palette.png", swatches)
+    task.write("input_palette.png", snapped)
+    return snapped, {"main colours": swatches, "painting in these": snapped}
+
+
 def paint_quantized(
     task: Task, painting: np.ndarray, scale: int, seed: int
 ) -> dict[str, np.ndarray]:
@@ -132,7 +171,7 @@ def paint_quantized(
     with retraining(task, folder, scale + 1) as run:
         singan = training.retrain_scale(run, task.singan, task.run, scale, palette)
     blots = entering(task.singan, painting, scale)
-    blots = stages.nearest_colours(tf.constant(blots), palette).numpy()
+    blots = snap(blots, palette)
     result = redraw(singan, painting, scale, seed)
     task.write("input_quantized.png", blots)
     task.write(f"scale_{scale:02d}_quantized.png", result)

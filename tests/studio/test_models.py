@@ -59,11 +59,14 @@ def test_a_sample_is_the_commands(model, tmp_path, monkeypatch):
     np.testing.assert_array_equal(images.to_uint8(drawn[0]), found["seed_000003.png"])
 
 
-def test_a_painting_is_the_commands(model, painting, tmp_path, monkeypatch):
+@pytest.mark.parametrize("colours", [None, 4])
+def test_a_painting_is_the_commands(model, painting, tmp_path, monkeypatch, colours):
     path, _ = painting
-    line = model.line("paint", input="input.png", injection_scale=1, seed=5)
+    line = model.line(
+        "paint", input="input.png", injection_scale=1, palette=colours, seed=5
+    )
     found = by_command(line, tmp_path, monkeypatch)
-    image, notes = models.read_input(model, path)
+    image, notes = models.read_input(model, path, colours or 0)
     redrawn = model.redraw(image, 1, 5)
     np.testing.assert_array_equal(images.to_uint8(redrawn[0]), found["scale_01.png"])
     assert len(notes) == 1 and "the run's size" in notes[0]

@@ -40,6 +40,15 @@ def test_a_palette_has_no_more_colours_than_the_image():
     np.testing.assert_allclose(np.sort(palette[:, 0]), [-0.5, 1])
 
 
+def test_snapping_takes_the_nearest_colour_of_each_pixel():
+    image = random_image(5, 6)
+    palette = np.random.default_rng(1).uniform(-1, 1, [4, 3]).astype(np.float32)
+    found = painting.snap(image, palette)
+    for pixel, snapped in zip(image.reshape(-1, 3), found.reshape(-1, 3)):
+        nearest = min(palette, key=lambda colour: np.sum((pixel - colour) ** 2))
+        np.testing.assert_array_equal(snapped, nearest)
+
+
 def test_an_image_enters_as_blurred_as_the_scale_below(model):
     image = random_image(32, 40)
     expected = brought_up(brought_up(image, (16, 20)), (22, 28))

@@ -525,6 +525,11 @@ def test_a_soft_mask_is_taken_exactly_as_it_is(
         ("super_resolve", "--reference={inputs}/fits.png", 1, "the result is 72x48"),
         ("paint", "--quantize", 2, "--injection_scale"),
         ("paint", "--sketch", 2, "--injection_scale"),
+        ("paint", "--palette=3 --quantize --injection_scale=1", 2, "of its own"),
+        ("paint", "--palette=3 --sketch --injection_scale=1", 2, "of its own"),
+        ("paint", "--palette=65", 2, "--palette"),
+        ("sample", "--start_scale=every", 2, "--start_scale"),
+        ("animate", "--start_scale=all", 2, "--start_scale"),
         ("animate", "--start_scale=3", 2, "from 0 to 2"),
         ("animate", "--frames=1", 2, "--frames"),
         ("sample", "--scale_h=-1", 2, "--scale_h"),
@@ -628,6 +633,35 @@ def test_multiples_and_noise_scale_of_a_sample(capsys, tmp_path, finished):
     assert sizes == [(96, 32), (24, 48), (48, 32)]
     still = images.to_uint8(singan.sample([99], noise_scale=0.0).numpy()[0])
     np.testing.assert_array_equal(pixels(tmp_path / "2/seed_000000.png"), still)
+
+
+def test_the_same_seeds_across_all_start_scales(capsys, tmp_path, finished):
+    singan, _ = loading.load(RunFolder(finished))
+    draw = singan.sampler()
+    arguments = [f"--run_dir={finished}", "--start_scale=all", "--seed=2"]
+    status, out, error = run(
+        capsys, "sample", *arguments, f"--output_dir={tmp_path / 'a'}"
+    )
+    assert status == 0, error
+    assert "3 samples" in out
+    found = {path.name for path in (tmp_path / "a").glob("seed_*.png")}
+    both = [(s, n) for s in (2, 3, 4) for n in range(3)]
+    names = {(s, n): f"seed_{s:06d}_scale_{n:02d}.png" for s, n in both}
+    assert found == set(names.values())
+    for (seed, scale), name in names.items():
+        expected = draw([seed], scale, HEIGHT, WIDTH, 1.0).numpy()
+        np.testing.assert_array_equal(
+            pixels(tmp_path / "a" / name), images.to_uint8(expected[0])
+        )
+    # A row of the sheet is the photograph and the three scales.
+    sheets = [pixels(tmp_path / "a/contact_sheet.png").shape]
+    status, _, _ = run(
+        capsys, "sample", *arguments, "--num_samples=1", f"--output_dir={tmp_path}/b"
+    )
+    assert status == 0 and len(list((tmp_path / "b").glob("seed_*.png"))) == 3
+    sheets.append(pixels(tmp_path / "b/contact_sheet.png").shape)
+    assert sheets[0][1] == sheets[1][1] and sheets[0][0] > 2.5 * sheets[1][0]
+    assert call(tmp_path / "b")["arguments"]["start_scale"] == "all"
 
 
 def test_super_resolution_is_measured_beside_bicubic(capsys, tmp_path, finished):
@@ -842,6 +876,32 @@ def test_quantizing_works_in_grey(capsys, tmp_path, grey, inputs):
     status, _, error = run(capsys, *arguments)
     assert status == 0, error
     assert pixels(tmp_path / "scale_02_quantized.png").shape == (HEIGHT, WIDTH)
+
+
+def test_a_painting_in_the_photograph_s_main_colours(
+    capsys, tmp_path, finished, inputs
+):
+    arguments = command("paint", finished, inputs, tmp_path / "a")
+    status, _, error = run(capsys, *arguments, "--palette=4")
+    assert status == 0, error
+    colours = np.unique(pixels(tmp_path / "a/palette.png").reshape(-1, 3), axis=0)
+    assert len(colours) == 4
+    snapped = tmp_path / "a/input_palette.png"
+    assert {tuple(c) for c in pixels(snapped).reshape(-1, 3)} <= set(
+        map(tuple, colours)
+    )
+    # They stand for the photograph, which has no other pixel so far from each.
+    photograph = pixels(finished / "pyramid" / "02.png").reshape(-1, 1, 3).astype(int)
+    distances = np.linalg.norm(photograph - colours, axis=-1)
+    assert len(set(distances.argmin(axis=1))) == 4
+    spread = np.linalg.norm(photograph[:, 0] - photograph.mean(axis=(0, 1)), axis=-1)
+    assert distances.min(axis=1).mean() < 0.5 * spread.mean()
+    arguments = command("paint", finished, inputs, tmp_path / "b")
+    arguments[-1] = f"--input={snapped}"
+    assert run(capsys, *arguments)[0] == 0
+    first, second = (pixels(tmp_path / f"{x}/scale_01.png").astype(int) for x in "ab")
+    # The palette is rounded to levels in the second.
+    assert np.abs(first - second).mean() < 1
 
 
 SKETCH = ["--sketch", "--injection_scale=1"]
