@@ -47,7 +47,8 @@ class ServedModel:
             _ABILITIES[each] for each in found if each in _ABILITIES
         )
         self.photograph = _values(self._ask(client.reconstruct))
-        # A server does not tell what was learned, nor sizes; those of the usual settings.
+        # A server does not tell what was learned, nor the sizes: those of the usual
+        # settings.
         self.inside = None
         size = self.photograph.shape[1:3]
         self.sizes = pyramid.plan_scales(*size, Config().pyramid).sizes
