@@ -163,6 +163,7 @@ def test_tasks_work_on_a_masked_run(capsys, tmp_path, trained):
     blend = [f"--input={image}", "--injection_scale=1"]
     for command, *arguments in [
         ("sample", "--num_samples=2", "--scale_h=2"),
+        ("sample", "--num_samples=1", "--start_scale=all"),
         ("sample", "--num_samples=1", f"--keep={edit}"),
         ("outpaint", "--left=12", "--num_samples=1"),
         ("tile", "--num_samples=1"),
@@ -173,18 +174,19 @@ def test_tasks_work_on_a_masked_run(capsys, tmp_path, trained):
         ("harmonize", *blend, f"--mask={edit}"),
         ("inpaint", *blend, f"--mask={edit}"),
         ("paint", *blend, "--quantize"),
+        ("paint", *blend, "--palette=4"),
         ("evaluate", "--num_samples=2"),
     ]:
         output = tmp_path / command
-        folders = [f"--run_dir={run_dir}", f"--output_dir={output}"]
+        folders = [f"--run_dir={run_dir}", f"--output_dir={output}", "--overwrite"]
         status, _, error = run(capsys, command, *folders, *arguments)
         assert status == 0, (command, error)
         assert (output / "contact_sheet.png").exists()
     # What is kept is the filled photograph, to the last bit.
-    kept = pixels(next((tmp_path / "sample").glob("*000000.png")))
+    kept = pixels(tmp_path / "sample" / "seed_000000.png")
     inside = pixels(edit) > 0
     np.testing.assert_array_equal(kept[inside], pixels(image)[inside])
-    seams = json.loads((tmp_path / "tile" / "call.json").read_text())
+    seams = json.loads((tmp_path / "tile" / "call.json").read_text())["results"]
     assert seams["seams"]["left_right"] > 0
     found = json.loads((tmp_path / "evaluate" / "metrics.json").read_text())
     assert any("what is inside" in note for note in found["notes"])

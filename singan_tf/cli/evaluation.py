@@ -85,7 +85,7 @@ def _evaluate(call: Call) -> None:
         found[0].notes.append(inception.NO_WEIGHTS)
     summary = evaluation.summary_of_all(found)
     evaluation.write(found, summary, output_dir)
-    photographs = [subject.photograph, *(each for each, _ in subject.further)]
+    photographs = [subject.photograph, *(each for each, *_ in subject.further)]
     for photograph, each in zip(photographs, found):
         height, width = photograph.shape[1:3]
         print(f"{subject.count} samples of a photograph of {width}x{height} pixels.")

@@ -99,8 +99,10 @@ def both(coffee):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("way", WAYS)
-@pytest.mark.parametrize("masked", [(0,), (1,), (0, 1)], ids=str)
+@pytest.mark.parametrize(
+    "way", ["critic, crops", "sliced, crops", "frechet", "aligned", "nearest, crops"]
+)
+@pytest.mark.parametrize("masked", [(1,), (0, 1)], ids=str)
 def test_of_several_photographs_each_has_an_outside(coffee, tmp_path, way, masked):
     """Steps of either, which see the other, too, where it is a distance."""
     assert {draws.photograph_of(3, 0, step, 2) for step in range(4)} == {0, 1}
