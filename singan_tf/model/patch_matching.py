@@ -142,7 +142,7 @@ def _replacer(
 def allowed(table: tf.Tensor) -> tf.Tensor:
     """The numbers of the patches that a table leads to, int32 [N], in order."""
     own = tf.range(tf.size(table, tf.int64))
-    return tf.cast(tf.where(table == own)[:, 0], tf.int32)
+    return tf.cast(tf.where(tf.equal(table, own))[:, 0], tf.int32)
 
 
 def missing(side: tf.Tensor, wrap: bool, stride: int) -> tf.Tensor:

@@ -200,8 +200,7 @@ class PatchStage(Stage):
         # What is enlarged keeps its content: nothing has to turn up in it. Nor has all
         # of one photograph in what is laid out as another.
         enlarged = self._votes and not varied
-        nearest = enlarged or len(self.reals) > 1
-        more = {"alpha": math.inf} if nearest else {}
+        more = {"alpha": math.inf} if enlarged or len(self.reals) > 1 else {}
         return self._rearrange(
             query,
             self._all_keys,
@@ -209,7 +208,7 @@ class PatchStage(Stage):
             self._iterations,
             self._wrap,
             self._stride,
-            nearest=[tf.convert_to_tensor(table) for table in self.nearest],
+            nearest=self.nearest,
             **more,
         )
 

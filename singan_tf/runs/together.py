@@ -118,8 +118,8 @@ def read(
     if mask is not None and len(paths) > 1:
         raise UsageError(
             f"train_mask is the mask of one photograph, and {len(paths)} are given; "
-            "train on one, or leave it out and make each photograph transparent where "
-            "nothing is to be learned."
+            "leave out the mask and make each photograph transparent where nothing is "
+            "to be learned, or train on one."
         )
     arrays, insides, facts = [], [], []
     for path in paths:
