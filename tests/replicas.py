@@ -9,8 +9,8 @@ import json
 import pathlib
 import sys
 
+import numpy as np
 import tensorflow as tf
-from shapes import disk
 
 from singan_tf import config, images
 from singan_tf import inside as inside_lib
@@ -49,8 +49,10 @@ def make_smooth() -> None:
 
 def main(folder: str, text: str) -> None:
     settings = {**SETTINGS, **json.loads(text)}
-    # Not a setting: whether only a disk in the photograph counts.
-    inside = disk(24, 30, 12, 13, 11) if settings.pop("masked", False) else None
+    # Not a setting: whether only the left of the photograph counts.
+    inside = None
+    if settings.pop("masked", False):
+        inside = np.arange(30)[np.newaxis].repeat(24, axis=0) < 23
     settings = config.from_settings(settings)
     if settings.runtime.strategy == "mirrored":
         cpu = tf.config.list_physical_devices("CPU")[0]

@@ -35,6 +35,8 @@ WAYS = {
 }
 QUICK = ("critic, crops", "frechet")
 INSIDE = disk(24, 30, 12, 13, 11)
+# With room for a critic at a coarser scale.
+MOST = np.arange(30)[np.newaxis].repeat(24, axis=0) < 23
 
 
 def elsewhere(photograph, inside, seed):
@@ -147,16 +149,14 @@ def test_a_masked_run_of_several_stops_and_goes_on_and_is_loaded(coffee, tmp_pat
 @pytest.mark.slow
 def test_a_masked_run_goes_on_after_its_end_as_from_the_start(coffee, tmp_path):
     settings = {"crop_size": 16, "adversary": "critic+sliced_wasserstein"}
-    train(coffee, tmp_path / "pieces", inside=INSIDE, **settings)
-    train(coffee, tmp_path / "pieces", more=3, inside=INSIDE, **settings)
-    train(coffee, tmp_path / "whole", more=3, inside=INSIDE, **settings)
+    train(coffee, tmp_path / "pieces", inside=MOST, **settings)
+    train(coffee, tmp_path / "pieces", more=3, inside=MOST, **settings)
+    train(coffee, tmp_path / "whole", more=3, inside=MOST, **settings)
     assert_same_run(tmp_path / "whole", tmp_path / "pieces")
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "way", ["critic", "critic, crops", "sliced, crops", "frechet", "aligned"]
-)
+@pytest.mark.parametrize("way", ["critic", "sliced", "frechet", "aligned"])
 def test_xla_computes_the_same_but_for_its_other_noise(coffee, tmp_path, way):
     settings = {**ONE_SCALE, **WAYS[way], "steps": 1, "width": 2, "previous_pool": 2}
     for run, xla in (("plain", False), ("xla", True)):
@@ -185,11 +185,10 @@ def test_two_devices_compute_what_one_does_with_the_same_batch(tmp_path, way):
             cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
         sys.path.insert(0, "tests")
         from run_folders import train, weights
-        from shapes import disk
         from singan_tf import images
         coffee = images.read(images.resolve("coffee"))
         photographs = [coffee[:, 100:124, 200:230], coffee[:, 124:148, 200:230]]
-        insides = [disk(24, 30, 12, 13, 11), None]
+        insides = [np.arange(30)[np.newaxis].repeat(24, axis=0) < 23, None]
         folder = pathlib.Path(sys.argv[1])
         settings = dict(global_batch_size=4, steps=5, generator_normalization="none",
                         critic_normalization="none", inside=insides,
