@@ -71,7 +71,7 @@ def test_no_pixel_from_outside_is_in_what_is_put_together(monkeypatch, way, stri
     photograph = tf.constant(coloured(inside))
     if way is patch_voting:
         monkeypatch.setattr(patch_voting, "_MOST_PATCHES", 400)
-    count = patch_voting.num_sizes(44, 51) if way is patch_voting else 1
+    count = patch_voting.num_sizes((44, 51)) if way is patch_voting else 1
     assert count == (2 if way is patch_voting else 1)
     query = tf.constant(coloured(inside, seed=1))
     tables = [tf.constant(table) for table in patch_places.tables([inside], count)]
