@@ -15,7 +15,7 @@ from singan_tf import images
 from singan_tf.model.singan import SinGAN
 from singan_tf.runs import loading
 from singan_tf.runs.folder import RunFolder
-from singan_tf.tasks import animation, blending, inputs, masks, painting
+from singan_tf.tasks import animation, blending, inputs, masks, painting, retargeting
 from singan_tf.tasks import super_resolution as enlarging
 from singan_tf.tasks.task import Task
 
@@ -160,6 +160,26 @@ def read_input(
     if colours:
         image = painting.snap(image, painting.find_palette(model.photograph, colours))
     return image, task.notes
+
+
+def retarget(
+    model: Model, size: tuple[int, int], start_scale: int, seed: int
+) -> np.ndarray:
+    """The photograph at another aspect ratio; as `retargeting.retarget`.
+
+    Args:
+        model: What draws it.
+        size: (height, width) of the result.
+        start_scale: From 1 to the last scale.
+        seed: Of the seams and of the noise.
+
+    Returns:
+        float32 [1, height, width, C] in [-1, 1].
+    """
+    layout = retargeting.lay_out(
+        model.photograph, model.sizes, *size, seed, start_scale
+    )
+    return model.redraw(layout, start_scale, seed)
 
 
 def read_masked(
