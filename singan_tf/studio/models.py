@@ -22,6 +22,7 @@ from singan_tf.tasks.task import Task
 # The file of a softened mask, beside a result.
 SOFTENED = "softened_mask.png"
 SAMPLE, REDRAW, ENLARGE, ANIMATE = "sample", "redraw", "enlarge", "animate"
+RETARGET = "retarget"
 
 
 class Model(Protocol):
@@ -29,7 +30,8 @@ class Model(Protocol):
 
     Attributes:
         name: What a person calls it.
-        abilities: Which of `SAMPLE`, `REDRAW`, `ENLARGE` and `ANIMATE` it can do.
+        abilities: Which of `SAMPLE`, `REDRAW`, `ENLARGE`, `ANIMATE` and `RETARGET` it
+            can do.
         sizes: (height, width) of the scales, coarse to fine, in pixels.
         photograph: At the finest scale.
     """
@@ -75,7 +77,7 @@ class Model(Protocol):
 class RunModel:
     """A finished run, in this process; see `Model`."""
 
-    abilities = frozenset({SAMPLE, REDRAW, ENLARGE, ANIMATE})
+    abilities = frozenset({SAMPLE, REDRAW, ENLARGE, ANIMATE, RETARGET})
 
     def __init__(self, run: RunFolder, line: Callable[..., str]):
         """Loads the run.

@@ -54,10 +54,11 @@ def build(page: Page, chosen: gr.Dropdown, picked: gr.State) -> Tab:
             gr.Slider(maximum=len(model.sizes) - 1, value=0),
             full_height,
             full_width,
+            gr.Checkbox(value=False, interactive=models.RETARGET in model.abilities),
             parts.can(model, models.SAMPLE),
         ]
 
-    return Tab([start, height, width, button], fit)
+    return Tab([start, height, width, retarget, button], fit)
 
 
 def _drawer(page: Page) -> Callable:
