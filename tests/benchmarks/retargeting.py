@@ -6,8 +6,9 @@ A cell has two distances of 7x7 patches at the size of the run's coarsest scale,
 patch is as large as things are, as shares of the photograph's variance: of the result's
 patches from the nearest ones of the photograph, and the other way round. The first is
 small where nothing is bent or cut, the second where nothing is left out. Stretched is
-`sample --noise_scale=0`, retargeted `sample --retarget` (the mean of three seeds), seam
-carving the same seams at the run's own size, without the generators.
+the photograph resized and redrawn from scale 1 on, retargeted `sample --retarget`, both
+the mean of three seeds; seam carving has the same costs at the run's own size, and
+nothing is redrawn.
 """
 
 import pathlib
@@ -24,7 +25,7 @@ from singan_tf.model import pyramid
 from singan_tf.model.singan import bring_up
 from singan_tf.runs import loading
 from singan_tf.runs.folder import RunFolder
-from singan_tf.tasks import retargeting
+from singan_tf.tasks import painting, retargeting
 
 SEEDS = (0, 1, 2)
 # Multiples of the height and of the width.
@@ -54,9 +55,11 @@ def main() -> None:
         photograph = images.read(run.real(len(sizes) - 1), singan.channels)
         for shape, multiples in SHAPES.items():
             size = [round(side * by) for side, by in zip(sizes[-1], multiples)]
-            sample = singan.sampler()
+            stretched = bring_up(tf.constant(photograph), size).numpy()
             made = {
-                "stretched": [sample([0], 0, *size, 0.0).numpy()],
+                "stretched": [
+                    painting.redraw(singan, stretched, 1, seed) for seed in SEEDS
+                ],
                 "retargeted": [
                     retargeting.retarget(singan, photograph, *size, seed, 1)
                     for seed in SEEDS
