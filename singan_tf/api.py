@@ -28,7 +28,15 @@ from singan_tf.reports import report
 from singan_tf.runs import loading, together
 from singan_tf.runs.display import Monitor
 from singan_tf.runs.folder import RunFolder
-from singan_tf.tasks import inputs, keeping, masks, painting, tiling, transfer
+from singan_tf.tasks import (
+    inputs,
+    keeping,
+    masks,
+    painting,
+    retargeting,
+    tiling,
+    transfer,
+)
 from singan_tf.tasks.maskings import MASKINGS
 from singan_tf.training import circumstances, continuation, distribution, loop
 
@@ -117,14 +125,39 @@ class Model:
             ValueError: if an argument is out of its range.
         """
         height, width = self._check_drawn(height, width, noise_scale)
-        coarsest = self.singan.sizes[0]
-        for side, full, small in zip((height, width), self.size, coarsest):
-            if side < inputs.least_side(full, small):
-                raise ValueError(
-                    f"a side of {side} pixels is not one of at least "
-                    f"{inputs.least_side(full, small)}"
-                )
+        self._check_sides(height, width)
         return tiling.draw_tile(self.singan, seed, height, width, noise_scale)[0]
+
+    def retarget(
+        self,
+        image: np.ndarray,
+        height: int,
+        width: int,
+        seed: int = 0,
+        start_scale: int = 1,
+    ) -> np.ndarray:
+        """The photograph at another aspect ratio, equal to the command's.
+
+        Args:
+            image: The photograph at the model's size, float32 [H, W, C] in [-1, 1].
+            height: Of the result, in pixels.
+            width: Likewise.
+            seed: Of the seams that are carved, and of the noise.
+            start_scale: From 1 to the last scale; the lower, the more changes.
+
+        Returns:
+            float32 [height, width, C] in [-1, 1].
+
+        Raises:
+            ValueError: if an argument is out of its range.
+        """
+        self._check_photograph(image)
+        self._check_drawn(height, width, 1.0)
+        self._check_sides(height, width)
+        rows = image[np.newaxis]
+        return retargeting.retarget(
+            self.singan, rows, height, width, seed, start_scale
+        )[0]
 
     def transfer(
         self,
@@ -311,6 +344,15 @@ class Model:
                 f"{width}x{height} pixels is not a size of 1 to {config_lib.MAX_PIXELS}"
             )
         return height, width
+
+    def _check_sides(self, height: int, width: int) -> None:
+        """Refuses a size that leaves the coarsest scale nothing."""
+        for side, full, small in zip((height, width), self.size, self.singan.sizes[0]):
+            least = inputs.least_side(full, small)
+            if side < least:
+                raise ValueError(
+                    f"a side of {side} pixels is not one of at least {least}"
+                )
 
     def _check_image(self, image: np.ndarray) -> None:
         channels = self.singan.channels

@@ -9,7 +9,7 @@ from absl import flags
 from singan_tf.cli import command_line, results, sizes
 from singan_tf.cli import flags as shared
 from singan_tf.cli.commands import Call, Command
-from singan_tf.errors import UsageError
+from singan_tf.errors import UsageError, UserError
 
 _SHEET_SAMPLES = 49
 _SAMPLES_OF_ALL = 3
@@ -34,6 +34,13 @@ def _define_sample(values: flags.FlagValues) -> None:
         or_all=True,
     )
     sizes.define_size(values, "a sample")
+    flags.DEFINE_boolean(
+        "retarget",
+        False,
+        "At another size what the photograph shows keeps its own: its layout is carved "
+        "in place of stretched, and drawn from --start_scale on, 1 if it is not given.",
+        flag_values=values,
+    )
     shared.define_noise_scale(values)
     command_line.define_path(
         "keep",
@@ -54,6 +61,29 @@ def _check_sample(call: Call) -> None:
             f"--keep={call.values.keep} keeps a part of the photograph at its own "
             f"size; leave out --{given[0]} (outpaint grows a picture)."
         )
+    if call.values.retarget:
+        _check_retarget(call, given)
+
+
+def _check_retarget(call: Call, given: list[str]) -> None:
+    """Refuses what does not go with --retarget, and sets what it starts at."""
+    if call.values.keep:
+        raise UsageError("--keep keeps the photograph's size; leave out --retarget.")
+    if not given:
+        raise UsageError(
+            "--retarget is for another size: add --scale_h or --scale_v, or --width or "
+            "--height."
+        )
+    if call.values["noise_scale"].present:
+        raise UsageError("--retarget has no --noise_scale; leave one of them out.")
+    start_scale = call.values["start_scale"]
+    if not start_scale.present:
+        start_scale.value = 1
+    elif start_scale.value == 0:
+        raise UsageError(
+            "--start_scale=0 draws a layout of its own; with --retarget it is at least "
+            "1."
+        )
 
 
 def _sample(call: Call) -> None:
@@ -61,8 +91,14 @@ def _sample(call: Call) -> None:
     task = results.open_task(call, "sample")
     from singan_tf import images
 
+    if values.retarget and task.last == 0:
+        raise UserError(
+            f"The run in {task.run.path} has one scale, and --retarget needs two."
+        )
     results.check_start_scale(values, task)
-    height, width = sizes.output_size(values, task.singan.sizes)
+    height, width = sizes.output_size(
+        values, task.singan.sizes, proportional=not values.retarget
+    )
     cells = {"photograph": task.photograph}
     draw = _drawer(values, task, (height, width), cells)
     results.make_output_dir(task.output_dir)
@@ -88,7 +124,7 @@ def _draw_across_scales(
 
     from singan_tf import images
 
-    cells, scales = {}, range(task.last + 1)
+    cells, scales = {}, range(1 if values.retarget else 0, task.last + 1)
     columns = len(beside) + len(scales)
     for index in tqdm.trange(values.num_samples, unit="seed", disable=None):
         seed = values.seed + index
@@ -109,6 +145,12 @@ def _drawer(
 
     What it keeps is added to the sheet's cells.
     """
+    from singan_tf.tasks import retargeting
+
+    if values.retarget:
+        return lambda seed, start_scale: retargeting.retarget(
+            task.singan, task.photograph, *size, seed, start_scale
+        )
     if not values.keep:
         sample = task.singan.sampler()
         return lambda seed, start_scale: sample(

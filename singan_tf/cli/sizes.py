@@ -38,13 +38,15 @@ def define_size(values: flags.FlagValues, what: str) -> None:
 
 
 def output_size(
-    values: flags.FlagValues, sizes: list[tuple[int, int]]
+    values: flags.FlagValues, sizes: list[tuple[int, int]], proportional: bool = True
 ) -> tuple[int, int]:
-    """The size that was asked for, or with the photograph's aspect ratio.
+    """The size that was asked for.
 
     Args:
         values: With the flags of `define_size`.
         sizes: (height, width) of each scale of the run.
+        proportional: Whether one side alone sets the other, too, by the photograph's
+            aspect ratio; otherwise that one stays the photograph's.
 
     Returns:
         (height, width) in pixels.
@@ -70,6 +72,8 @@ def output_size(
                 (full_width, values.scale_h),
             )
         )
+    if not proportional:
+        height, width = height or full_height, width or full_width
     if height is None:
         height = round(full_height * width / full_width) if width else full_height
     if width is None:

@@ -15,13 +15,14 @@ from singan_tf import images
 from singan_tf.model.singan import SinGAN
 from singan_tf.runs import loading
 from singan_tf.runs.folder import RunFolder
-from singan_tf.tasks import animation, blending, inputs, masks, painting
+from singan_tf.tasks import animation, blending, inputs, masks, painting, retargeting
 from singan_tf.tasks import super_resolution as enlarging
 from singan_tf.tasks.task import Task
 
 # The file of a softened mask, beside a result.
 SOFTENED = "softened_mask.png"
 SAMPLE, REDRAW, ENLARGE, ANIMATE = "sample", "redraw", "enlarge", "animate"
+RETARGET = "retarget"
 
 
 class Model(Protocol):
@@ -29,7 +30,8 @@ class Model(Protocol):
 
     Attributes:
         name: What a person calls it.
-        abilities: Which of `SAMPLE`, `REDRAW`, `ENLARGE` and `ANIMATE` it can do.
+        abilities: Which of `SAMPLE`, `REDRAW`, `ENLARGE`, `ANIMATE` and `RETARGET` it
+            can do.
         sizes: (height, width) of the scales, coarse to fine, in pixels.
         photograph: At the finest scale.
         inside: What of it was learned, bool [H, W]; None for all.
@@ -77,7 +79,7 @@ class Model(Protocol):
 class RunModel:
     """A finished run, in this process; see `Model`."""
 
-    abilities = frozenset({SAMPLE, REDRAW, ENLARGE, ANIMATE})
+    abilities = frozenset({SAMPLE, REDRAW, ENLARGE, ANIMATE, RETARGET})
 
     def __init__(self, run: RunFolder, line: Callable[..., str]):
         """Loads the run.
@@ -165,6 +167,26 @@ def read_input(
         palette = painting.find_palette(model.photograph, colours, model.inside)
         image = painting.snap(image, palette)
     return image, task.notes
+
+
+def retarget(
+    model: Model, size: tuple[int, int], start_scale: int, seed: int
+) -> np.ndarray:
+    """The photograph at another aspect ratio; as `retargeting.retarget`.
+
+    Args:
+        model: What draws it.
+        size: (height, width) of the result.
+        start_scale: From 1 to the last scale.
+        seed: Of the seams and of the noise.
+
+    Returns:
+        float32 [1, height, width, C] in [-1, 1].
+    """
+    layout = retargeting.lay_out(
+        model.photograph, model.sizes, *size, seed, start_scale
+    )
+    return model.redraw(layout, start_scale, seed)
 
 
 def read_masked(

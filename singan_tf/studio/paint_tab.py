@@ -25,13 +25,7 @@ def build(page: Page, chosen: gr.Dropdown, picked: gr.State) -> Tab:
             scale = gr.Slider(
                 1, 8, 4, step=1, label="Injection scale: the lower, the more changes"
             )
-            colours = gr.Slider(
-                0,
-                64,
-                0,
-                step=1,
-                label="Snap it to so many main colours of the photograph; 0: leave it",
-            )
+            colours = _colours()
             seed = parts.seed()
             with gr.Row():
                 button = gr.Button("Paint", variant="primary", elem_id="paint")
@@ -77,6 +71,11 @@ def build(page: Page, chosen: gr.Dropdown, picked: gr.State) -> Tab:
         return [canvas, parts.injection(model), parts.can(model, models.REDRAW)]
 
     return Tab([canvas, scale, button], fit)
+
+
+def _colours() -> gr.Slider:
+    label = "Snap it to so many main colours of the photograph; 0: leave it"
+    return gr.Slider(0, 64, 0, step=1, label=label)
 
 
 def _drawer(page: Page) -> Callable:

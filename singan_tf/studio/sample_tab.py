@@ -27,6 +27,10 @@ def build(page: Page, chosen: gr.Dropdown, picked: gr.State) -> Tab:
             noise = gr.Slider(
                 0, 2, 1, step=0.05, label="Diversity: the factor of the noise"
             )
+            retarget = gr.Checkbox(
+                label="At another size, carve the layout in place of stretching it "
+                "(start scale 1 or higher, diversity 1)"
+            )
             button = gr.Button("Draw samples", variant="primary", elem_id="draw")
             stop = gr.Button("Cancel")
         with gr.Column(scale=3):
@@ -37,7 +41,7 @@ def build(page: Page, chosen: gr.Dropdown, picked: gr.State) -> Tab:
     draw = _drawer(page)
     event = button.click(
         draw,
-        [chosen, seed, count, height, width, start, noise],
+        [chosen, seed, count, height, width, start, noise, retarget],
         [gallery, command, files],
         api_name="sample",
     )
@@ -50,10 +54,11 @@ def build(page: Page, chosen: gr.Dropdown, picked: gr.State) -> Tab:
             gr.Slider(maximum=len(model.sizes) - 1, value=0),
             full_height,
             full_width,
+            gr.Checkbox(value=False, interactive=models.RETARGET in model.abilities),
             parts.can(model, models.SAMPLE),
         ]
 
-    return Tab([start, height, width, button], fit)
+    return Tab([start, height, width, retarget, button], fit)
 
 
 def _drawer(page: Page) -> Callable:
@@ -67,6 +72,7 @@ def _drawer(page: Page) -> Callable:
         width: Optional[int],
         start: int,
         noise: float,
+        retarget: bool,
         request: gr.Request,
     ) -> Iterator[tuple]:
         model, folder = page.model(name), page.folder(request)
@@ -74,9 +80,14 @@ def _drawer(page: Page) -> Callable:
             full_height, full_width = model.sizes[-1]
             height, width = height or full_height, width or full_width
             parts.check_area(height, width)
+            if retarget:
+                start = max(start, 1)
             made = []
             for each in range(seed, seed + count):
-                image = model.sample(each, start, (height, width), float(noise))
+                if retarget:
+                    image = models.retarget(model, (height, width), start, each)
+                else:
+                    image = model.sample(each, start, (height, width), float(noise))
                 made.append(
                     (write(folder, f"seed_{each:06d}.png", image), f"seed {each}")
                 )
@@ -88,7 +99,8 @@ def _drawer(page: Page) -> Callable:
                 height=height,
                 width=width,
                 start_scale=start,
-                noise_scale=float(noise),
+                noise_scale=None if retarget else float(noise),
+                retarget=retarget or None,
             )
             yield made, line, [path for path, _ in made]
 

@@ -59,6 +59,13 @@ def test_a_sample_is_the_commands(model, tmp_path, monkeypatch):
     np.testing.assert_array_equal(images.to_uint8(drawn[0]), found["seed_000003.png"])
 
 
+def test_a_retargeted_photograph_is_the_commands(model, tmp_path, monkeypatch):
+    line = model.line("sample", seed=3, num_samples=1, width=90, height=44, retarget=1)
+    found = by_command(line, tmp_path, monkeypatch)
+    drawn = models.retarget(model, (44, 90), 1, 3)
+    np.testing.assert_array_equal(images.to_uint8(drawn[0]), found["seed_000003.png"])
+
+
 @pytest.mark.parametrize("colours", [None, 4])
 def test_a_painting_is_the_commands(model, painting, tmp_path, monkeypatch, colours):
     path, _ = painting
