@@ -16,7 +16,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Optional, Union
 
 import numpy as np
-from PIL import Image
 
 from singan_tf import config as config_lib
 from singan_tf import photographs
@@ -41,9 +40,6 @@ from singan_tf.tasks.maskings import MASKINGS
 from singan_tf.training import circumstances, continuation, distribution, loop
 
 _RECIPE = Config()
-
-# A path, a name or pixels.
-_Image = Union[str, os.PathLike[str], np.ndarray]
 
 
 class Model:
@@ -383,7 +379,7 @@ def load(run_dir: Union[str, os.PathLike[str]]) -> Model:
 
 
 def train(
-    image: Union[_Image, Sequence[_Image]],
+    image: Union[together.Image, Sequence[together.Image]],
     run_dir: Union[str, os.PathLike[str]],
     config: Union[Config, Mapping[str, Any]] = _RECIPE,
     overwrite: bool = False,
@@ -432,26 +428,9 @@ def train(
         raise UsageError("strategy multi_worker is the train command's only.")
     run = RunFolder(pathlib.Path(run_dir))
     with tempfile.TemporaryDirectory() as place:
-        paths = _find(image, pathlib.Path(place))
+        paths = together.find_or_write(image, pathlib.Path(place))
         found = together.read(paths, config, train_mask, transparent)
         return _train(found, run, overwrite, continue_steps)
-
-
-def _find(
-    image: Union[_Image, Sequence[_Image]], place: pathlib.Path
-) -> list[pathlib.Path]:
-    """The files of photographs; pixels become files in a place."""
-    several = list(image) if isinstance(image, (list, tuple)) else [image]
-    if not several:
-        raise ValueError("there is no photograph in an empty list")
-    paths: list[pathlib.Path] = []
-    for number, each in enumerate(several):
-        if isinstance(each, np.ndarray):
-            name = f"array-{number + 1}.png" if number else "array.png"
-            paths.append(_write_array(each, place / name))
-        else:
-            paths += together.find([os.fspath(each)])
-    return paths
 
 
 def _check_part(mask: Optional[photographs.Mask], transparent: str) -> None:
@@ -462,17 +441,6 @@ def _check_part(mask: Optional[photographs.Mask], transparent: str) -> None:
         mask.dtype != bool or mask.ndim != 2 or not mask.any()
     ):
         raise ValueError("train_mask is not bool [H, W] with something inside")
-
-
-def _write_array(image: np.ndarray, path: pathlib.Path) -> pathlib.Path:
-    """Writes pixels as a file; raises ValueError if they are no picture."""
-    if image.dtype != np.uint8 or image.shape[2:] not in ((), (3,)) or image.ndim < 2:
-        raise ValueError(
-            f"{image.dtype} {image.shape} is not uint8 [H, W] or [H, W, 3]"
-        )
-    # Not packed: the same bytes, by which a run knows its photograph, everywhere.
-    Image.fromarray(image).save(path, compress_level=0)
-    return path
 
 
 def _train(

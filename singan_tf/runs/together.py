@@ -4,9 +4,10 @@ import itertools
 import os
 import pathlib
 from collections.abc import Sequence
-from typing import NamedTuple, Optional
+from typing import NamedTuple, Optional, Union
 
 import numpy as np
+import PIL.Image
 
 from singan_tf import config as config_lib
 from singan_tf import images, photographs
@@ -28,6 +29,10 @@ _SUFFIXES = (
     ".gif",
     ".avif",
 )
+
+
+# A path, a name or pixels.
+Image = Union[str, os.PathLike[str], np.ndarray]
 
 
 class Together(NamedTuple):
@@ -71,6 +76,47 @@ def find(names: Sequence[str]) -> list[pathlib.Path]:
             # An empty name is that of no folder.
             found += _in_folder(path) if part and path.is_dir() else [path]
     return found
+
+
+def find_or_write(
+    image: Union[Image, Sequence[Image]], place: pathlib.Path
+) -> list[pathlib.Path]:
+    """Finds one or more photographs, some of which may be pixels.
+
+    Args:
+        image: A photograph or a list: each a name as for `find`, or uint8 [H, W] or
+            [H, W, 3].
+        place: A folder; what is pixels becomes files there.
+
+    Returns:
+        The paths of existing files.
+
+    Raises:
+        UserError: As for `find`.
+        ValueError: if there is none, or an array is no picture.
+    """
+    several = list(image) if isinstance(image, (list, tuple)) else [image]
+    if not several:
+        raise ValueError("there is no photograph in an empty list")
+    paths: list[pathlib.Path] = []
+    for number, each in enumerate(several):
+        if isinstance(each, np.ndarray):
+            name = f"array-{number + 1}.png" if number else "array.png"
+            paths.append(_write_array(each, place / name))
+        else:
+            paths += find([os.fspath(each)])
+    return paths
+
+
+def _write_array(image: np.ndarray, path: pathlib.Path) -> pathlib.Path:
+    """Writes pixels as a file; raises ValueError if they are no picture."""
+    if image.dtype != np.uint8 or image.shape[2:] not in ((), (3,)) or image.ndim < 2:
+        raise ValueError(
+            f"{image.dtype} {image.shape} is not uint8 [H, W] or [H, W, 3]"
+        )
+    # Not packed: the same bytes, by which a run knows its photograph, everywhere.
+    PIL.Image.fromarray(image).save(path, compress_level=0)
+    return path
 
 
 def _in_folder(folder: pathlib.Path) -> list[pathlib.Path]:
