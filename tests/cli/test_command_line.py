@@ -42,6 +42,7 @@ PATHS = {
     "study_dir",
     "tls_cert",
     "tls_key",
+    "train_mask",
     "vgg_weights",
 }
 OTHERS = {
