@@ -369,6 +369,7 @@ def crop(images: tf.Tensor, corners: tf.Tensor, size) -> tf.Tensor:
     windows = []
     for i, corner in enumerate(tf.unstack(corners)):
         image = images[min(i, images.shape[0] - 1)]
-        window = image[corner[0] : corner[0] + height, corner[1] : corner[1] + width]
-        windows.append(tf.ensure_shape(window, [height, width, images.shape[3]]))
+        # By its size, not by its end: XLA compiles windows of one size only.
+        begin = tf.concat([corner, [0]], axis=0)
+        windows.append(tf.slice(image, begin, [height, width, images.shape[3]]))
     return tf.stack(windows)

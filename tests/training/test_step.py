@@ -91,6 +91,15 @@ def test_xla_computes_the_same_losses_but_for_its_other_noise(coffee, tmp_path):
 
 
 @pytest.mark.slow
+def test_xla_trains_on_crops(coffee, tmp_path):
+    """Other crops than without, as its random numbers are others."""
+    scale = {"num_scales": 1, "min_size": 20, "steps": 2, "width": 2}
+    train(coffee, tmp_path, xla=True, crop_size=16, **scale)
+    table = tmp_path / "scales/00/losses.csv"
+    assert np.isfinite(np.loadtxt(table, delimiter=",", skiprows=1)).all()
+
+
+@pytest.mark.slow
 def test_distances_train_towards_the_photographs_patches(coffee, tmp_path):
     """Without the reconstruction term, the distance of samples must fall."""
     settings = {"num_scales": 1, "min_size": 20, "steps": 60, "width": 8}
