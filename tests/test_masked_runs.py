@@ -164,7 +164,7 @@ def test_tasks_work_on_a_masked_run(capsys, tmp_path, trained):
     for command, *arguments in [
         ("sample", "--num_samples=2", "--scale_h=2"),
         ("sample", "--num_samples=1", "--start_scale=all"),
-        ("sample", "--num_samples=1", "--retarget", "--scale_w=0.7"),
+        ("sample", "--num_samples=1", "--retarget", "--scale_h=0.7"),
         ("sample", "--num_samples=1", f"--keep={edit}"),
         ("outpaint", "--left=12", "--num_samples=1"),
         ("tile", "--num_samples=1"),
