@@ -88,9 +88,7 @@ class Model:
         Raises:
             ValueError: if an argument is out of its range.
         """
-        last = len(self.singan.stages) - 1
-        if not 0 <= start_scale <= last:
-            raise ValueError(f"start_scale {start_scale} is not from 0 to {last}")
+        self._check_start_scale(start_scale, least=0)
         height, width = self._check_drawn(height, width, noise_scale)
         rows = [
             self._draw([seed], start_scale, height, width, noise_scale).numpy()
@@ -148,6 +146,7 @@ class Model:
             ValueError: if an argument is out of its range.
         """
         self._check_photograph(image)
+        self._check_start_scale(start_scale, least=1)
         self._check_drawn(height, width, 1.0)
         self._check_sides(height, width)
         rows = image[np.newaxis]
@@ -340,6 +339,11 @@ class Model:
                 f"{width}x{height} pixels is not a size of 1 to {config_lib.MAX_PIXELS}"
             )
         return height, width
+
+    def _check_start_scale(self, start_scale: int, least: int) -> None:
+        last = len(self.singan.stages) - 1
+        if not least <= start_scale <= last:
+            raise ValueError(f"start_scale {start_scale} is not from {least} to {last}")
 
     def _check_sides(self, height: int, width: int) -> None:
         """Refuses a size that leaves the coarsest scale nothing."""

@@ -127,6 +127,14 @@ def test_the_command_draws_what_python_does(capsys, tmp_path, finished):
     )
 
 
+@pytest.mark.parametrize("start_scale", [0, 9])
+def test_a_scale_that_there_is_not_is_refused(finished, start_scale):
+    model = api.load(finished)
+    photograph = np.zeros([*model.size, 3], np.float32)
+    with pytest.raises(ValueError, match=f"start_scale {start_scale} is not from 1 to"):
+        model.retarget(photograph, *model.size, start_scale=start_scale)
+
+
 @pytest.mark.parametrize(
     ("arguments", "word"),
     [
