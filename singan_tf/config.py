@@ -18,6 +18,8 @@ from singan_tf.training_settings import TrainingConfig as TrainingConfig
 # The noise of a sample, as a multiple of what training saw: for all commands and
 # served models.
 MAX_NOISE_SCALE = 10
+# The most colours of a photograph that a painting is snapped to.
+MAX_COLOURS = 64
 
 # Of an image that is read, or made in one piece.
 MAX_PIXELS = 100_000_000

@@ -1,5 +1,12 @@
 """What the tests of training share: a tiny run, and what two runs have stored."""
 
+import json
+import pathlib
+import subprocess
+import sys
+import textwrap
+import time
+
 import numpy as np
 import tensorflow as tf
 
@@ -102,3 +109,59 @@ def assert_same_run(first, second):
     assert first.keys() == second.keys()
     for name, value in first.items():
         np.testing.assert_array_equal(value, second[name], err_msg=str(name))
+
+
+def assert_a_kill_changes_nothing(command, folder):
+    """Runs a command that trains two scales, whole and killed in the second."""
+    for name in ("whole", "killed"):
+        run_dir = folder / name
+        process = subprocess.Popen([*command, f"--run_dir={run_dir}"])
+        if name == "killed":
+            while not (run_dir / "scales" / "01" / "state.json").exists():
+                assert process.poll() is None
+                time.sleep(0.02)
+            process.kill()
+            assert process.wait() != 0
+            process = subprocess.Popen([*command, f"--run_dir={run_dir}"])
+        assert process.wait() == 0
+    assert_same_run(folder / "whole", folder / "killed")
+
+
+def assert_two_devices_do_as_one(folder, settings, given):
+    """Trains on one device and on two, which need a process of their own.
+
+    Args:
+        folder: Where.
+        settings: Of the run, beside those without which devices differ.
+        given: Lines of Python that make `photographs` and `inside` for `train`, of
+            `coffee`.
+    """
+    code = """
+        import json, pathlib, sys
+        import numpy as np, tensorflow as tf
+        cpu = tf.config.list_physical_devices("CPU")[0]
+        tf.config.set_logical_device_configuration(
+            cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+        sys.path.insert(0, "tests")
+        from run_folders import train, weights
+        from singan_tf import images
+        coffee = images.read(images.resolve("coffee"))
+        {given}
+        folder = pathlib.Path(sys.argv[1])
+        settings = dict(global_batch_size=4, steps=5, generator_normalization="none",
+                        critic_normalization="none", inside=inside,
+                        **json.loads(sys.argv[2]))
+        one = train(photographs, folder / "1", strategy="one_device", **settings)
+        two = train(photographs, folder / "2", strategy="mirrored", **settings)
+        for scale in range(2):
+            for a, b in zip(weights(one, scale), weights(two, scale)):
+                np.testing.assert_allclose(a, b, atol=1e-4)
+    """
+    code = textwrap.dedent(code).replace("{given}", textwrap.dedent(given).strip())
+    process = subprocess.run(
+        [sys.executable, "-c", code, folder, json.dumps(settings)],
+        cwd=pathlib.Path(__file__).parents[1],
+        capture_output=True,
+        text=True,
+    )
+    assert process.returncode == 0, process.stderr[-3000:]

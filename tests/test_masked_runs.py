@@ -1,15 +1,13 @@
 """Runs by the command line that are trained on a part of a photograph."""
 
 import json
-import subprocess
 import sys
-import time
 
 import numpy as np
 import pytest
 from helpers import ROOT, SMOKE, copied, pixels, run, sentence
 from PIL import Image
-from run_folders import assert_same_run
+from run_folders import assert_a_kill_changes_nothing, assert_same_run
 from shapes import disk
 
 import singan_tf
@@ -285,15 +283,4 @@ def test_a_killed_command_goes_on_to_the_same_bits(tmp_path, cut_outs):
     command = [sys.executable, str(ROOT / "main.py"), "train", given, SMOKE]
     command += ["--steps=40", "--checkpoint_seconds=0", "--num_scales=2"]
     command += ["--max_size=60", "--min_size=30", "--crop_size=24"]
-    for name in ("whole", "killed"):
-        run_dir = tmp_path / name
-        process = subprocess.Popen([*command, f"--run_dir={run_dir}"])
-        if name == "killed":
-            while not (run_dir / "scales" / "01" / "state.json").exists():
-                assert process.poll() is None
-                time.sleep(0.02)
-            process.kill()
-            assert process.wait() != 0
-            process = subprocess.Popen([*command, f"--run_dir={run_dir}"])
-        assert process.wait() == 0
-    assert_same_run(tmp_path / "whole", tmp_path / "killed")
+    assert_a_kill_changes_nothing(command, tmp_path)

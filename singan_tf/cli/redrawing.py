@@ -11,10 +11,10 @@ from absl import flags
 from singan_tf.cli import command_line, interruption, results
 from singan_tf.cli import flags as shared
 from singan_tf.cli.commands import Call, Command
+from singan_tf.config import MAX_COLOURS
 from singan_tf.errors import UsageError
 from singan_tf.tasks.maskings import MASKINGS
 
-_MOST_COLOURS = 64
 _EACH = "all, for a strip to choose from"
 
 
@@ -82,7 +82,7 @@ def _define_paint(values: flags.FlagValues) -> None:
         "The number of the photograph's main colours that the painting's are snapped "
         "to, each to the nearest; 0 leaves them as they are.",
         0,
-        _MOST_COLOURS,
+        MAX_COLOURS,
         flag_values=values,
     )
     flags.DEFINE_boolean(

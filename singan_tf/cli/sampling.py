@@ -145,9 +145,9 @@ def _drawer(
 
     What it keeps is added to the sheet's cells.
     """
-    from singan_tf.tasks import retargeting
-
     if values.retarget:
+        from singan_tf.tasks import retargeting
+
         return lambda seed, start_scale: retargeting.retarget(
             task.singan, task.photograph, *size, seed, start_scale
         )

@@ -6,6 +6,7 @@ from typing import Any, Callable, Optional
 import gradio as gr
 import numpy as np
 
+from singan_tf.config import MAX_COLOURS
 from singan_tf.studio import models, parts
 from singan_tf.studio.models import Model
 from singan_tf.studio.parts import Tab
@@ -75,7 +76,7 @@ def build(page: Page, chosen: gr.Dropdown, picked: gr.State) -> Tab:
 
 def _colours() -> gr.Slider:
     label = "Snap it to so many main colours of the photograph; 0: leave it"
-    return gr.Slider(0, 64, 0, step=1, label=label)
+    return gr.Slider(0, MAX_COLOURS, 0, step=1, label=label)
 
 
 def _drawer(page: Page) -> Callable:

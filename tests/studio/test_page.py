@@ -17,6 +17,7 @@ from helpers import ROOT, pixels
 from serving_helpers import NAME
 
 from singan_tf import api, images
+from singan_tf.runs.folder import RunFolder
 
 webdriver = pytest.importorskip("selenium.webdriver")
 axe_core_python = pytest.importorskip("axe_core_python")
@@ -174,6 +175,27 @@ def test_samples_are_the_commands_and_nothing_leaves_the_machine(page, finished)
         picture = pixels(files[f"seed_{seed:06d}.png"])
         np.testing.assert_array_equal(picture, images.to_uint8(drawn[seed]))
     assert requested(page) == {"localhost"}
+
+
+def test_a_layout_is_carved_where_that_is_chosen(page, finished):
+    turn_to(page, "Sample")
+    box = wait(page, lambda: shown(page, "[role=tabpanel] input[type=checkbox]"))[0]
+    page.execute_script("arguments[0].click()", box)
+    click(page, "draw")
+    selector = "[role=tabpanel] .command textarea"
+    line = wait(page, lambda: next(
+        (each.get_attribute("value") for each in shown(page, selector)
+         if "--retarget" in each.get_attribute("value")), None))  # fmt: skip
+    assert "--start_scale=1" in line and "--noise_scale" not in line
+    files = download(page, "[role=tabpanel] a[href*='seed_']")
+    model = api.load(finished)
+    last = len(model.singan.sizes) - 1
+    photograph = images.read(RunFolder(finished).real(last))[0]
+    for seed in range(4):
+        made = model.retarget(photograph, *model.size, seed)
+        picture = pixels(files[f"seed_{seed:06d}.png"])
+        np.testing.assert_array_equal(picture, images.to_uint8(made))
+    page.execute_script("arguments[0].click()", box)
 
 
 def test_strokes_are_painted(page):

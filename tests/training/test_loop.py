@@ -1,14 +1,10 @@
-import json
 import logging
-import pathlib
-import subprocess
 import sys
-import textwrap
 
 import numpy as np
 import pytest
 import tensorflow as tf
-from run_folders import assert_same_run, measured, train
+from run_folders import assert_same_run, assert_two_devices_do_as_one, measured, train
 
 from singan_tf import config
 from singan_tf.errors import UserError
@@ -130,34 +126,10 @@ def test_every_variant_trains_resumes_exactly_and_loads(coffee, tmp_path, settin
 )
 def test_two_devices_compute_what_one_does_with_the_same_batch(tmp_path, adversary):
     """MirroredStrategy needs logical devices, which a fresh process can make."""
-    code = textwrap.dedent(
-        """
-        import json, pathlib, sys
-        import numpy as np, tensorflow as tf
-        cpu = tf.config.list_physical_devices("CPU")[0]
-        tf.config.set_logical_device_configuration(
-            cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
-        sys.path.insert(0, "tests")
-        from run_folders import train, weights
-        from singan_tf import images
-        photograph = images.read(images.resolve("coffee"))[:, 100:124, 200:230]
-        folder = pathlib.Path(sys.argv[1])
-        settings = dict(global_batch_size=4, steps=5, generator_normalization="none",
-                        critic_normalization="none", **json.loads(sys.argv[2]))
-        one = train(photograph, folder / "1", strategy="one_device", **settings)
-        two = train(photograph, folder / "2", strategy="mirrored", **settings)
-        for scale in range(2):
-            for a, b in zip(weights(one, scale), weights(two, scale)):
-                np.testing.assert_allclose(a, b, atol=1e-4)
-        """
-    )
-    process = subprocess.run(
-        [sys.executable, "-c", code, tmp_path, json.dumps(adversary)],
-        cwd=pathlib.Path(__file__).parents[2],
-        capture_output=True,
-        text=True,
-    )
-    assert process.returncode == 0, process.stderr[-3000:]
+    given = """
+        photographs, inside = coffee[:, 100:124, 200:230], None
+    """
+    assert_two_devices_do_as_one(tmp_path, adversary, given)
 
 
 def test_too_little_memory_is_one_sentence(coffee, tmp_path, monkeypatch):

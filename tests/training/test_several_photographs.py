@@ -1,15 +1,13 @@
 """One model of several photographs, against photographs alone and against NumPy."""
 
-import subprocess
 import sys
-import time
 
 import numpy as np
 import pytest
 import tensorflow as tf
 from helpers import ROOT, SMOKE, contents
 from PIL import Image
-from run_folders import assert_same_run, train, weights
+from run_folders import assert_a_kill_changes_nothing, assert_same_run, train, weights
 from scipy import linalg
 
 from singan_tf import config, images, presets
@@ -165,18 +163,7 @@ def test_a_killed_command_goes_on_to_the_same_bits(textures, tmp_path):
         SMOKE,
     ]
     command += ["--steps=40", "--checkpoint_seconds=0", "--num_scales=2"]
-    for name in ("whole", "killed"):
-        run_dir = tmp_path / name
-        process = subprocess.Popen([*command, f"--run_dir={run_dir}"])
-        if name == "killed":
-            while not (run_dir / "scales" / "01" / "state.json").exists():
-                assert process.poll() is None
-                time.sleep(0.02)
-            process.kill()
-            assert process.wait() != 0
-            process = subprocess.Popen([*command, f"--run_dir={run_dir}"])
-        assert process.wait() == 0
-    assert_same_run(tmp_path / "whole", tmp_path / "killed")
+    assert_a_kill_changes_nothing(command, tmp_path)
 
 
 @pytest.mark.slow

@@ -1,14 +1,8 @@
 """What is outside of a mask does not exist: it changes no bit of a run."""
 
-import json
-import pathlib
-import subprocess
-import sys
-import textwrap
-
 import numpy as np
 import pytest
-from run_folders import assert_same_run, stored, train
+from run_folders import assert_same_run, assert_two_devices_do_as_one, stored, train
 from shapes import disk
 
 from singan_tf.runs import loading
@@ -176,34 +170,8 @@ def test_xla_computes_the_same_but_for_its_other_noise(coffee, tmp_path, way):
 @pytest.mark.parametrize("way", ["critic, crops", "sliced, crops", "frechet"])
 def test_two_devices_compute_what_one_does_with_the_same_batch(tmp_path, way):
     """Of two photographs, one masked. Logical devices need a fresh process."""
-    code = textwrap.dedent(
-        """
-        import json, pathlib, sys
-        import numpy as np, tensorflow as tf
-        cpu = tf.config.list_physical_devices("CPU")[0]
-        tf.config.set_logical_device_configuration(
-            cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
-        sys.path.insert(0, "tests")
-        from run_folders import train, weights
-        from singan_tf import images
-        coffee = images.read(images.resolve("coffee"))
+    given = """
         photographs = [coffee[:, 100:124, 200:230], coffee[:, 124:148, 200:230]]
-        insides = [np.arange(30)[np.newaxis].repeat(24, axis=0) < 23, None]
-        folder = pathlib.Path(sys.argv[1])
-        settings = dict(global_batch_size=4, steps=5, generator_normalization="none",
-                        critic_normalization="none", inside=insides,
-                        **json.loads(sys.argv[2]))
-        one = train(photographs, folder / "1", strategy="one_device", **settings)
-        two = train(photographs, folder / "2", strategy="mirrored", **settings)
-        for scale in range(2):
-            for a, b in zip(weights(one, scale), weights(two, scale)):
-                np.testing.assert_allclose(a, b, atol=1e-4)
-        """
-    )
-    process = subprocess.run(
-        [sys.executable, "-c", code, tmp_path, json.dumps(WAYS[way])],
-        cwd=pathlib.Path(__file__).parents[2],
-        capture_output=True,
-        text=True,
-    )
-    assert process.returncode == 0, process.stderr[-3000:]
+        inside = [np.arange(30)[np.newaxis].repeat(24, axis=0) < 23, None]
+    """
+    assert_two_devices_do_as_one(tmp_path, WAYS[way], given)
