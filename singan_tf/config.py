@@ -10,7 +10,13 @@ from typing import Any
 
 from singan_tf.errors import UsageError, UserError
 from singan_tf.schedule import ADVERSARIES as ADVERSARIES
-from singan_tf.schedule import PADDINGS, read_paddings, read_schedule, value_at
+from singan_tf.schedule import (
+    NORMALIZATIONS,
+    PADDINGS,
+    read_names,
+    read_schedule,
+    value_at,
+)
 from singan_tf.settings import Section, setting
 from singan_tf.training_settings import CRITIC_SIDE as CRITIC_SIDE
 from singan_tf.training_settings import TrainingConfig as TrainingConfig
@@ -122,13 +128,13 @@ class NetworkConfig(Section):
     )
     generator_normalization: str = setting(
         "batch",
-        "The normalisation in the generator.",
-        choices=("batch", "instance", "none"),
+        f"{' | '.join(NORMALIZATIONS)}, at every scale or by scale, such as "
+        "0-3:batch,4-:none. The normalisation in the generator.",
     )
     critic_normalization: str = setting(
         "batch",
         "The normalisation in the critic.",
-        choices=("batch", "instance", "none"),
+        choices=NORMALIZATIONS,
     )
     residual: bool = setting(
         True, "Add the previous image to the generator's output (SinGAN, eq. 5)."
@@ -143,11 +149,11 @@ class NetworkConfig(Section):
         """Checks the fields.
 
         Raises:
-            UsageError: if a value is out of its range, or the paddings leave a scale
-                without one.
+            UsageError: if a value is out of its range, or a scale is left without a
+                padding or a normalisation.
         """
         super().__post_init__()
-        read_paddings(self.padding)
+        self.padding_at(0), self.generator_normalization_at(0)
         if self.channels == 2:
             raise UsageError("--channels=2 must be 1 or 3.")
         if self.width > self.max_width:
@@ -157,7 +163,13 @@ class NetworkConfig(Section):
 
     def padding_at(self, scale: int) -> str:
         """The padding at a scale: one of `PADDINGS`."""
-        return value_at(read_paddings(self.padding), scale)
+        return value_at(read_names("padding", self.padding, PADDINGS), scale)
+
+    def generator_normalization_at(self, scale: int) -> str:
+        """The generator's normalisation at a scale: one of `NORMALIZATIONS`."""
+        setting = "generator_normalization"
+        names = read_names(setting, getattr(self, setting), NORMALIZATIONS)
+        return value_at(names, scale)
 
 
 @dataclasses.dataclass(frozen=True)

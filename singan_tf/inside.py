@@ -159,7 +159,7 @@ def check(config: Config, sizes: Sequence[tuple[int, int]], inside: np.ndarray) 
         "generator_normalization=instance": network.generator_normalization,
         "critic_normalization=instance": network.critic_normalization,
     }
-    whole_images = [name for name, kind in refused.items() if kind == "instance"]
+    whole_images = [name for name, kind in refused.items() if "instance" in kind]
     if config.training.texture_weight:
         whole_images.append(f"texture_weight={config.training.texture_weight:g}")
     if config.adversary.patch_stride > 1:

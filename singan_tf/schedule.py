@@ -2,6 +2,7 @@
 
 import math
 import re
+from collections.abc import Sequence
 from typing import Callable, NamedTuple, TypeVar, Union
 
 from singan_tf.errors import UsageError
@@ -15,6 +16,8 @@ ADVERSARIES = (
 )
 
 PADDINGS = ("zeros", "reflect", "circular", "noise")
+
+NORMALIZATIONS = ("batch", "instance", "none")
 
 # A number for all scales, or a text that gives each scale its own.
 ByScale = Union[int, str]
@@ -39,7 +42,6 @@ class _Kind(NamedTuple):
 
 
 _NAMES = _Kind(r"\w+(?:\+\w+)*", "name", "adversaries", "0-3:critic or 4-:critic")
-_PADDING_NAMES = _Kind(r"\w+", "name", "paddings", "0-3:zeros or 4-:reflect")
 _NUMBERS = _Kind(r"-?\d{1,99}", "number", "numbers", "0-3:500 or 4-:100")
 
 
@@ -68,23 +70,34 @@ def read_schedule(text: str) -> list[tuple[int, str]]:
     return _read_ranges("adversary", text, _NAMES, checked)
 
 
-def read_paddings(text: str) -> list[tuple[int, str]]:
-    """The first scale and the name of each padding, in order.
+def read_names(
+    setting: str, text: str, choices: Sequence[str]
+) -> list[tuple[int, str]]:
+    """The first scale and the name of each range, in order.
+
+    Args:
+        setting: The name of what is given, for errors.
+        text: A name for all scales, or names by scale.
+        choices: The names that there are, at least two.
 
     Raises:
-        UsageError: if there is a scale without a padding, or with two, or the text is
-            not understood.
+        UsageError: if there is a scale without a name, or with two, or the text is not
+            understood.
     """
 
     def checked(name: str) -> str:
-        if name not in PADDINGS:
-            known = ", ".join(PADDINGS)
+        if name not in choices:
+            known = ", ".join(choices)
             raise UsageError(
-                f"--padding={text} names {name}, which is not one of {known}."
+                f"--{setting}={text} names {name}, which is not one of {known}."
             )
         return name
 
-    return _read_ranges("padding", text, _PADDING_NAMES, checked)
+    plural = setting.replace("_", " ") + "s"
+    examples = f"0-3:{choices[0]} or 4-:{choices[1]}"
+    return _read_ranges(
+        setting, text, _Kind(r"\w+", "name", plural, examples), checked
+    )
 
 
 def read_numbers(setting: str, value: ByScale) -> list[tuple[int, int]]:

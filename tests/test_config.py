@@ -477,6 +477,17 @@ def test_paddings_with_gaps_overlaps_or_strange_words_are_refused(text, words):
     refuse({"padding": text}, f"--padding={text} ", *words)
 
 
+def test_the_generators_normalization_may_be_given_by_scale():
+    settings = {"generator_normalization": "0-1:batch,2-:none"}
+    network = config.from_settings(settings).network
+    found = [network.generator_normalization_at(scale) for scale in (0, 1, 2, 9)]
+    assert found == ["batch", "batch", "none", "none"]
+    text = "0-1:batch,2-:layer"
+    refuse({"generator_normalization": text}, f"={text} names layer", "batch, instance")
+    text = "0-1:batch,1-:none"
+    refuse({"generator_normalization": text}, "scale 1 to two generator normalizations")
+
+
 def test_adversaries_at_once_are_named_in_one_order_and_may_have_a_critic():
     text = "0:sliced_wasserstein+frechet,1-2:frechet+critic,3-:critic"
     adversary = config.from_settings({"adversary": text}).adversary

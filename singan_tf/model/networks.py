@@ -35,7 +35,7 @@ class Generator(keras.Model):
     def __init__(
         self,
         config: NetworkConfig,
-        width: int,
+        scale: int,
         seed: int,
         precision: str,
         synchronized: bool,
@@ -44,7 +44,7 @@ class Generator(keras.Model):
 
         Args:
             config: Normalisation, residual connection and image channels.
-            width: Feature channels.
+            scale: The scale, for its feature channels and its normalisation.
             seed: Of the initial weights.
             precision: Keras dtype policy of the convolutions, such as "float32".
             synchronized: Whether batch norm's statistics are those of all replicas
@@ -52,10 +52,11 @@ class Generator(keras.Model):
         """
         super().__init__()
         self._residual = config.residual
+        kind = config.generator_normalization_at(scale)
         self._stack = _layers(
-            width,
+            scale_width(config, scale),
             config.channels,
-            _Normalization(config.generator_normalization, synchronized),
+            _Normalization(kind, synchronized),
             seed,
             precision,
             spectral=False,
@@ -90,7 +91,7 @@ class Critic(keras.Model):
     def __init__(
         self,
         config: NetworkConfig,
-        width: int,
+        scale: int,
         seed: int,
         precision: str,
         synchronized: bool,
@@ -98,7 +99,7 @@ class Critic(keras.Model):
         """Creates the layers; arguments as for `Generator`."""
         super().__init__()
         self._stack = _layers(
-            width,
+            scale_width(config, scale),
             1,
             _Normalization(config.critic_normalization, synchronized),
             seed,
@@ -163,7 +164,7 @@ def _build(kind, config: Config, scale: int, synchronized: bool) -> keras.Model:
     precision = config.training.mixed_precision
     network = kind(
         config.network,
-        scale_width(config.network, scale),
+        scale,
         seed,
         "float32" if precision == "none" else f"mixed_{precision}",
         synchronized,

@@ -310,7 +310,7 @@ def build_convolutional_stage(
         # One map for all colours at scale 0, as in the reference code.
         noise_channels=1 if scale == 0 else network.channels,
         padding=network.padding_at(scale),
-        whole_image=network.generator_normalization == "instance",
+        whole_image=network.generator_normalization_at(scale) == "instance",
         palette=palette,
     )
 

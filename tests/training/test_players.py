@@ -67,6 +67,21 @@ def test_a_critic_starts_from_the_nearest_critic_below(coffee, tmp_path):
 
 
 @pytest.mark.slow
+def test_a_scale_of_another_normalization_starts_anew_and_the_next_from_it(
+    coffee, tmp_path
+):
+    still = {"generator_learning_rate": 0.0, "steps": 1}
+    kinds = {"generator_normalization": "0:batch,1-:none"}
+    trained = train(coffee, tmp_path, **THREE_SCALES, **still, **kinds)
+    settings = config.from_settings({**TINY, **THREE_SCALES, **still, **kinds})
+    fresh = players.make_players(settings, 1).stage.generator.get_weights()
+    assert [len(weights(trained, scale)) for scale in range(3)] == [26, 10, 10]
+    for scale in (1, 2):
+        for ours, expected in zip(weights(trained, scale), fresh):
+            np.testing.assert_array_equal(ours, expected)
+
+
+@pytest.mark.slow
 def test_the_first_trained_scale_starts_anew_from_the_photograph(coffee, tmp_path):
     """Patches below give it neither weights nor an error to make good."""
     rates = {"generator_learning_rate": 0.0, "critic_learning_rate": 0.0, "steps": 1}
