@@ -95,9 +95,7 @@ def read_names(
 
     plural = setting.replace("_", " ") + "s"
     examples = f"0-3:{choices[0]} or 4-:{choices[1]}"
-    return _read_ranges(
-        setting, text, _Kind(r"\w+", "name", plural, examples), checked
-    )
+    return _read_ranges(setting, text, _Kind(r"\w+", "name", plural, examples), checked)
 
 
 def read_numbers(setting: str, value: ByScale) -> list[tuple[int, int]]:
