@@ -10,6 +10,19 @@ import numpy as np
 from singan_tf import images, inside, masks
 from singan_tf.errors import UserError, printable
 
+# Of files that are taken for images in a folder.
+_SUFFIXES = (
+    ".png",
+    ".jpg",
+    ".jpeg",
+    ".webp",
+    ".tif",
+    ".tiff",
+    ".bmp",
+    ".gif",
+    ".avif",
+)
+
 # What becomes of the transparent parts of a photograph.
 TRANSPARENT = ("outside", "white")
 # More than half opaque is opaque.
@@ -31,6 +44,32 @@ class Pixels(NamedTuple):
 
     image: np.ndarray
     inside: Optional[np.ndarray]
+
+
+def in_folder(folder: pathlib.Path, besides: str = "") -> list[pathlib.Path]:
+    """The image files in a folder, by name; hidden ones are none.
+
+    Args:
+        folder: The folder.
+        besides: The name of a file that is none of them.
+
+    Raises:
+        UserError: There is none.
+    """
+    paths = sorted(
+        file
+        for file in folder.iterdir()
+        if file.suffix.lower() in _SUFFIXES
+        and not file.name.startswith(".")
+        and file.name != besides
+        and file.is_file()
+    )
+    if not paths:
+        raise UserError(
+            f"The folder {folder} holds no image ({', '.join(_SUFFIXES)}); name one "
+            "that does."
+        )
+    return paths
 
 
 def read(

@@ -178,3 +178,13 @@ def test_settings_that_see_whole_images_do_not_go_with_a_mask(setting):
     name = next(iter(setting))
     with pytest.raises(UsageError, match=f"{name}=.* train_mask"):
         inside.check(settled(**setting), SIZES, INSIDE)
+
+
+def test_the_images_of_a_folder_are_its_files_of_images_that_are_not_hidden(tmp_path):
+    for name in ("b.PNG", "a.avif", "c.jpg", ".c.png", "notes.txt", "sheet.png"):
+        (tmp_path / name).touch()
+    (tmp_path / "folder.png").mkdir()
+    found = photographs.in_folder(tmp_path, besides="sheet.png")
+    assert [path.name for path in found] == ["a.avif", "b.PNG", "c.jpg"]
+    with pytest.raises(UserError, match="holds no image.*avif"):
+        photographs.in_folder(tmp_path / "folder.png")

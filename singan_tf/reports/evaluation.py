@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, Optional
 
 import numpy as np
 
-from singan_tf import files, images
+from singan_tf import files, images, photographs
 from singan_tf.errors import UserError
 from singan_tf.measure import metrics, quality, spectrum
 from singan_tf.measure.inception import Inception
@@ -31,7 +31,6 @@ COLUMNS = {
 }
 # On the contact sheet.
 _SHEET_SAMPLES = 48
-_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp", ".gif")
 # Above it the other metrics say little.
 _MOSTLY_COPIED = 0.5
 
@@ -141,16 +140,7 @@ def of_folder(image: str, folder: pathlib.Path) -> Subject:
     photograph = images.read(original)
     if not folder.is_dir():
         raise UserError(f"samples={folder} is not a folder; name one with images.")
-    paths = sorted(
-        file
-        for file in folder.iterdir()
-        if file.suffix.lower() in _SUFFIXES and file.name != SHEET_NAME
-    )
-    if not paths:
-        raise UserError(
-            f"samples={folder} holds no image ({', '.join(_SUFFIXES)}); name a "
-            "folder that does."
-        )
+    paths = photographs.in_folder(folder, besides=SHEET_NAME)
     source = {
         "image": original.name,
         "image_sha256": images.sha256(original),

@@ -17,20 +17,6 @@ from singan_tf.errors import UsageError, UserError
 from singan_tf.runs.facts import Photograph, inside_sha256
 from singan_tf.runs.folder import all_sizes
 
-# Of files that are taken for images in a folder.
-_SUFFIXES = (
-    ".png",
-    ".jpg",
-    ".jpeg",
-    ".webp",
-    ".tif",
-    ".tiff",
-    ".bmp",
-    ".gif",
-    ".avif",
-)
-
-
 # A path, a name or pixels.
 Image = Union[str, os.PathLike[str], np.ndarray]
 
@@ -74,7 +60,7 @@ def find(names: Sequence[str]) -> list[pathlib.Path]:
         for part in filter(None, parts) if any(parts) else [name]:
             path = images.resolve(part)
             # An empty name is that of no folder.
-            found += _in_folder(path) if part and path.is_dir() else [path]
+            found += photographs.in_folder(path) if part and path.is_dir() else [path]
     return found
 
 
@@ -117,27 +103,6 @@ def _write_array(image: np.ndarray, path: pathlib.Path) -> pathlib.Path:
     # Not packed: the same bytes, by which a run knows its photograph, everywhere.
     PIL.Image.fromarray(image).save(path, compress_level=0)
     return path
-
-
-def _in_folder(folder: pathlib.Path) -> list[pathlib.Path]:
-    """The image files in a folder, by name.
-
-    Raises:
-        UserError: There is none.
-    """
-    paths = sorted(
-        file
-        for file in folder.iterdir()
-        if file.suffix.lower() in _SUFFIXES
-        and not file.name.startswith(".")
-        and file.is_file()
-    )
-    if not paths:
-        raise UserError(
-            f"The folder {folder} holds no image ({', '.join(_SUFFIXES)}); name one "
-            "that does."
-        )
-    return paths
 
 
 def read(
