@@ -153,7 +153,9 @@ class NetworkConfig(Section):
                 padding or a normalisation.
         """
         super().__post_init__()
-        self.padding_at(0), self.generator_normalization_at(0)
+        # Any scale's: each reads the whole text, and refuses it.
+        self.padding_at(0)
+        self.generator_normalization_at(0)
         if self.channels == 2:
             raise UsageError("--channels=2 must be 1 or 3.")
         if self.width > self.max_width:
@@ -167,9 +169,8 @@ class NetworkConfig(Section):
 
     def generator_normalization_at(self, scale: int) -> str:
         """The generator's normalisation at a scale: one of `NORMALIZATIONS`."""
-        setting = "generator_normalization"
-        names = read_names(setting, getattr(self, setting), NORMALIZATIONS)
-        return value_at(names, scale)
+        name, text = "generator_normalization", self.generator_normalization
+        return value_at(read_names(name, text, NORMALIZATIONS), scale)
 
 
 @dataclasses.dataclass(frozen=True)
