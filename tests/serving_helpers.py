@@ -125,7 +125,7 @@ class Client:
         self.prediction = stub
         self.model = model_service_pb2_grpc.ModelServiceStub(self.channel)
 
-    def predict(self, message, timeout=30):
+    def predict(self, message, timeout=120):
         return self.prediction.Predict(message, timeout=timeout)
 
     def multiply(self, seed):
@@ -134,7 +134,7 @@ class Client:
         product = tf.make_ndarray(response.outputs["product"])
         return response.model_spec.version.value, product[0]
 
-    def refusal(self, message, timeout=30):
+    def refusal(self, message, timeout=120):
         """Code and details of the error that a request must meet."""
         try:
             self.predict(message, timeout)
@@ -146,7 +146,7 @@ class Client:
     def states(self):
         message = get_model_status_pb2.GetModelStatusRequest()
         message.model_spec.name = NAME
-        found = self.model.GetModelStatus(message, timeout=10).model_version_status
+        found = self.model.GetModelStatus(message, timeout=60).model_version_status
         return {status.version: status.state for status in found}
 
 
@@ -177,7 +177,7 @@ def taken_up(client, message, timeout=None):
     return sent
 
 
-def eventually(condition, seconds=20):
+def eventually(condition, seconds=120):
     """Waits for what must become true."""
     deadline = time.monotonic() + seconds
     while not condition():

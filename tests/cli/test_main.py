@@ -567,11 +567,11 @@ def test_a_signal_leaves_a_run_that_the_printed_command_resumes(
     # halted meanwhile, so that it has steps left to be interrupted in.
     process.send_signal(signal.SIGSTOP)
     other = start(*command)
-    assert other.wait(120) == 1
+    assert other.wait(600) == 1
     assert "Another process is training" in sentence(other.stderr.read())
     process.send_signal(signal.SIGCONT)
     process.send_signal(number)
-    out, error = process.communicate(timeout=120)
+    out, error = process.communicate(timeout=600)
     assert process.returncode == 130, error
     assert "Traceback" not in error
     state = (run_dir / "scales" / "00" / "state.json").read_text()
@@ -580,7 +580,7 @@ def test_a_signal_leaves_a_run_that_the_printed_command_resumes(
     # Given again, it would delete what is to be resumed.
     assert not any("overwrite" in argument for argument in resumed)
     process = start(*resumed[1:])
-    out, error = process.communicate(timeout=300)
+    out, error = process.communicate(timeout=600)
     assert process.returncode == 0, error
     assert "scale 0/1" in error and "step 0 of 400" not in error.split("scale 1/1")[0]
 
@@ -613,6 +613,6 @@ def test_a_terminal_gets_a_progress_bar(tmp_path, photograph):
         if not data:
             break
         seen += data
-    assert process.wait(60) == 0
+    assert process.wait(600) == 0
     for part in (b"scale 1/1 48x32", b"5/5", b"step/s", b"reconstruction", b"left"):
         assert part in seen

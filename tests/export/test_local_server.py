@@ -735,7 +735,7 @@ def test_stopping_does_not_wait_for_ever(base_path):
     start = time.monotonic()
     server.stop()
     assert running.code() in (Code.CANCELLED, Code.UNAVAILABLE)
-    assert time.monotonic() - start < 5
+    assert time.monotonic() - start < 30
 
 
 def test_a_taken_port_is_said(base_path, client):
@@ -799,7 +799,7 @@ def test_killed_under_load_it_comes_back_with_the_accepted_version(tmp_path, toy
         (base_path / "3").mkdir()
         shutil.copy(toys / "3" / "saved_model.pb", base_path / "3")
         process.kill()
-        process.wait(20)
+        process.wait(120)
         with pytest.raises(grpc.RpcError):
             load.stop()
         process, client, _ = start(tmp_path / NAME)
@@ -811,11 +811,11 @@ def test_killed_under_load_it_comes_back_with_the_accepted_version(tmp_path, toy
         time.sleep(0.2)
         process.send_signal(signal.SIGTERM)
         assert running.code() == Code.OK
-        assert process.wait(30) == 0
+        assert process.wait(120) == 0
         assert "Traceback" not in process.stderr.read()
     finally:
         process.kill()
-        process.wait(20)
+        process.wait(120)
 
 
 # Anything at all
@@ -1348,7 +1348,7 @@ def die(client, seconds):
     assert process.stdout.readline() == "sent\n"
     time.sleep(seconds)
     process.kill()
-    process.wait(20)
+    process.wait(120)
 
 
 @pytest.mark.parametrize("leave", [cancel, die])

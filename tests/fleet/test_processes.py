@@ -18,7 +18,7 @@ MEET = """
 import pathlib, sys, time
 folder = pathlib.Path(sys.argv[1])
 folder.mkdir()
-deadline = time.monotonic() + 60
+deadline = time.monotonic() + 300
 while len([each for each in folder.parent.iterdir() if each.is_dir()]) < 2:
     if time.monotonic() > deadline:
         sys.exit("alone")

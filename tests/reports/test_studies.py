@@ -450,11 +450,11 @@ def test_a_stopped_study_stops_its_runs_and_goes_on(photograph, tmp_path):
     arguments = [each.replace("--steps=1", "--steps=3000") for each in arguments]
     process = subprocess.Popen(arguments, stderr=subprocess.PIPE, text=True)
     run_dir = tmp_path / "out" / "runs" / "baseline"
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 600
     while not RunFolder(run_dir).timings(0) and time.monotonic() < deadline:
         time.sleep(0.2)
     process.send_signal(signal.SIGTERM)
-    _, error = process.communicate(timeout=60)
+    _, error = process.communicate(timeout=600)
     assert process.returncode == 130 and "all is saved" in error
     state = RunFolder(run_dir).state(0)
     assert 0 < state.step < 3000

@@ -33,7 +33,7 @@ pytestmark = [
         not (BROWSER and DRIVER), reason="apt-get install chromium chromium-driver"
     ),
 ]
-PATIENCE = 90
+PATIENCE = 300
 # Faults of Gradio's own parts, which we cannot mend.
 NOT_OURS = {"aria-allowed-attr"}
 
@@ -52,7 +52,7 @@ def studio(*flags, end_by=signal.SIGTERM):
         yield re.search(r"The studio is at (\S+)", line)[1]
     finally:
         process.send_signal(end_by)
-        said = process.communicate(timeout=60)[0]
+        said = process.communicate(timeout=600)[0]
     assert process.returncode == 0 and said.endswith("The studio has ended.\n")
 
 

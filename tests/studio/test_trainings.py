@@ -29,7 +29,7 @@ def trainings(tmp_path):
 
 
 def wait_for(log, text):
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 120
     while not (log.exists() and log.read_text() == text):
         assert time.monotonic() < deadline, log.exists() and log.read_text()
         time.sleep(0.01)

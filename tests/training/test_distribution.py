@@ -200,7 +200,7 @@ def workers(command, folder):
 def test_two_workers_train_what_one_device_does_with_batch_norm(one_device, tmp_path):
     settings = json.dumps({"strategy": "multi_worker"})
     with workers([*REPLICAS, tmp_path / "two", settings], tmp_path) as start:
-        statuses = [each.wait(timeout=300) for each in (start(0), start(1))]
+        statuses = [each.wait(timeout=900) for each in (start(0), start(1))]
     assert statuses == [0, 0], (tmp_path / "0.log").read_text()[-3000:]
     assert_same_weights(one_device, tmp_path / "two")
 
@@ -216,7 +216,7 @@ def train_command(photograph, run_dir):
 
 
 def wait_for(has_come):
-    deadline = time.monotonic() + 240
+    deadline = time.monotonic() + 900
     while not has_come():
         assert time.monotonic() < deadline, "training did not come so far"
         time.sleep(0.05)
@@ -241,7 +241,7 @@ def uninterrupted(photograph, tmp_path_factory):
     """A run of two workers, and the folder that they were started in."""
     folder = tmp_path_factory.mktemp("cluster")
     with workers(train_command(photograph, folder / "run"), folder) as start:
-        statuses = [each.wait(timeout=300) for each in (start(0), start(1))]
+        statuses = [each.wait(timeout=900) for each in (start(0), start(1))]
     assert statuses == [0, 0], (folder / "0.log").read_text()[-3000:]
     return folder
 
@@ -263,7 +263,7 @@ def test_a_finished_run_waits_for_no_other_worker(uninterrupted, photograph):
     command = train_command(photograph, uninterrupted / "run")
     with workers(command, uninterrupted) as start:
         for index in (1, 0):
-            assert start(index).wait(timeout=120) == 0
+            assert start(index).wait(timeout=600) == 0
     assert contents(uninterrupted / "run") == before
 
 
@@ -282,7 +282,7 @@ def test_killed_workers_end_in_a_resumed_and_finished_run(
         def keep_up(index):
             while statuses[index][-1:] != [0] and len(statuses[index]) < 9:
                 running[index] = start(index)
-                statuses[index].append(running[index].wait(timeout=300))
+                statuses[index].append(running[index].wait(timeout=900))
 
         threads = [threading.Thread(target=keep_up, args=[n]) for n in (0, 1)]
         for thread in threads:
@@ -313,7 +313,7 @@ def test_a_worker_that_is_told_to_stop_stops_the_others(photograph, tmp_path):
         processes = [start(0), start(1)]
         wait_for(lambda: is_within_a_scale(run_dir))
         processes[1].terminate()
-        assert [each.wait(timeout=120) for each in processes] == [130, 130]
+        assert [each.wait(timeout=600) for each in processes] == [130, 130]
     state = RunFolder(run_dir).state(1)
     assert state.step % 5 == 0 and 0 < state.step < 4000
     for index in (0, 1):
@@ -327,7 +327,7 @@ def test_workers_with_different_settings_are_refused(photograph, tmp_path):
         first = start(0)
         # They would not even agree on when to agree.
         command.append("--log_steps=3")
-        assert [each.wait(timeout=240) for each in (first, start(1))] == [1, 1]
+        assert [each.wait(timeout=900) for each in (first, start(1))] == [1, 1]
     assert "different settings or photographs" in (tmp_path / "0.log").read_text()
 
 
