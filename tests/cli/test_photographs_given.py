@@ -69,6 +69,7 @@ def test_a_list_trains_in_python_as_the_command_does(place, both, tmp_path):
     model = singan_tf.train(arrays, tmp_path / "run", settings)
     np.testing.assert_array_equal(model.sample([3]), singan_tf.load(both).sample([3]))
     pixels_of = [pixels(path) for path in arrays]
+    settings["patch_scales"] = 2
     singan_tf.train(pixels_of, tmp_path / "arrays", settings)
     found = RunFolder(tmp_path / "arrays").photographs()
     assert [each.name for each in found] == ["array.png", "array-2.png"]
@@ -173,9 +174,8 @@ def test_an_export_reconstructs_the_photograph_that_is_asked_for(
     capsys, both, tmp_path
 ):
     run_dir = copied(both, tmp_path / "run")
-    for command in ("export", "verify"):
-        status, _, error = run(capsys, command, f"--run_dir={run_dir}")
-        assert status == 0, error
+    status, _, error = run(capsys, "export", f"--run_dir={run_dir}")
+    assert status == 0, error
     exports = str(run_dir / "saved_model")
     pipeline = Pipeline(exports, "reconstruct")
     model = singan_tf.load(run_dir)

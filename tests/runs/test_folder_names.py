@@ -84,7 +84,7 @@ def test_a_fleet_trains_photographs_of_any_name(capsys, tmp_path, photograph):
         f"--runs_dir={tmp_path / 'runs'}",
         SMOKE,
         "--num_scales=2",
-        "--steps=1",
+        "--patch_scales=2",
     )
     assert status == 0, error + out
     folder = tmp_path / "runs" / f"{ODD}.png"
@@ -108,7 +108,7 @@ def test_bytes_that_are_no_text_in_a_locale_without_letters(tmp_path, photograph
             f"--run_dir={run_dir}",
             SMOKE,
             "--num_scales=2",
-            "--steps=1",
+            "--patch_scales=2",
         ],
         env={**os.environ, **plain},
         capture_output=True,

@@ -83,7 +83,7 @@ def test_what_cannot_go_on_is_refused(settings, part):
 @pytest.mark.slow
 def test_a_run_goes_on_after_its_end_as_it_would_have_from_the_start(coffee, tmp_path):
     """In pieces, one of them interrupted."""
-    settings = {"learning_rate_schedule": "constant"}
+    settings = {"learning_rate_schedule": "constant", "patch_scales": 1}
     train(coffee, tmp_path / "pieces", **settings)
     train(coffee, tmp_path / "pieces", more=1, **settings)
     stops = iter([True])
@@ -101,7 +101,12 @@ def test_a_run_goes_on_after_its_end_as_it_would_have_from_the_start(coffee, tmp
 
 KINDS = [
     {"learning_rate_schedule": "cosine", "decay_factor": 0.1},
-    {"learning_rate_schedule": "step", "decay_at": 0.5, "adversary": "frechet"},
+    {
+        "learning_rate_schedule": "step",
+        "decay_at": 0.5,
+        "adversary": "frechet",
+        "patch_scales": 1,
+    },
     {
         "moving_average": 0.5,
         "keep_best": 2,
