@@ -185,7 +185,7 @@ def unguarded(monkeypatch):
             "ttt",
             {
                 "padding": "noise",
-                "generator_normalization": "0:instance,1:none,2:batch",
+                "generator_normalization": "0:instance,1:none,2-:batch",
                 "palette": np.random.default_rng(2).uniform(-1, 1, (5, 3)),
             },
         ),
