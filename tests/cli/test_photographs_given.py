@@ -174,8 +174,9 @@ def test_an_export_reconstructs_the_photograph_that_is_asked_for(
     capsys, both, tmp_path
 ):
     run_dir = copied(both, tmp_path / "run")
-    status, _, error = run(capsys, "export", f"--run_dir={run_dir}")
-    assert status == 0, error
+    for command in ("export", "verify"):
+        status, _, error = run(capsys, command, f"--run_dir={run_dir}")
+        assert status == 0, error
     exports = str(run_dir / "saved_model")
     pipeline = Pipeline(exports, "reconstruct")
     model = singan_tf.load(run_dir)

@@ -728,7 +728,7 @@ def test_ctrl_c_ends_the_waiting_at_once():
     try:
         assert "waiting" in process.stderr.readline()
         process.send_signal(signal.SIGINT)
-        assert process.wait(60) == 130
+        assert process.wait(5) == 130
         assert process.stderr.read().split() == ["Stopped."]
     finally:
         process.kill()

@@ -735,7 +735,7 @@ def test_stopping_does_not_wait_for_ever(base_path):
     start = time.monotonic()
     server.stop()
     assert running.code() in (Code.CANCELLED, Code.UNAVAILABLE)
-    assert time.monotonic() - start < 30
+    assert time.monotonic() - start < 5
 
 
 def test_a_taken_port_is_said(base_path, client):
@@ -811,7 +811,7 @@ def test_killed_under_load_it_comes_back_with_the_accepted_version(tmp_path, toy
         time.sleep(0.2)
         process.send_signal(signal.SIGTERM)
         assert running.code() == Code.OK
-        assert process.wait(120) == 0
+        assert process.wait(30) == 0
         assert "Traceback" not in process.stderr.read()
     finally:
         process.kill()
