@@ -11,6 +11,7 @@ with its line number and stops nothing else. Running it again writes the same na
 Needs requirements-beam.txt. Without --runner everything runs in this process.
 """
 
+import contextlib
 import importlib.util
 import io
 import json
@@ -33,6 +34,7 @@ if __name__ == "__main__":
 
 import apache_beam as beam
 import numpy as np
+import tensorflow as tf
 from absl import flags
 from apache_beam.io.filesystem import BeamIOError
 from apache_beam.io.filesystems import FileSystems
@@ -40,11 +42,11 @@ from apache_beam.ml.inference import base
 from apache_beam.options.pipeline_options import PipelineOptions, StandardOptions
 from PIL import Image
 
-from export import masks
+from export import layout, masks
 from export.pipeline import Input, Pipeline, find_version, read_signatures
 from singan_tf import images
 from singan_tf.cli import command_line, commands
-from singan_tf.errors import UsageError, UserError
+from singan_tf.errors import UsageError, UserError, reason_of
 
 _TASKS = ("sample", "super_resolve", "edit", "reconstruct")
 _ERRORS = "errors.jsonl"
@@ -391,10 +393,9 @@ def _check(call: commands.Call) -> None:
 
 def _run(call: commands.Call) -> None:
     values = call.values
-    refused = _generate(values.input, values.output, values.model, call.rest)
-    command_line.say(
-        f"Wrote {values.output}; see {FileSystems.join(values.output, _SHEET)}.png"
-    )
+    done, refused = _generate(values.input, values.output, values.model, call.rest)
+    sheet = f"{FileSystems.join(values.output, _SHEET)}.png"
+    command_line.say(f"Wrote {values.output}" + (f"; see {sheet}" if done else ""))
     if refused:
         raise UserError(
             f"{refused} of the lines could not be done; "
@@ -404,29 +405,66 @@ def _run(call: commands.Call) -> None:
 
 def _generate(
     input_path: str, output: str, model: str, beam_flags: Sequence[str]
-) -> int:
-    """Runs the pipeline; returns the number of lines that could not be done."""
+) -> tuple[int, int]:
+    """Runs the pipeline; returns how many lines were done, and how many could not."""
     try:
         model = find_version(model)
     except FileNotFoundError as error:
         raise UserError(f"--model: {error}; python main.py export makes one.") from None
-    signatures = read_signatures(model)
+    try:
+        signatures = read_signatures(model)
+    except layout.WrongFormat as error:
+        raise UserError(f"--model: {error}") from None
+    except (ValueError, tf.errors.OpError) as error:
+        raise UserError(
+            f"--model={model} cannot be read ({reason_of(error)}); export it again."
+        ) from None
     if not _tasks(signatures):
         raise UserError(f"--model={model} has none of {', '.join(_TASKS)}.")
-    if not FileSystems.exists(input_path):
-        raise UserError(f"--input={input_path} does not exist; name a file.")
+    _require_file(input_path)
     options = PipelineOptions(list(beam_flags))
     standard = options.view_as(StandardOptions)
     if standard.runner is None:
         # Beam's own default would first try to download another one.
         standard.runner = "FnApiRunner"
-    if not FileSystems.exists(output):
-        FileSystems.mkdirs(output)
+    _make_folder(output)
     pipeline = beam.Pipeline(options=options)
     build(pipeline, input_path, output, model, signatures)
     pipeline.run().wait_until_finish()
     with FileSystems.open(FileSystems.join(output, _ERRORS)) as file:
-        return sum(1 for _ in file)
+        refused = sum(1 for _ in file)
+    return sum(1 for _ in _read_lines(input_path)) - refused, refused
+
+
+def _require_file(input_path: str) -> None:
+    if os.path.exists(input_path) and not os.path.isfile(input_path):
+        raise UserError(f"--input={input_path} is not a file; name one.")
+    with _naming("input", input_path):
+        there = FileSystems.exists(input_path)
+    if not there:
+        raise UserError(f"--input={input_path} does not exist; name a file.")
+
+
+def _make_folder(output: str) -> None:
+    if os.path.exists(output) and not os.path.isdir(output):
+        raise UserError(f"--output={output} is not a folder; name one.")
+    with _naming("output", output):
+        if not FileSystems.exists(output):
+            FileSystems.mkdirs(output)
+
+
+@contextlib.contextmanager
+def _naming(flag: str, path: str) -> Iterator[None]:
+    """Tells in a sentence what Beam has against a path."""
+    try:
+        yield
+    except (OSError, ValueError) as error:
+        # Beam wraps the system's errors.
+        of_system = error.__context__
+        reason = reason_of(of_system if isinstance(of_system, OSError) else error)
+        raise UserError(
+            f"--{flag}={path} cannot be used ({reason}); name another."
+        ) from None
 
 
 def main(argv: Sequence[str]) -> int:

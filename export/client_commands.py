@@ -4,17 +4,19 @@ The client itself, which can be copied alone, is client.py.
 """
 
 import io
+import logging
 import math
 import os
 import pathlib
 import sys
 import warnings
 from collections.abc import Sequence
-from typing import Callable
+from typing import BinaryIO, Callable
 
 import grpc
+import numpy as np
 from absl import flags
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image
 
 from export import masks
 from export.client import (
@@ -26,7 +28,7 @@ from export.client import (
     NoServer,
     SinGANClient,
 )
-from singan_tf import colour, files
+from singan_tf import files, images
 from singan_tf.cli import command_line, commands
 from singan_tf.errors import UsageError, UserError, printable
 
@@ -212,7 +214,7 @@ def _seed_list(values: flags.FlagValues) -> list[int]:
         seeds = [int(text) for text in values.seeds]
     except ValueError:
         seeds = []
-    if not seeds or max(map(abs, seeds)) >= 2**63:
+    if not seeds or min(seeds) < -(2**63) or max(seeds) >= 2**63:
         raise UsageError(
             f"--seeds={','.join(values.seeds)} must be 64-bit integers with commas "
             "between them."
@@ -221,50 +223,45 @@ def _seed_list(values: flags.FlagValues) -> list[int]:
 
 
 def _read_png(values: flags.FlagValues, name: str) -> bytes:
-    """A file as PNG; what is one, and in sRGB, is sent as it is."""
-    path = values[name].value
-    if os.path.exists(path) and not (os.path.isfile(path) or os.path.isdir(path)):
-        # A pipe could keep a reader waiting for ever, and a device need not end.
-        raise UserError(
-            f"--{name}={path} is a pipe, a device or a socket, and only files can be "
-            "read; save what comes from it to a file first."
-        )
+    """A file as PNG, read as the program itself reads it; a plain PNG as it is."""
+    path = pathlib.Path(values[name].value)
     try:
-        if os.path.getsize(path) >= _MAX_FILE_BYTES:
-            raise UserError(f"--{name}={path} has more than 2 GiB; shrink it first.")
-        content = pathlib.Path(path).read_bytes()
+        with files.open_to_read(path) as file:
+            if os.fstat(file.fileno()).st_size >= _MAX_FILE_BYTES:
+                raise UserError(f"{path} has more than 2 GiB; shrink it first.")
+            if _is_plain_png(file):
+                file.seek(0)
+                return file.read()
+        colours, alpha = images.read_layer(path)
+    except OSError as error:
+        raise UserError(
+            f"--{name}={path} cannot be read ({error.strerror}); copy it to another "
+            "place first."
+        ) from None
+    except UserError as error:
+        # It begins with the path.
+        raise UserError(f"--{name}={error}") from None
+    pixels = images.to_uint8(colours[0])
+    if alpha is not None:
+        pixels = np.dstack([pixels, images.to_uint8(2 * alpha - 1)])
+    return _to_png(Image.fromarray(pixels))
+
+
+def _is_plain_png(file: BinaryIO) -> bool:
+    """Whether a file is a PNG that a server reads as the program itself does."""
+    try:
         with warnings.catch_warnings():
-            # Of damaged files, before the error that is told of here.
+            # Of damaged files, before the error that is told of elsewhere.
             warnings.simplefilter("ignore")
-            with Image.open(io.BytesIO(content)) as picture:
-                profile = picture.info.get("icc_profile")
-                if picture.format == "PNG" and not profile:
-                    return content
-                upright = ImageOps.exif_transpose(picture).convert("RGBA")
-                converted = upright
-                if profile:
-                    converted = colour.to_srgb(pathlib.Path(path), upright, profile)
-                if converted is upright:
-                    is_png = picture.format == "PNG"
-                    return content if is_png else _to_png(upright)
-                command_line.say(
-                    f"--{name}={path}: its colours were converted to sRGB."
-                )
-                return _to_png(converted)
-    except UserError:
-        raise
-    except UnidentifiedImageError:
-        raise UserError(
-            f"--{name}={path} is not an image that can be read; convert it to PNG."
-        ) from None
-    except MemoryError:
-        raise UserError(
-            f"--{name}={path} needs more memory than there is; shrink it first."
-        ) from None
-    except Exception as error:
-        # For damaged files Pillow raises nearly anything.
-        reason = getattr(error, "strerror", None) or " ".join(str(error).split())
-        raise UserError(f"--{name}={path} cannot be read: {reason}.") from None
+            with Image.open(file, formats=["PNG"]) as picture:
+                # Of 16 bits in grey, a server takes the upper 8.
+                if "icc_profile" in picture.info or picture.mode.startswith("I"):
+                    return False
+                # Also where it stands behind the pixels, or is XMP.
+                return picture.getexif().get(ExifTags.Base.Orientation, 1) == 1
+    except Exception:
+        # Damaged files make Pillow raise nearly anything.
+        return False
 
 
 def _to_png(picture: Image.Image) -> bytes:
@@ -470,4 +467,11 @@ def start() -> int:
     stderr = sys.stderr
     command_line.set_up_streams()
     sys.stderr = stderr
+    # What is told of files that are read.
+    handler = logging.StreamHandler()
+    handler.setFormatter(command_line.Formatter("%(message)s"))
+    logger = logging.getLogger("singan_tf")
+    logger.handlers = [handler]
+    logger.setLevel(logging.INFO)
+    logger.propagate = False
     return main(sys.argv)

@@ -1,8 +1,9 @@
 """A gRPC server for one exported model, for development and small installations.
 
 Speaks TensorFlow Serving's API over TensorFlow Serving's files, with its error codes:
-Predict, GetModelMetadata, GetModelStatus and the standard health check. What it lacks
-is answered UNIMPLEMENTED: REST, batching, several models, version labels.
+Predict, GetModelMetadata, GetModelStatus and the standard health check. Other calls
+are answered UNIMPLEMENTED, another model's name NOT_FOUND and a version label
+INVALID_ARGUMENT. It has no REST and no batching.
 """
 
 import collections

@@ -10,8 +10,18 @@ import numpy as np
 
 
 def _floor_mod(graph: Any, node: Any, name: str, arguments: list) -> None:
-    """The remainder with the divisor's sign; tf2onnx gives the dividend's."""
-    _replace(graph, node, "Mod", node.input)
+    """The remainder with the divisor's sign; tf2onnx gives the dividend's.
+
+    ONNX's Mod has the divisor's for integers only.
+    """
+    value, divisor = node.input
+    if np.issubdtype(_dtype(graph, value), np.integer):
+        _replace(graph, node, "Mod", [value, divisor])
+        return
+    quotient = graph.make_node("Div", [value, divisor]).output[0]
+    times = graph.make_node("Floor", [quotient]).output[0]
+    whole = graph.make_node("Mul", [times, divisor]).output[0]
+    _replace(graph, node, "Sub", [value, whole])
 
 
 def _floor_div(graph: Any, node: Any, name: str, arguments: list) -> None:

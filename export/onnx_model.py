@@ -98,6 +98,10 @@ def left_out(singan: SinGAN, limits: Limits) -> dict[str, str]:
             f"the photograph's size times {FACTOR} is more than the limit of "
             f"{limits.max_pixels} pixels"
         )
+    if singan.num_photographs > 1:
+        missing["reconstruct"] = (
+            "of several photographs each has a size of its own, and a file has one"
+        )
     return missing
 
 
@@ -112,6 +116,7 @@ def build(singan: SinGAN, limits: Limits) -> dict[str, Callable]:
         tf.functions of one row and of images of the photograph's size, by name. They
         are not traced yet, which has to happen within `portable.graphs`.
     """
+    missing = left_out(singan, limits)
     singan = _remembering(singan)
     height, width = singan.sizes[-1]
     codec = Arrays({}, singan.channels)
@@ -136,7 +141,6 @@ def build(singan: SinGAN, limits: Limits) -> dict[str, Callable]:
     tasks: list[Callable] = [sample, reconstruct, super_resolve]
     if len(singan.stages) > 1:
         tasks.append(edit)
-    missing = left_out(singan, limits)
     return {
         task.__name__: _function(task, singan, limits)
         for task in tasks

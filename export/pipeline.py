@@ -14,6 +14,7 @@ from typing import Any, NamedTuple, Optional
 
 import numpy as np
 import tensorflow as tf
+from google.protobuf.message import DecodeError
 from tensorflow.core.protobuf import meta_graph_pb2, saved_model_pb2
 
 from export import layout
@@ -67,11 +68,10 @@ class Pipeline:
 
         Raises:
             FileNotFoundError: if there is no exported model.
-            ValueError: if it has no such signature, or a newer version of the program
-                made it.
+            ValueError: if it has no such signature, a newer version of the program
+                made it, or it is damaged.
         """
         self.path = find_version(path)
-        _require_format(self.path)
         self.signatures = read_signatures(self.path)
         self.signature = self._known(signature)
         with _loading:
@@ -228,10 +228,19 @@ def read_signatures(path: str) -> dict[str, dict[str, Input]]:
 
     Returns:
         Name to inputs, name to `Input`.
+
+    Raises:
+        ValueError: if a newer version of the program made it, or it is damaged.
     """
+    _require_format(path)
     with tf.io.gfile.GFile(f"{path}/{layout.MODEL}", "rb") as file:
-        saved = saved_model_pb2.SavedModel.FromString(file.read())
-    (graph,) = saved.meta_graphs
+        content = file.read()
+    try:
+        (graph,) = saved_model_pb2.SavedModel.FromString(content).meta_graphs
+    except (DecodeError, ValueError):
+        raise ValueError(
+            f"{path} is damaged: {layout.MODEL} is no SavedModel"
+        ) from None
     return {
         name: {
             key: _input_of(info, key, signature)

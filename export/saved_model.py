@@ -61,7 +61,8 @@ def export(
         files.make_folder(base)
         with open(base / ".lock", "w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
-            name = run.path.resolve().name
+            # Requests hold no name that is not UTF-8.
+            name = errors.printable(run.path.resolve().name)
             return _export_locked(base, singan, name, version, limits, onnx)
     except (OSError, tf.errors.OpError) as error:
         way_out = "mend that and export again"

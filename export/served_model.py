@@ -1,5 +1,6 @@
 """A served model as the studio's page takes it; see `singan_tf.studio.models.Model`."""
 
+import dataclasses
 from collections.abc import Iterator
 from typing import Any
 
@@ -50,8 +51,7 @@ class ServedModel:
         # A server does not tell what was learned, nor the sizes: those of the usual
         # settings.
         self.inside = None
-        size = self.photograph.shape[1:3]
-        self.sizes = pyramid.plan_scales(*size, Config().pyramid).sizes
+        self.sizes = _usual_sizes(self.photograph.shape[1:3])
 
     def warm_up(self) -> None:
         """See `Model.warm_up`; a server has done it."""
@@ -104,21 +104,32 @@ class ServedModel:
         """See `Model.line`; the client's command for the same request."""
         seed, scale = flags.pop("seed"), flags.pop("injection_scale", None)
         seeds = range(seed, seed + flags.pop("num_samples", 1))
-        for name in ("mask_radius", "mask_sigma", "strength"):
+        for name in ("mask_radius", "mask_sigma", "palette", "strength"):
             flags.pop(name, None)
+        # The client takes both as they are, so what it needs is what was made of them.
         if "mask" in flags:
-            # The client takes a mask as it is, so what it needs is the softened one.
             flags["mask"] = models.SOFTENED
         if scale is not None:
-            command = "edit"
-        scales = range(1, len(self.sizes)) if scale == "all" else [scale]
+            command, flags["input"] = "edit", models.GIVEN
         program = ["python", "-m", "export.client", command]
         program += [f"--target={self._target}", f"--model={self.name}"]
         listed = ",".join(map(str, seeds))
-        return "\n".join(
-            launch.line(program, **flags, injection_scale=each, seeds=listed)
-            for each in scales
-        )
+        lines = []
+        for each in range(1, len(self.sizes)) if scale == "all" else [scale]:
+            folder = None
+            if scale == "all":
+                # The command refuses a folder that another one has filled.
+                folder = f"outputs/{self.name}/served_edit_scale_{each:02d}"
+            lines.append(
+                launch.line(
+                    program,
+                    **flags,
+                    injection_scale=each,
+                    seeds=listed,
+                    output_dir=folder,
+                )
+            )
+        return "\n".join(lines)
 
     def _ask(self, method: Any, *arguments: Any) -> Any:
         try:
@@ -127,6 +138,15 @@ class ServedModel:
             raise UserError(
                 f"The server at {self._target} gave no answer: {error.details()}"
             ) from None
+
+
+def _usual_sizes(size: tuple[int, int]) -> list[tuple[int, int]]:
+    """The sizes of the scales, coarse to fine, of a photograph that is the finest."""
+    usual = Config().pyramid
+    settings = dataclasses.replace(
+        usual, max_size=max(size), min_size=min(usual.min_size, *size)
+    )
+    return pyramid.plan_scales(*size, settings).sizes
 
 
 def _values(levels: np.ndarray) -> np.ndarray:

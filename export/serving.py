@@ -101,9 +101,11 @@ def serve(options: Options) -> None:
     if bool(options.tls_cert) != bool(options.tls_key):
         raise UsageError("--tls_cert and --tls_key go together: give both or neither.")
     name = options.model_name or safe_name(options.run_dir)
-    if name != safe_name(name):
+    # Of dots alone, it would be a way through folders in a URL.
+    if not re.fullmatch(r"\.*[A-Za-z0-9_-][A-Za-z0-9_.-]*", name):
         raise UsageError(
-            f"--model_name={name} must be of letters, digits, and _ - . only."
+            f"--model_name={name} must be of letters, digits, and _ - . only, and not "
+            "of dots alone."
         )
     base_path = pathlib.Path(options.run_dir, "saved_model").absolute()
     if not any(map(layout.holds_model, layout.versions(base_path).values())):
@@ -111,6 +113,7 @@ def serve(options: Options) -> None:
             f"{base_path} holds no export; make one with python main.py export "
             f"--run_dir={shlex.quote(options.run_dir)}"
         )
+    _require_utf8(base_path)
     files = write_files(options, name, base_path)
     command_line.say(f"Wrote {files.models.parent}")
     plain = is_plain(base_path)
@@ -126,7 +129,7 @@ def serve(options: Options) -> None:
         return
     binary = shutil.which(BINARY) if plain else None
     if binary and options.host == BINARY_HOST:
-        ports = [f"--port={options.port}", f"--rest_api_port={REST_PORT}"]
+        ports = [f"--port={options.port}", f"--rest_api_port={_rest_port(options)}"]
         command = [binary, *ports, *_server_flags(files)]
         print(shlex.join(command), flush=True)
         os.execv(binary, command)
@@ -138,6 +141,22 @@ def serve(options: Options) -> None:
             BINARY_HOST,
         )
     _serve_locally(options, name, base_path)
+
+
+def _require_utf8(base_path: pathlib.Path) -> None:
+    """Refuses a path that the server's files, of protobuf's text, cannot hold."""
+    try:
+        str(base_path).encode("utf-8")
+    except UnicodeEncodeError:
+        raise UserError(
+            f"{base_path} cannot be served, because its name is not UTF-8; rename the "
+            "folder."
+        ) from None
+
+
+def _rest_port(options: Options) -> int:
+    """Where TensorFlow Serving answers REST, beside the port for gRPC."""
+    return REST_PORT + 1 if options.port == REST_PORT else REST_PORT
 
 
 def safe_name(run_dir: str) -> str:
@@ -164,12 +183,18 @@ def write_files(options: Options, name: str, base_path: pathlib.Path) -> Files:
         Paths of the files.
 
     Raises:
-        UserError: A PEM file cannot be read.
+        UserError: A PEM file cannot be read, or a file cannot be written.
     """
     config_dir = pathlib.Path(
         options.config_dir or pathlib.Path(options.run_dir, "serving")
     ).absolute()
-    config_dir.mkdir(parents=True, exist_ok=True)
+    try:
+        config_dir.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(
+            f"--config_dir={config_dir} cannot be made a folder ({error.strerror}); "
+            "name another."
+        ) from None
     files = Files(
         config_dir / "models.config",
         config_dir / "batching.config",
@@ -243,7 +268,7 @@ def docker_line(options: Options, base_path: pathlib.Path, files: Files) -> str:
     host = "127.0.0.1" if options.host == "localhost" else options.host
     host = f"[{host}]" if ":" in host else host
     command = ["docker", "run", "--rm"]
-    for port, inside in ((options.port, 8500), (REST_PORT, REST_PORT)):
+    for port, inside in ((options.port, 8500), (_rest_port(options), REST_PORT)):
         command += ["--publish", f"{host}:{port}:{inside}"]
     for folder in (base_path, files.models.parent):
         mount = io.StringIO()

@@ -298,6 +298,7 @@ def _edit(model: _Model) -> _Task:
 
         rows, sizes = codec.sized(rows)
         rows = check(codec.image, sizes, rows)
+        rows = codec.fitting(rows, _EQUAL["edit"], lambda rows: tf.unstack(sizes[0]))
         return codec.answer(edit_row, codec.with_masks(rows, sizes))
 
     zero = tf.constant([0], tf.int64)

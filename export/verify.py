@@ -108,7 +108,7 @@ def read_meta_graph(folder: pathlib.Path) -> "meta_graph_pb2.MetaGraphDef":
         folder: The version's folder.
 
     Raises:
-        Failed: if it is no SavedModel with one graph, for serving.
+        Failed: if it cannot be read, or is no SavedModel with one graph, for serving.
     """
     from google.protobuf.message import DecodeError
     from tensorflow.core.protobuf import saved_model_pb2
@@ -117,6 +117,10 @@ def read_meta_graph(folder: pathlib.Path) -> "meta_graph_pb2.MetaGraphDef":
     try:
         saved_model.ParseFromString((folder / layout.MODEL).read_bytes())
         (meta_graph,) = saved_model.meta_graphs
+    except OSError as error:
+        raise Failed(
+            f"{folder / layout.MODEL} cannot be read ({error.strerror})."
+        ) from None
     except (DecodeError, ValueError):
         raise Failed(f"{folder} is damaged: saved_model.pb is no SavedModel.") from None
     if list(meta_graph.meta_info_def.tags) != ["serve"]:
@@ -305,10 +309,10 @@ def _quiet() -> dict[str, str]:
 
 
 def _last_line(done: subprocess.CompletedProcess, subject: str) -> str:
-    lines = done.stderr.strip().splitlines()
-    if done.returncode == 1 and lines:
-        return lines[-1][len("error: ") :]
-    return f"{subject} with status {done.returncode}: {' '.join(lines[-1:])}"
+    last = "".join(done.stderr.strip().splitlines()[-1:])
+    if done.returncode == 1 and last.startswith("error: "):
+        return last.removeprefix("error: ")
+    return f"{subject} with status {done.returncode}: {last}"
 
 
 def _say(result: str) -> None:

@@ -90,6 +90,7 @@ class Model:
         """
         self._check_start_scale(start_scale, least=0)
         height, width = self._check_drawn(height, width, noise_scale)
+        self._check_sides(height, width)
         rows = [
             self._draw([seed], start_scale, height, width, noise_scale).numpy()
             for seed in seeds
@@ -455,7 +456,8 @@ def _train(
     if more:
         config = continuation.with_more_steps(config, finest, more)
         begun = None if overwrite else continuation.begun(run, config, finest)
-    strategy = distribution.make_strategy(config.runtime.strategy)
+    batch = config.training.global_batch_size
+    strategy = distribution.make_strategy(config.runtime.strategy, batch)
     around = circumstances.find(config, strategy)
     with run.open(begun or config, found.facts, overwrite, around):
         if begun:

@@ -29,6 +29,8 @@ MAX_COLOURS = 64
 
 # Of an image that is read, or made in one piece.
 MAX_PIXELS = 100_000_000
+# A seed is the first of several that are counted on, all below 2^63.
+MAX_SEED = 2**62
 
 
 @dataclasses.dataclass(frozen=True)
@@ -87,8 +89,9 @@ class LayoutConfig(Section):
     )
     patches_compete: bool = setting(
         False,
-        "Whether a scale that is trained is made of patches as well, and the samples "
-        "nearer to the photograph decide which of the two stays.",
+        "Whether a scale that is trained, other than the coarsest, is made of patches "
+        "as well, and the samples nearer to the photograph decide which of the two "
+        "stays.",
     )
     layout_shift: float = setting(
         0.0,
@@ -236,9 +239,9 @@ class RuntimeConfig(Section):
 
     strategy: str = setting(
         "auto",
-        "The devices to train on; auto: every GPU when there are several, else one "
-        "device; mirrored: every GPU, or logical CPU; multi_worker: those of all "
-        "machines in TF_CONFIG.",
+        "The devices to train on; auto: every GPU when there are several over which "
+        "--global_batch_size can be split, else one device; mirrored: every GPU, or "
+        "logical CPU; multi_worker: those of all machines in TF_CONFIG.",
         choices=("auto", "one_device", "mirrored", "multi_worker"),
     )
     checkpoint_seconds: float = setting(
@@ -292,18 +295,14 @@ class Config:
                 patch matching.
         """
         training = self.training
-        if self.layout.patch_scales and training.xla and not training.previous_pool:
-            raise UsageError(
-                "--xla cannot compile the patch matching of --patch_scales="
-                f"{self.layout.patch_scales}; draw previous images once, "
-                "such as by --previous_pool=16, or leave out --xla."
-            )
-        if self.training.texture_weight and not self.runtime.vgg_weights:
+        if self.layout.patch_scales:
+            _check_compiled(self, f"--patch_scales={self.layout.patch_scales}")
+        if training.texture_weight and not self.runtime.vgg_weights:
             raise UsageError("--texture_weight needs --vgg_weights.")
         patch = self.adversary.patch_size
         for name, side in (
             ("min_size", self.pyramid.min_size),
-            *(("crop_size", side) for side in self.training.crop_sides()),
+            *(("crop_size", side) for side in training.crop_sides()),
         ):
             if patch > side:
                 raise UsageError(
@@ -333,7 +332,11 @@ def settle(config: Config, sizes: list[tuple[int, int]]) -> Config:
 
     Raises:
         UserError: if a scale is too small for its critic.
+        UsageError: if XLA would have to compile patch matching.
     """
+    # Patches that win the finest scale are nothing that a scale is trained on.
+    if config.layout.patches_compete and len(sizes) > 2:
+        _check_compiled(config, "--patches_compete")
     if config.layout.patch_scales == AUTO:
         count = len(sizes) - 1
         if not config.layout.patch_votes:
@@ -343,6 +346,15 @@ def settle(config: Config, sizes: list[tuple[int, int]]) -> Config:
         config = dataclasses.replace(config, layout=layout)
     _check_critics(config, sizes)
     return config
+
+
+def _check_compiled(config: Config, cause: str) -> None:
+    """Refuses patches, which `cause` brings about, within what XLA compiles."""
+    if config.training.xla and not config.training.previous_pool:
+        raise UsageError(
+            f"--xla cannot compile the patch matching of {cause}; draw previous images "
+            "once, such as by --previous_pool=16, or leave out --xla."
+        )
 
 
 def _check_critics(config: Config, sizes: list[tuple[int, int]]) -> None:

@@ -4,6 +4,7 @@ import difflib
 import errno
 import os
 import re
+import sys
 import unicodedata
 from collections.abc import Iterable
 from typing import Optional
@@ -84,6 +85,24 @@ def explained(error: OSError) -> Optional[str]:
         return None
     subject = "" if error.filename is None else f"{error.filename}: "
     return f"{subject}{error.strerror}; {way}."
+
+
+def shortage(error: Exception) -> Optional[str]:
+    """What an error of Python or of TensorFlow says is short, as one sentence.
+
+    Returns:
+        None if it says something else.
+    """
+    kinds: tuple[type[Exception], ...] = (MemoryError,)
+    if "tensorflow" in sys.modules:
+        kinds += (sys.modules["tensorflow"].errors.ResourceExhaustedError,)
+    if not isinstance(error, kinds):
+        return None
+    # Not only memory: to TensorFlow, a full disk is this error, too.
+    reason = system_reason(error)
+    if reason:
+        return f"The system has no more to give ({reason}); mend that and try again."
+    return "There is not enough memory; ask for a smaller image, or end what else runs."
 
 
 def nearest(name: str, names: Iterable[str]) -> str:

@@ -85,11 +85,12 @@ def _way_out(
 def write_text(
     path: pathlib.Path, text: str, mode: int = 0o666, durable: bool = True
 ) -> None:
-    """Writes a text file, as `replacing` does.
+    r"""Writes a text file, as `replacing` does.
 
     Args:
         path: The file; missing folders are made.
-        text: What it is to hold, written as UTF-8.
+        text: What it is to hold, written as UTF-8; what a file's name has that is none
+            becomes an escape, such as \udcff.
         mode: The file's permissions, less the process's mask, from its first byte on.
         durable: As for `replacing`.
 
@@ -100,7 +101,7 @@ def write_text(
         # One that a killed process left has its own permissions.
         temporary.unlink(missing_ok=True)
         temporary.touch(mode)
-        temporary.write_text(text, encoding="utf-8")
+        temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
 
 
 def write_json(path: pathlib.Path, data: dict[str, Any]) -> None:

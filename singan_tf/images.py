@@ -284,7 +284,7 @@ def write_animation(
             frame) or .mp4, which needs the package imageio-ffmpeg.
         frames: At least one; each [H, W, C] or [1, H, W, C] with C 1 or 3, uint8
             or in [-1, 1], all of one size.
-        fps: Frames in a second; GIF and WebP round a frame to milliseconds.
+        fps: Frames in a second; one of a GIF lasts a hundredth more or less.
 
     Raises:
         UserError: The suffix is another one, or the file cannot be written.
@@ -298,15 +298,16 @@ def write_animation(
         if suffix == ".mp4":
             _write_mp4(temporary, pictures, fps)
             return
-        options = {"quality": 90} if suffix == ".webp" else {}
+        unit = 1 if suffix == ".webp" else 10  # Milliseconds: a GIF holds hundredths.
+        ends = [unit * round(1000 / unit * n / fps) for n in range(len(pictures) + 1)]
         pictures[0].save(
             temporary,
             format=suffix[1:],
             save_all=True,
             append_images=pictures[1:],
-            duration=round(1000 / fps),
+            duration=[end - start for start, end in zip(ends, ends[1:])],
             loop=0,
-            **options,
+            quality=90,
         )
 
 
@@ -441,7 +442,7 @@ def _to_tensor(samples: Samples, channels: int) -> np.ndarray:
     for top in range(0, values.shape[0], step):
         band = slice(top, top + step)
         pixels = values[band].astype(np.float32) / peak
-        pixels = _set_channels(_without_alpha(pixels), channels)
+        pixels = _set_channels(on_white(pixels), channels)
         # Rounding may have left a value a hair above 1.
         stored[band] = np.clip(pixels * 2 - 1, -1, 1)
     return tensor
@@ -458,8 +459,8 @@ def _tell_transparency(path: pathlib.Path, samples: Samples) -> None:
         _log.info("%s is %s shown on white.", printable(path), what)
 
 
-def _without_alpha(pixels: np.ndarray) -> np.ndarray:
-    """Lays [H, W, 2 or 4] on white, and drops the alpha channel."""
+def on_white(pixels: np.ndarray) -> np.ndarray:
+    """Lays [H, W, 2 or 4] in [0, 1] on white, and drops the alpha channel."""
     if pixels.shape[-1] in (1, 3):
         return pixels
     colour, alpha = pixels[..., :-1], pixels[..., -1:]

@@ -31,7 +31,7 @@ def path(name: str) -> pathlib.Path:
         UsageError: if there is no such preset; the message has the nearest name.
     """
     file = _folder() / f"{name}{_SUFFIX}"
-    if name.startswith(_OF_STUDIES) or name in names():
+    if name in names() or (name.startswith(_OF_STUDIES) and file.is_file()):
         return file
     raise UsageError(f"There is no preset {name}: {nearest(name, names())}")
 

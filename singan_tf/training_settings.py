@@ -94,6 +94,13 @@ class TrainingConfig(Section):
         "reference code), or fixed from the start (the paper).",
         choices=("redrawn", "fixed"),
     )
+    adversary_gradient: str = setting(
+        "renewed",
+        "What moves the fake in a step's updates of the generator: the adversary's "
+        "gradient there, renewed at each update, or that of the first one, reused in "
+        "all (as the reference code reuses a fake).",
+        choices=("renewed", "reused"),
+    )
     crop_size: ByScale = setting(
         0,
         "The side of random crops to train on, in pixels, so that time and memory "

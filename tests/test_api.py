@@ -52,6 +52,8 @@ def test_a_sample_is_the_same_alone_as_in_a_batch(model):
         {"start_scale": -1},
         {"start_scale": 3},
         {"height": 0},
+        {"height": 2},
+        {"width": 5},
         {"height": 20_000, "width": 20_000},
         {"noise_scale": -0.5},
         {"noise_scale": float("nan")},

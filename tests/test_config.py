@@ -55,6 +55,7 @@ REFERENCE = {
         "texture_weight": 0.0,
         "noise_amplitude_weight": 0.1,
         "reconstruction_noise": "redrawn",
+        "adversary_gradient": "renewed",
         "crop_size": 0,
         "previous_pool": 0,
         "moving_average": 0.0,
@@ -113,6 +114,7 @@ CHANGED = {
     "texture_weight": 0.1,
     "noise_amplitude_weight": 0.5,
     "reconstruction_noise": "fixed",
+    "adversary_gradient": "reused",
     "crop_size": 64,
     "previous_pool": 8,
     "moving_average": 0.99,
@@ -171,6 +173,7 @@ OUTSIDE = {
     "texture_weight": (-0.1,),
     "noise_amplitude_weight": (-0.1,),
     "reconstruction_noise": ("drawn",),
+    "adversary_gradient": ("used",),
     "crop_size": (-1, 1, 15),
     "previous_pool": (-1, 1025),
     "moving_average": (-0.1, 1, 1.1),
@@ -508,6 +511,14 @@ def test_patches_must_fit_into_the_smallest_image_seen():
 def test_xla_takes_patches_from_a_pool_only():
     refuse({"patch_scales": 2, "xla": True}, "--patch_scales=2", "--previous_pool")
     config.from_settings({"patch_scales": 2, "xla": True, "previous_pool": 1})
+    sizes = [(25, 25), (33, 33), (44, 44)]
+    # Two scales have nothing above the one that patches may win, and a run that has
+    # ended so is read as before.
+    asked = {"patches_compete": True, "xla": True}
+    config.settle(config.from_settings(asked), sizes[:2])
+    with pytest.raises(UsageError, match="--patches_compete.* or leave out --xla"):
+        config.settle(config.from_settings(asked), sizes)
+    config.settle(config.from_settings({**asked, "previous_pool": 1}), sizes)
 
 
 def test_patch_scales_take_no_steps():

@@ -23,6 +23,11 @@ def test_a_file_is_replaced_whole_and_its_folder_made(tmp_path):
     assert [entry.name for entry in path.parent.iterdir()] == ["b.txt"]
 
 
+def test_a_name_that_is_not_utf_8_is_written_as_an_escape(tmp_path):
+    files.write_text(tmp_path / "a.txt", f"é {os.fsdecode(b'caf' + bytes([233]))}")
+    assert (tmp_path / "a.txt").read_bytes() == "é caf".encode() + rb"\udce9"
+
+
 def test_whatever_fails_leaves_what_was_there(tmp_path):
     path = tmp_path / "a.txt"
     path.write_text("old")

@@ -14,7 +14,6 @@ from helpers import SMOKE, copied, pixels, run
 
 from export import layout
 from export.pipeline import Pipeline
-from singan_tf.keras2 import HAS_ADDONS
 
 GOLDEN = pathlib.Path(__file__).parent / "data" / "golden"
 RUNS = ("trained", "patches", "exported")
@@ -76,10 +75,11 @@ def test_a_half_trained_run_goes_on_to_where_it_went(capsys, tmp_path):
     state = "scales/00/state.json"
     assert (run_dir / state).read_bytes() == (GOLDEN / "trained" / state).read_bytes()
     assert (run_dir / "config.json").read_bytes() == before
-    # Eighty steps make the most of a difference in rounding, as between two stacks.
+    # Eighty steps make the most of a difference in rounding, as between two versions;
+    # from another seed on, they end 17 to 20 levels apart.
     found = pixels(run_dir / "scales" / "01" / "reconstruction.png").astype(int)
     expected = pixels(GOLDEN / "samples" / "trained" / "reconstruction.png")
-    assert np.abs(found - expected).mean() < (4 if HAS_ADDONS else 8)
+    assert np.abs(found - expected).mean() < 8
 
 
 def test_a_finished_run_is_known_as_one(capsys, tmp_path):

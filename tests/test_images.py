@@ -834,6 +834,22 @@ def test_animation(tmp_path, name, channels):
     assert [path.name for path in tmp_path.iterdir()] == [name]
 
 
+@pytest.mark.parametrize("name", ["a.webp", "a.gif"])
+@pytest.mark.parametrize("fps", [12, 15, 30, 40])
+def test_an_animation_lasts_as_long_as_its_frames(tmp_path, name, fps):
+    frames = [np.full((7, 9, 3), 8 * n, np.uint8) for n in range(24)]
+    images.write_animation(tmp_path / name, frames, fps)
+    animation = Image.open(tmp_path / name)
+    durations = []
+    for index in range(animation.n_frames):
+        animation.seek(index)
+        animation.load()
+        durations.append(animation.info["duration"])
+    assert sum(durations) == pytest.approx(24 * 1000 / fps, abs=10)
+    # A frame is a hundredth of a second too long or too short at most.
+    assert max(abs(each - 1000 / fps) for each in durations) < 10
+
+
 def test_film(tmp_path):
     reader = pytest.importorskip("imageio_ffmpeg")
     frames = [np.full((17, 31, 1), value, np.uint8) for value in (0, 120, 255)]

@@ -226,12 +226,11 @@ def cut_outs(tmp_path_factory):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("votes", [[], ["--patch_votes"]], ids=str)
 def test_of_several_photographs_what_is_opaque_of_each_is_learned(
-    capsys, tmp_path, cut_outs, votes
+    capsys, tmp_path, cut_outs
 ):
     given = f"{cut_outs / '0.png'},{cut_outs / '1.png'}"
-    run_dir = train(capsys, given, tmp_path / "run", *PATCHES, *votes)
+    run_dir = train(capsys, given, tmp_path / "run", *PATCHES, "--patch_votes")
     told = json.loads((run_dir / "config.json").read_text())
     assert told["format"] == 2
     known_by = [
@@ -260,7 +259,7 @@ def test_of_several_photographs_what_is_opaque_of_each_is_learned(
     report = RunFolder(run_dir).report
     assert report.read_text().count("what is inside") == 2
     # The same photographs on white are another run.
-    arguments = [f"--image={given}", *PATCHES, *votes, "--transparent=white"]
+    arguments = [f"--image={given}", *PATCHES, "--patch_votes", "--transparent=white"]
     status, _, error = run(capsys, "train", *arguments, f"--run_dir={run_dir}")
     assert status == 1 and "what is learned of 0.png: a part -> all" in sentence(error)
 

@@ -113,6 +113,17 @@ def parse(
         # Of a flagfile that cannot be read it shouts.
         text = " ".join(str(error).split()).removeprefix("ERROR:: ")
         raise UsageError(text) from None
+    except UnicodeDecodeError:
+        words = zip(argv, [*argv[1:], ""])
+        given = [
+            word if "=" in word else f"{word} {after}"
+            for word, after in words
+            if word.lstrip("-").startswith("flagfile")
+        ]
+        raise UsageError(
+            f"What {' '.join(given)} names is no file of flags, a text in UTF-8; name "
+            "one that is."
+        ) from None
     for name in values:
         value = values[name].value
         # No range that absl checks keeps nan out, as it compares false.
@@ -141,8 +152,9 @@ def run(command: Callable[[Sequence[str]], None], argv: Sequence[str]) -> int:
     except UserError as error:
         _complain(f"error: {error}")
         return error.status
-    except OSError as error:
-        sentence = errors.explained(error)
+    except Exception as error:
+        tell = errors.explained if isinstance(error, OSError) else errors.shortage
+        sentence = tell(error)
         if sentence is None:
             raise
         _complain(f"error: {sentence}")

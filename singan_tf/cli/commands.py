@@ -60,11 +60,15 @@ class Call:
             for argument in self.argv[1:]
             if not leave_out or not argument.lstrip("-").startswith(leave_out)
         ]
+        return self.other(*kept, *add)
+
+    def other(self, *arguments: str) -> str:
+        """A call of the same program with other arguments, as a line for a shell."""
         program = self.program
         # It may be in another folder.
         if program == f"python {pathlib.PurePath(self.argv[0]).name}":
             program = f"python {shlex.quote(self.argv[0])}"
-        return " ".join([program, shlex.join([*kept, *add])])
+        return f"{program} {shlex.join(arguments)}"
 
 
 def _no_check(call: Call) -> None:

@@ -72,9 +72,9 @@ def _verify(call: Call) -> None:
     there = layout.versions(base)
     if not there or version not in (None, *there):
         what = f"version {version}" if version else "export"
-        raise UserError(
-            f"There is no {what} in {base}; {call.program} export makes one."
-        )
+        number = [f"--version={version}"] if version else []
+        export = call.other("export", f"--run_dir={call.values.run_dir}", *number)
+        raise UserError(f"There is no {what} in {base}; {export} makes one.")
     folder = there[version or max(there)]
     try:
         verification.verify(folder)

@@ -212,7 +212,7 @@ def define_seed(
     values: flags.FlagValues, meaning: str = "The seed of the noise."
 ) -> None:
     """Defines --seed."""
-    flags.DEFINE_integer("seed", 0, meaning, 0, 2**62, flag_values=values)
+    flags.DEFINE_integer("seed", 0, meaning, 0, config_lib.MAX_SEED, flag_values=values)
 
 
 def define_start_scale(

@@ -18,7 +18,8 @@ def resumable(
     """Says how to go on with work that was asked to stop, and has saved itself.
 
     Args:
-        interrupted: What the work raises when it stops because it was asked to.
+        interrupted: What the work raises when it stops because it was asked to; with
+            words if it is otherwise than saved.
         command: What goes on with it.
 
     Yields:
@@ -30,8 +31,9 @@ def resumable(
     try:
         with asked_about() as should_stop:
             yield should_stop
-    except interrupted:
-        raise KeyboardInterrupt(f"all is saved; go on with: {command}") from None
+    except interrupted as stop:
+        said = str(stop) or f"all is saved; go on with: {command}"
+        raise KeyboardInterrupt(said) from None
 
 
 @contextlib.contextmanager

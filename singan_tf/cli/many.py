@@ -180,6 +180,7 @@ def _fleet(call: Call) -> None:
         train,
         values.workers,
         values.beam_flags,
+        values.transparent,
     )
     with interruption.resumable(processes.Interrupted, call.again()) as should_stop:
         found = fleet.run(plan, should_stop)

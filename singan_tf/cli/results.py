@@ -52,9 +52,14 @@ def find_output_dir(
     values: flags.FlagValues, command: str, source: pathlib.Path
 ) -> pathlib.Path:
     """Checks where results go; not into `source`, which they are made from."""
-    name = source.resolve().name
+    try:
+        source = source.resolve()
+    except RuntimeError:
+        # What Python 3.12 and earlier say of a link to itself.
+        raise UserError(f"{source} is a link to itself; name a folder.") from None
+    name = source.name
     output_dir = pathlib.Path(values.output_dir or f"outputs/{name}/{command}")
-    if source.resolve() in (output_dir.resolve(), *output_dir.resolve().parents):
+    if source in (output_dir.resolve(), *output_dir.resolve().parents):
         where = "run" if values.run_dir else "folder of --samples"
         raise UserError(
             f"--output_dir={output_dir} is in the {where}, which stays as it is; name "

@@ -1,5 +1,7 @@
 """The size of what a command draws: flags in pixels or as multiples."""
 
+import math
+
 from absl import flags
 
 from singan_tf import config as config_lib
@@ -54,9 +56,6 @@ def output_size(
     Raises:
         UsageError: if it was given both ways, or is too small or too large.
     """
-    from singan_tf import images
-    from singan_tf.tasks import inputs
-
     full_height, full_width = sizes[-1]
     height, width = values.height, values.width
     if values.scale_h is not None or values.scale_v is not None:
@@ -73,20 +72,33 @@ def output_size(
             )
         )
     if not proportional:
-        height, width = height or full_height, width or full_width
+        height = full_height if height is None else height
+        width = full_width if width is None else width
     if height is None:
         height = round(full_height * width / full_width) if width else full_height
     if width is None:
         width = round(full_width * height / full_height)
+    _check(height, width, sizes)
+    return height, width
+
+
+def _check(height: int, width: int, sizes: list[tuple[int, int]]) -> None:
+    """Refuses what is too small or too large to draw."""
+    from singan_tf import images
+    from singan_tf.tasks import inputs
+
+    full_height, full_width = sizes[-1]
     for name, multiple, side, full, coarsest in (
         ("height", "scale_v", height, full_height, sizes[0][0]),
         ("width", "scale_h", width, full_width, sizes[0][1]),
     ):
         least = inputs.least_side(full, coarsest)
         if side < least:
+            # Rounded up: at least as much as is asked for.
+            least_multiple = math.ceil(100 * least / full) / 100
             raise UsageError(
                 f"--{name}={side} must be at least {least} for this run (--{multiple} "
-                f"at least {least / full:.2g})."
+                f"at least {least_multiple:g})."
             )
     if height * width > images.MAX_PIXELS:
         raise UsageError(
@@ -94,4 +106,3 @@ def output_size(
             f"{images.MAX_PIXELS // 10**6} megapixels; choose a smaller size, or a "
             "smaller --scale_v or --scale_h."
         )
-    return height, width

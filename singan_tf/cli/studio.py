@@ -63,11 +63,12 @@ def _studio(call: Call) -> None:
     # people upload go when the studio ends. What is below that folder it does not copy.
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
     os.environ["GRADIO_TEMP_DIR"] = str(root)
-    source = _source(values)
-    from singan_tf.studio import page as page_lib
-
-    page = page_lib.Page(source, root / "sessions")
+    source = None
     try:
+        source = _source(values)
+        from singan_tf.studio import page as page_lib
+
+        page = page_lib.Page(source, root / "sessions")
         with interruption.stop_signals() as stop:
             try:
                 blocks = page_lib.serve(page, values.host, values.port, values.open)
@@ -81,7 +82,7 @@ def _studio(call: Call) -> None:
             stop.wait()
             command_line.say("The studio has ended.")
     finally:
-        if source.trainings:
+        if source and source.trainings:
             source.trainings.close()
         shutil.rmtree(root, ignore_errors=True)
 

@@ -1,7 +1,7 @@
 """The commands that train one run: train, and demo with all chosen."""
 
+import os
 import pathlib
-import shlex
 import sys
 from collections.abc import Sequence
 from typing import Any, NamedTuple, Optional
@@ -123,9 +123,16 @@ def _demo(call: Call) -> None:
 def _name(images: Sequence[str]) -> str:
     """What a run of photographs is called, by what --image names."""
     names = [each for image in images for each in image.split(",") if each]
-    if len(images) == 1 and (len(names) < 2 or pathlib.Path(images[0]).exists()):
+    # Of a list that is too long for a name, pathlib would not say that there is none.
+    if len(images) == 1 and (len(names) < 2 or os.path.exists(images[0])):
         names = list(images)
-    stems = [pathlib.Path(name).stem for name in names]
+    # Where "." and ".." lead has a name, too.
+    stems = [pathlib.Path(os.path.abspath(name)).stem for name in names]
+    if not all(stems):
+        given = ",".join(images)
+        raise UsageError(
+            f"--image={given} gives the run no name; add --run_dir=runs/NAME."
+        )
     more = f"-and-{len(stems) - 3}-more" if len(stems) > 3 else ""
     return "-".join(stems[:3]) + more
 
@@ -173,7 +180,8 @@ def _carry_out(job: _Job) -> None:
     strategy = None
     # After the end, a worker that is started again would wait for others in vain.
     if not (cluster and finished):
-        strategy = distribution.make_strategy(job.config.runtime.strategy)
+        batch = job.config.training.global_batch_size
+        strategy = distribution.make_strategy(job.config.runtime.strategy, batch)
     if not cluster or distribution.leads_cluster():
         _lead(job, finished, strategy)
     elif finished:
@@ -213,8 +221,8 @@ def _lead(job: _Job, finished: bool, strategy: Any) -> None:
             report.write(run, samples)
     command_line.say(f"Report: {run.report}")
     command_line.say(f"Samples: {run.samples}")
-    named = shlex.quote(str(run.path))
-    command_line.say(f"More samples: {job.call.program} sample --run_dir={named}")
+    sample = job.call.other("sample", f"--run_dir={run.path}")
+    command_line.say(f"More samples: {sample}")
 
 
 def _how_it_goes_on(job: _Job) -> str:
@@ -293,7 +301,9 @@ def _train_opened(job: _Job, shown: Any, strategy: Any) -> Any:
     # The same weights from the same command, also after an interruption.
     tf.config.experimental.enable_op_determinism()
     # Given again in any spelling, --overwrite would delete what was saved.
-    command = job.call.again(leave_out="overwrite")
+    in_a_file = job.overwrite and any("flagfile" in word for word in job.call.argv)
+    add = ["--nooverwrite"] if in_a_file else []
+    command = job.call.again(leave_out="overwrite", add=add)
     try:
         with interruption.resumable(training.Interrupted, command) as should_stop:
             return training.train(

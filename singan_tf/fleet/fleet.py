@@ -11,18 +11,24 @@ change nothing about those before:
 
 import datetime
 import glob
+import logging
 import os
 import pathlib
 import shlex
 import time
-from typing import Callable, NamedTuple
+from typing import Callable, NamedTuple, Optional
 
-from singan_tf import config, images
+from PIL import Image
+
+from singan_tf import config, images, photographs
 from singan_tf.config import Config
 from singan_tf.errors import UserError
+from singan_tf.files import open_to_read
 from singan_tf.fleet import processes
 from singan_tf.runs import pace
-from singan_tf.runs.folder import RunFolder, run_scales
+from singan_tf.runs.facts import inside_sha256
+from singan_tf.runs.folder import Circumstances, RunFolder, run_scales
+from singan_tf.training import circumstances
 
 # Seconds between two lines of progress, while no run ends.
 _SAY_EVERY = 60.0
@@ -40,6 +46,8 @@ class Plan(NamedTuple):
         train: The command line that trains a photograph in a folder.
         workers: Runs that are trained at a time.
         beam_flags: See `processes.carry_out`.
+        transparent: What `train` makes of transparent parts, as `photographs.read`
+            takes it.
     """
 
     images: str
@@ -48,6 +56,7 @@ class Plan(NamedTuple):
     train: Callable[[pathlib.Path, pathlib.Path], list[str]]
     workers: int
     beam_flags: str
+    transparent: str = "outside"
 
 
 class Outcome(NamedTuple):
@@ -73,17 +82,19 @@ def run(plan: Plan, should_stop: Callable[[], bool] = lambda: False) -> Outcome:
 
     Raises:
         processes.Interrupted: if `should_stop` said so; another call goes on.
-        UserError: if there are no photographs, there is no place for runs, or Beam is
-            missing or fails.
+        UserError: if there are no photographs, there is no place for runs, the weights
+            of the texture loss cannot be had, or Beam is missing or fails.
     """
     if plan.runs_dir.exists() and not plan.runs_dir.is_dir():
         raise UserError(f"{plan.runs_dir} is a file; name a folder for the runs.")
     folders = _folders(plan)
-    waiting = {
-        folder: photograph
-        for photograph, folder in folders.items()
-        if not _is_done(folder, photograph, plan.config)
-    }
+    around = circumstances.find(plan.config, strategy=None)
+    waiting = {}
+    for photograph, folder in folders.items():
+        if should_stop():
+            raise processes.Interrupted()
+        if not _is_done(folder, photograph, plan, around):
+            waiting[folder] = photograph
     finished = len(folders) - len(waiting)
     print(f"{len(folders)} photographs, of which {finished} are finished.", flush=True)
     if not waiting:
@@ -135,24 +146,55 @@ def _hint(pattern: str) -> str:
     )
 
 
-def _is_done(folder: pathlib.Path, photograph: pathlib.Path, wanted: Config) -> bool:
+def _is_done(
+    folder: pathlib.Path, photograph: pathlib.Path, plan: Plan, around: Circumstances
+) -> bool:
     """Whether there is nothing to do, not even to complain."""
     there = RunFolder(folder)
     if not there.report.exists():
         return False
     try:
-        found, _ = there.read()
-        facts, *further = there.photographs()
+        found, facts = there.read()
         sizes = run_scales(found, facts).sizes
-        return (
-            there.is_finished(len(sizes))
-            and not further
-            and not config.differences(found, config.settle(wanted, sizes))
-            and facts.sha256 == images.sha256(photograph)
-        )
+        if not there.is_finished(len(sizes)):
+            return False
+        if facts.sha256 != images.sha256(photograph):
+            return False
+        inside = _inside_sha256(photograph, plan)
+        now = facts._replace(inside_sha256=inside)
+        there.refuse_another(config.settle(plan.config, sizes), [now], around)
+        return True
     except UserError:
         # Training itself tells what is wrong.
         return False
+
+
+def _inside_sha256(photograph: pathlib.Path, plan: Plan) -> Optional[str]:
+    """What training would know the part by that it learns; None for all."""
+    # To read a large one takes seconds.
+    if plan.transparent == "white" or _is_opaque(photograph):
+        return None
+    logger = logging.getLogger("singan_tf")
+    level = logger.level
+    # What there is to know of it was said when it was trained on.
+    logger.setLevel(logging.WARNING)
+    try:
+        channels = plan.config.network.channels
+        found = photographs.read(photograph, channels, transparent=plan.transparent)
+    finally:
+        logger.setLevel(level)
+    return inside_sha256(found.inside)
+
+
+def _is_opaque(photograph: pathlib.Path) -> bool:
+    """Whether the beginning of a file says that nothing of it is transparent."""
+    with open_to_read(photograph) as file:
+        try:
+            with Image.open(file) as picture:
+                return not picture.has_transparency_data
+        except Exception:
+            # Pillow raises nearly anything, and there are files that it cannot read.
+            return False
 
 
 class _Progress:

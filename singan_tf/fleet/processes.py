@@ -7,11 +7,13 @@ carried it out.
 
 import concurrent.futures
 import importlib.util
+import io
 import logging
 import os
 import pathlib
 import queue
 import shlex
+import signal
 import subprocess
 import threading
 from typing import Callable, Optional
@@ -25,10 +27,15 @@ _POLL = 0.2
 # time, none waits long for one that was dealt the long commands.
 _SHARES = 8
 _GPUS = "CUDA_VISIBLE_DEVICES"
+# Where one process had nearly all of a GPU's memory, a second would find none.
+_GPU_MEMORY_AS_NEEDED = "TF_FORCE_GPU_ALLOW_GROWTH"
 
 
 class Interrupted(Exception):
-    """The commands were asked to stop; given again, they go on."""
+    """The commands were asked to stop; given again, they go on.
+
+    With words where what runs elsewhere was not stopped.
+    """
 
 
 class Pool:
@@ -45,6 +52,12 @@ class Pool:
         for place in range(workers):
             self._places.put(place)
         self._stopped = threading.Event()
+        self._used = threading.Event()
+
+    @property
+    def is_used(self) -> bool:
+        """Whether it was ever asked to run a command."""
+        return self._used.is_set()
 
     @property
     def is_stopped(self) -> bool:
@@ -58,6 +71,7 @@ class Pool:
             folder: What the command makes.
             command: Its words.
         """
+        self._used.set()
         place = self._places.get()
         try:
             if not self._stopped.is_set():
@@ -71,7 +85,10 @@ class Pool:
 
     def _run(self, folder: pathlib.Path, command: list[str], place: int) -> None:
         print(printable(f"Started {folder}."), flush=True)
-        process = _start(command, log_path(folder), self._environment(place))
+        log = log_path(folder)
+        # What earlier attempts said is no reason of this one.
+        before = log.stat().st_size if log.exists() else 0
+        process = _start(command, log, self._environment(place))
         try:
             while process.poll() is None:
                 if self._stopped.wait(_POLL):
@@ -83,7 +100,7 @@ class Pool:
             # Of an earlier attempt, where Beam makes another one.
             error_path(folder).unlink(missing_ok=True)
             return
-        error = last_line(log_path(folder))
+        error = _killed_by(process.returncode) or last_line(log, before)
         files.write_text(error_path(folder), error)
         print(printable(f"{folder} failed: {error}"), flush=True)
 
@@ -94,6 +111,7 @@ class Pool:
         threads = str(max(1, cores // self.workers))
         limits = ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS")
         environment = {**os.environ, **{limit: threads for limit in limits}}
+        environment.setdefault(_GPU_MEMORY_AS_NEEDED, "true")
         gpus = [each for each in environment.get(_GPUS, "").split(",") if each]
         if gpus:
             share = gpus[place :: self.workers] or [gpus[place % len(gpus)]]
@@ -132,25 +150,55 @@ def carry_out(
         path.unlink(missing_ok=True)
     pool = Pool(workers)
     words = {str(folder): command for folder, command in commands.items()}
-    with concurrent.futures.ThreadPoolExecutor(1) as executor:
-        if beam_flags is None:
-            running = executor.submit(_run_here, pool, words)
-        else:
-            running = executor.submit(_run_on_beam, pool, words, beam_flags)
-        try:
-            while not running.done():
-                if should_stop():
-                    raise Interrupted()
-                watch()
-                concurrent.futures.wait([running], _POLL)
-        finally:
-            pool.stop()
-        running.result()
+    if beam_flags is None:
+        running = _begin(_run_here, pool, words)
+    else:
+        running = _begin(_run_on_beam, pool, words, beam_flags)
+    try:
+        while not running.done():
+            if should_stop():
+                raise Interrupted(*_what_goes_on(pool, beam_flags))
+            watch()
+            concurrent.futures.wait([running], _POLL)
+    finally:
+        pool.stop()
+        # Whatever runs in this process is to save before it ends.
+        if pool.is_used:
+            concurrent.futures.wait([running])
+    running.result()
     return {
         folder: path.read_text(encoding="utf-8")
         for folder, path in paths.items()
         if path.exists()
     }
+
+
+def _what_goes_on(pool: Pool, beam_flags: Optional[str]) -> list[str]:
+    """What to say of a job that does not end with this process; nothing if none."""
+    if not beam_flags or pool.is_used:
+        return []
+    return [
+        "the job that Beam was given goes on; cancel it by its runner's own means "
+        "before you give the command again."
+    ]
+
+
+def _begin(function: Callable[..., None], *arguments) -> concurrent.futures.Future:
+    """Calls a function in a thread that this process does not wait for at its end.
+
+    As an executor's it would: for a cluster's job, which may take days.
+    """
+    running = concurrent.futures.Future()
+
+    def run() -> None:
+        try:
+            function(*arguments)
+            running.set_result(None)
+        except BaseException as error:
+            running.set_exception(error)
+
+    threading.Thread(target=run, daemon=True).start()
+    return running
 
 
 def _run_here(pool: Pool, commands: dict[str, list[str]]) -> None:
@@ -227,8 +275,26 @@ def error_path(folder: pathlib.Path) -> pathlib.Path:
     return folder.with_name(f"{folder.name}.error")
 
 
-def last_line(path: pathlib.Path) -> str:
-    """The last line of a log that says something."""
-    lines = path.read_text(encoding="utf-8", errors="replace").split("\n")
+def _killed_by(status: int) -> str:
+    """What to say of a process that a signal has ended; empty of any other."""
+    if status >= 0:
+        return ""
+    name = signal.strsignal(-status) or "unknown"
+    why = ""
+    if -status == signal.SIGKILL:
+        why = ", perhaps because memory is short: fewer at a time need less"
+    return f"It was ended by signal {-status} ({name}){why}."
+
+
+def last_line(path: pathlib.Path, start: int = 0) -> str:
+    """The last line of a log that says something.
+
+    Args:
+        path: Of the log.
+        start: The number of bytes at its beginning that do not count.
+    """
+    with path.open("rb") as file:
+        file.seek(start)
+        lines = io.TextIOWrapper(file, "utf-8", "replace").read().split("\n")
     found = next((line for line in reversed(lines) if line.strip()), "no word of why")
     return found.removeprefix("error: ")

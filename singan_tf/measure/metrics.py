@@ -336,7 +336,8 @@ def copied_anywhere(
     """How much of a sample is the photograph itself, at any place.
 
     As `copied`, for the windows of a grid on the sample, each compared with all
-    windows of the photograph; a straight edge finds its like by chance.
+    windows of the photograph; a straight edge finds its like by chance. Of many
+    windows, a random choice stands for all.
 
     Args:
         sample: [1, H, W, C] in [-1, 1].
@@ -353,11 +354,17 @@ def copied_anywhere(
     if inside is not None and not whole(inside, COPY_SIDE).any():
         return None
     grid = _windows(sample, COPY_SIDE)[::COPY_SIDE, ::COPY_SIDE]
-    variance = np.var(grid.astype(np.float64), axis=(3, 4)).mean(axis=-1).ravel()
-    detailed = variance >= _COPY_DETAIL**2
-    if not detailed.any():
+    rows = (np.var(row.astype(np.float64), axis=(2, 3)).mean(axis=-1) for row in grid)
+    variance = np.concatenate(list(rows))
+    detailed = np.flatnonzero(variance >= _COPY_DETAIL**2)
+    if not len(detailed):
         return None
-    queries = grid.reshape(len(variance), -1)[detailed]
+    if len(detailed) > _MAX_QUERIES:
+        detailed = np.random.default_rng(0).choice(
+            detailed, _MAX_QUERIES, replace=False
+        )
+    queries = grid[np.unravel_index(detailed, grid.shape[:2])]
+    queries = queries.reshape(len(detailed), -1)
     error = _nearest(queries, photograph, COPY_SIDE, inside)
     return float(np.mean(error <= _COPY_TOLERANCE * variance[detailed]))
 

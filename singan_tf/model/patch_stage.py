@@ -242,6 +242,9 @@ def _choices(noise_map: tf.Tensor, count: int) -> tf.Tensor:
     By the direction of two of its numbers, which is uniform and stays what it is when
     noise is multiplied; where there is none, the first.
     """
-    turn = tf.atan2(noise_map[:, 0, 0, 2], noise_map[:, 0, 1, 2]) / (2 * math.pi)
+    numbers = noise_map[:, 0, :2, 2]
+    # Where noise is multiplied by zero, zeros have its signs, and so a direction.
+    numbers = tf.where(numbers == 0, 0.0, numbers)
+    turn = tf.atan2(numbers[:, 0], numbers[:, 1]) / (2 * math.pi)
     number = tf.cast(tf.math.floormod(turn, 1.0) * count, tf.int32)
     return tf.minimum(number, count - 1)

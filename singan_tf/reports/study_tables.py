@@ -26,6 +26,18 @@ COLUMNS = {
     "reconstruction_rmse": "reconstruction RMSE",
     "reconstruction_psnr": "PSNR, dB",
 }
+# Of these a row has a multiple of another's: distances, seconds and memory. The others
+# have bounds (diversity, the share that is copied) or are logarithms already (dB).
+RATIOS = (
+    "seconds",
+    "peak_mib",
+    "sifid",
+    "patch_frechet",
+    "sliced_wasserstein",
+    "plausibility",
+    "coverage",
+    "reconstruction_rmse",
+)
 
 _Table = tuple[list[str], list[list[str]]]
 
@@ -84,7 +96,7 @@ def differences(results: Sequence[Result]) -> Optional[tuple[str, _Table]]:
         [caption, *(_difference_cell(each, strict) for each in line)]
         for caption, line in zip(others, found)
     ]
-    header = [f"less «{baseline}»", *columns.values()]
+    header = [f"against «{baseline}»", *columns.values()]
     return _about_differences(tested, strict), (header, lines)
 
 
@@ -107,18 +119,17 @@ def _finding(claim: Claim, results: Sequence[Result]) -> str:
         for caption in (claim.row, claim.against)
     ]
     if not found.pairs:
-        numbers = "both rows were measured on no photograph with the same seed"
+        numbers = "no photograph and seed has a value of both rows"
+        if found.ratio:
+            numbers += " above 0"
     else:
         numbers = (
             f"{COLUMNS[claim.column]} {both[0]} against {both[1]}, "
-            f"difference {_signed(found.mean)}"
+            f"{'ratio' if found.ratio else 'difference'} {_by_how_much(found)}"
         )
-    if found.probability is not None and found.half_width is not None:
-        ends = (found.mean - found.half_width, found.mean + found.half_width)
-        numbers += (
-            f", 95% interval {_signed(ends[0])} to {_signed(ends[1])}, "
-            f"p = {page.number(found.probability, 2)} over {found.pairs} pairs"
-        )
+    if found.probability is not None:
+        probability = page.number(found.probability, 2)
+        numbers += f", p = {probability} over {found.pairs} pairs"
     if verdict == verdicts.NO_DIFFERENCE and claim.direction.startswith("not "):
         numbers += "; the report saw none either"
     return (
@@ -136,8 +147,10 @@ def _about_findings(claims: Sequence[Claim], results: Sequence[Result]) -> str:
     count = "One claim is" if len(claims) == 1 else f"{len(claims)} claims are"
     return (
         f"{count} tested, each by a paired t test, two-sided, over the runs of the "
-        "same photograph and seed; a difference is larger than the spread where "
-        f"p < {verdicts.LEVEL:g}. It holds for these photographs, not for all."
+        "same photograph and seed, of logarithms where a ratio (×) is named; a "
+        f"difference is larger than the spread where p < {verdicts.LEVEL:g}, and the "
+        "95% interval in brackets is without the value of no difference. It holds for "
+        "these photographs, not for all."
     )
 
 
@@ -147,8 +160,9 @@ def _about_differences(tested: Sequence[Difference], strict: float) -> str:
         f"The same test of {count} differences, with no claim behind them: * where "
         f"p < {verdicts.LEVEL:g}, as luck alone would give about "
         f"{count * verdicts.LEVEL:.1f} times in so many; ** where p < {strict:.1g}, "
-        f"{verdicts.LEVEL:g} divided by their number (Bonferroni's correction). After "
-        "± stands half the 95% interval."
+        f"{verdicts.LEVEL:g} divided by their number (Bonferroni's correction). "
+        "× stands before ratios, geometric means over the pairs without a 0; 95% "
+        "intervals in brackets."
     )
 
 
@@ -195,14 +209,26 @@ def _difference(
     rows = dict(_by_row(results))
     ours, theirs = (_values(rows.get(each, []), key) for each in (row, against))
     pairs = [pair for pair in ours if pair in theirs]
-    return verdicts.compare([ours[x] for x in pairs], [theirs[x] for x in pairs])
+    return verdicts.compare(
+        [ours[x] for x in pairs], [theirs[x] for x in pairs], key in RATIOS
+    )
 
 
 def _difference_cell(found: Difference, strict: float) -> str:
     if found.probability is None:
         return page.number(None)
     marks = "*" * (found.counts + (found.probability < strict))
-    return f"{_signed(found.mean)} ± {page.number(found.half_width, 2)}{marks}"
+    return f"{_by_how_much(found)}{marks}"
+
+
+def _by_how_much(found: Difference) -> str:
+    """A mean difference or ratio, and its confidence interval where there is one."""
+    if found.ratio:
+        mean, *ends = map(page.number, (found.mean, *(found.interval or ())))
+        mean = f"×{mean}"
+    else:
+        mean, *ends = map(_signed, (found.mean, *(found.interval or ())))
+    return f"{mean} ({' to '.join(ends)})" if ends else mean
 
 
 def _signed(value: float) -> str:

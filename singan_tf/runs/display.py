@@ -13,7 +13,7 @@ import pathlib
 import re
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Callable, Optional
 
 import numpy as np
@@ -23,6 +23,7 @@ import tqdm
 from singan_tf import files
 from singan_tf import inside as inside_lib
 from singan_tf.config import Config
+from singan_tf.errors import printable, reason_of
 from singan_tf.measure import metrics, spectrum
 from singan_tf.measure.inception import Inception
 from singan_tf.runs.folder import RunFolder
@@ -65,7 +66,11 @@ class Monitor:
         self._open = contextlib.ExitStack()
         files.make_folder(run.events)
         plain = self._open.enter_context(files.plain_path(run.events))
-        self._writer = tf.summary.create_file_writer(plain)
+        self._writer = tf.summary.create_noop_writer()
+        try:
+            self._writer = tf.summary.create_file_writer(plain)
+        except tf.errors.OpError as error:
+            self._give_up_events(error)
         self._bar = None
         self._started = 0.0
         self._first_step = 0
@@ -114,7 +119,7 @@ class Monitor:
             return
         values = dict(zip(LOSS_COLUMNS, losses.numpy().tolist()))
         self._keep_timing(scale, done)
-        with self._writer.as_default(step):
+        with self._events(step):
             for name, value in values.items():
                 tf.summary.scalar(f"scale_{scale:02d}/{name}", value)
         rate = (done - self._first_step) / (time.monotonic() - self._started)
@@ -170,7 +175,7 @@ class Monitor:
         What of the photographs counts, `insides`, is as for `measure`.
         """
         steps = self._steps[scale]
-        with self._writer.as_default(steps):
+        with self._events(steps):
             for name, image in (
                 ("real", reals[0]),
                 ("fake", fake),
@@ -183,12 +188,42 @@ class Monitor:
     def close(self) -> None:
         """Writes what is buffered; call it however the run ends."""
         self._close_bar()
-        self._writer.close()
-        self._open.close()
+        with self._open:
+            try:
+                self._writer.close()
+            except tf.errors.OpError as error:
+                self._give_up_events(error)
 
     @property
     def _metric(self) -> str:
         return METRICS[0 if self._inception else 1]
+
+    @contextlib.contextmanager
+    def _events(self, step: int) -> Iterator[None]:
+        """Sends a block's summaries to TensorBoard, as of a step.
+
+        They are shown only: where they cannot be written, the run does without.
+        """
+        writer = self._writer
+        with writer.as_default(step):
+            try:
+                yield
+                writer.flush()
+            except tf.errors.OpError as error:
+                self._give_up_events(error)
+
+    def _give_up_events(self, error: tf.errors.OpError) -> None:
+        logger.warning(
+            "%s cannot be written (%s); the run does without, and TensorBoard shows no "
+            "more of it.",
+            printable(self._run.events),
+            reason_of(error),
+        )
+        failed, self._writer = self._writer, tf.summary.create_noop_writer()
+        # One that is not closed writes once more where its block ends: it fails there
+        # again, and stays the writer of all that follow.
+        with contextlib.suppress(tf.errors.OpError):
+            failed.close()
 
     def _keep_measured(
         self,
@@ -213,7 +248,7 @@ class Monitor:
         bands = spectrum.compare([image], real, inside)
         if bands:
             values.update(spectrum_rms=bands.rms, spectrum_worst=bands.worst)
-        with self._writer.as_default(done):
+        with self._events(done):
             for name, value in values.items():
                 tf.summary.scalar(f"scale_{scale:02d}/{name}", value)
         self._measured[done] = Point(done, *values.values())

@@ -144,9 +144,11 @@ class RunFolder:
             photographs = [photographs]
         if self.path.exists() and not self.path.is_dir():
             raise UserError(f"{self.path} is a file; name a folder.")
+        # Before the next look: a path such as new/.. leads to a folder that is there.
+        self._make()
         if self.config.exists() and not overwrite:
-            self._refuse_another(config, photographs, circumstances)
-        elif self.path.exists() and not self.config.exists():
+            self.refuse_another(config, photographs, circumstances)
+        elif not self.config.exists():
             # What a killed start left behind is hidden and does not count.
             if any(not entry.name.startswith(".") for entry in self.path.iterdir()):
                 raise UserError(
@@ -336,6 +338,44 @@ class RunFolder:
     def _metrics(self, scale: int) -> pathlib.Path:
         return self.scale(scale) / "metrics.csv"
 
+    def refuse_another(
+        self,
+        config: Config,
+        photographs: Sequence[Photograph],
+        circumstances: Circumstances,
+    ) -> None:
+        """Refuses to go on with a run that is there if it is another one.
+
+        Args:
+            config: Of the run that is wanted.
+            photographs: That it trains on.
+            circumstances: That it trains in.
+
+        Raises:
+            UserError: if it is another run, damaged or of a newer version.
+        """
+        old_config, old_photographs, old = self._read()
+        found = facts.changes(old_photographs, photographs)
+        sizes = (old.batch_size, circumstances.batch_size)
+        if None not in sizes:
+            # The number itself counts, not whether it was asked for.
+            config = with_batch_setting(config, old_config)
+            if sizes[0] != sizes[1]:
+                found.append(
+                    f"samples in an update: {sizes[0]} -> {sizes[1]}, which a global "
+                    f"batch size of {sizes[0]} keeps"
+                )
+        found += config_lib.differences(old_config, config)
+        sums = (old.vgg_sha256, circumstances.vgg_sha256)
+        if None not in sums and sums[0] != sums[1]:
+            found.append("weights of the texture loss: others")
+        if found:
+            raise UserError(
+                f"{self.path} holds another run ({'; '.join(found)}); name another "
+                "folder, give the same settings, or overwrite that run, which deletes "
+                "it."
+            )
+
     def _read(self) -> tuple[Config, list[Photograph], Circumstances]:
         data = files.read_json(self.config)
         if data is None:
@@ -358,43 +398,23 @@ class RunFolder:
                 f"({error}); bring back a copy of it, or train in another folder."
             ) from None
 
-    def _refuse_another(
-        self,
-        config: Config,
-        photographs: Sequence[Photograph],
-        circumstances: Circumstances,
-    ) -> None:
-        old_config, old_photographs, old = self._read()
-        found = facts.changes(old_photographs, photographs)
-        sizes = (old.batch_size, circumstances.batch_size)
-        if None not in sizes:
-            # The number itself counts, not whether it was asked for.
-            config = _with_batch_setting(config, old_config)
-            if sizes[0] != sizes[1]:
-                found.append(
-                    f"samples in an update: {sizes[0]} -> {sizes[1]}, which a global "
-                    f"batch size of {sizes[0]} keeps"
-                )
-        found += config_lib.differences(old_config, config)
-        sums = (old.vgg_sha256, circumstances.vgg_sha256)
-        if None not in sums and sums[0] != sums[1]:
-            found.append("weights of the texture loss: others")
-        if found:
-            raise UserError(
-                f"{self.path} holds another run ({'; '.join(found)}); name another "
-                "folder, give the same settings, or overwrite that run, which deletes "
-                "it."
-            )
+    def _make(self) -> None:
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise self._cannot_be_written(error) from None
+
+    def _cannot_be_written(self, error: OSError) -> UserError:
+        way_out = errors.way_out(error) or "name another folder"
+        return UserError(
+            f"{self.path} cannot be written ({error.strerror}); {way_out}."
+        )
 
     def _lock(self) -> io.TextIOBase:
         try:
-            self.path.mkdir(parents=True, exist_ok=True)
             file = open(self.path / ".lock", "w")
         except OSError as error:
-            raise UserError(
-                f"{self.path} cannot be written ({error.strerror}); "
-                f"{errors.way_out(error) or 'name another folder'}."
-            ) from None
+            raise self._cannot_be_written(error) from None
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
@@ -441,6 +461,13 @@ def all_sizes(
     return plan_all([(each.height, each.width) for each in photographs], config)
 
 
+def with_batch_setting(config: Config, other: Config) -> Config:
+    """A configuration in which the batch is spelled as in another one."""
+    batch = other.training.global_batch_size
+    training = dataclasses.replace(config.training, global_batch_size=batch)
+    return dataclasses.replace(config, training=training)
+
+
 def _suffix(photograph: int) -> str:
     """What the name of a photograph's file has; people count them from 1."""
     return f"-{photograph + 1}" if photograph else ""
@@ -453,9 +480,3 @@ def _circumstances(data: dict[str, Any]) -> Circumstances:
     if not isinstance(found.vgg_sha256, (str, type(None))):
         raise TypeError("the checksum of its texture loss's weights is no text")
     return found
-
-
-def _with_batch_setting(config: Config, other: Config) -> Config:
-    batch = other.training.global_batch_size
-    training = dataclasses.replace(config.training, global_batch_size=batch)
-    return dataclasses.replace(config, training=training)

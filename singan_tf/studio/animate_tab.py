@@ -1,6 +1,7 @@
 """The tab that sets the photograph in motion."""
 
 import pathlib
+from collections.abc import Iterator
 from typing import Any, Callable, Optional
 
 import gradio as gr
@@ -37,7 +38,10 @@ def build(page: Page, chosen: gr.Dropdown, picked: gr.State) -> Tab:
 
     draw = _drawer(page)
     event = button.click(
-        draw, [chosen, start, alpha, beta, frames, seed], [shown, command, files]
+        draw,
+        [chosen, start, alpha, beta, frames, seed],
+        [shown, command, files],
+        **parts.IN_TURN,
     )
     stop.click(None, cancels=[event])
 
@@ -58,17 +62,20 @@ def _drawer(page: Page) -> Callable:
         alpha: float,
         beta: float,
         frames: int,
-        seed: int,
+        seed: Optional[int],
         request: gr.Request,
         progress: gr.Progress = _PROGRESS,
-    ) -> tuple:
+    ) -> Iterator[tuple]:
         model, folder = page.model(name), page.folder(request)
         with told():
+            seed = parts.check_seed(seed)
             walk = animation.Walk(start, float(alpha), float(beta), frames, False, seed)
             made = []
             for frame in model.animate(walk):
                 made.append(images.to_uint8(frame[0]))
                 progress((len(made), frames), unit="frames")
+                # Here «Cancel» ends it.
+                yield gr.skip(), gr.skip(), gr.skip()
             paths = []
             for suffix in [
                 "webp",
@@ -85,6 +92,6 @@ def _drawer(page: Page) -> Callable:
                 frames=frames,
                 seed=seed,
             )
-            return paths[0], line, paths
+            yield paths[0], line, paths
 
     return draw

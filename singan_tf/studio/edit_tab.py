@@ -48,6 +48,7 @@ def build(page: Page, chosen: gr.Dropdown, picked: gr.State) -> Tab:
         draw,
         [chosen, way, editor, mask, scale, radius, sigma, seed],
         [gallery, command, files],
+        **parts.IN_TURN,
     )
     stop.click(None, cancels=[event])
     sample.click(parts.picture_of, picked, editor)
@@ -80,17 +81,20 @@ def _drawer(page: Page) -> Callable:
         scale: int,
         radius: int,
         sigma: float,
-        seed: int,
+        seed: Optional[int],
         request: gr.Request,
     ) -> tuple:
         model, folder = page.model(name), page.folder(request)
         with told():
-            picture = parts.composite(editor)
-            before = parts.levels(model.photograph)
-            path = parts.keep(folder, "input.png", picture)
-            hidden = parts.keep(folder, "mask.png", _mask(mask, picture, before))
+            seed = parts.check_seed(seed)
+            path = parts.keep(folder, "input.png", parts.composite(editor))
+            brushed = _brushed(mask)
+            if brushed is None:
+                brushed = _changed(editor, parts.levels(model.photograph))
+            hidden = parts.keep(folder, "mask.png", 255 * brushed.astype(np.uint8))
             masking = MASKINGS[way]._replace(radius=radius, sigma=float(sigma))
             image, softened, _ = models.read_masked(model, path, hidden, masking)
+            given = write(folder, models.GIVEN, image)
             redrawn, blended = model.blend(image, softened, scale, seed)
             stem = f"scale_{scale:02d}"
             made = [
@@ -107,19 +111,40 @@ def _drawer(page: Page) -> Callable:
                 injection_scale=scale,
                 seed=seed,
             )
-            return made, line, [str(path), str(hidden), *(each for each, _ in made)]
+            inputs = [str(path), str(hidden), given]
+            return made, line, [*inputs, *(each for each, _ in made)]
 
     return draw
 
 
-def _mask(value: Optional[dict], picture: np.ndarray, before: np.ndarray) -> np.ndarray:
-    """What was brushed as a mask, or else what differs, uint8 [H, W] of 0 and 255."""
-    for layer in (value or {}).get("layers", []):
-        if layer[..., 3].any():
-            return np.where(layer[..., 3] > 0, 255, 0).astype(np.uint8)
-    if picture.shape != before.shape:
+def _brushed(mask: Optional[dict]) -> Optional[np.ndarray]:
+    """What was brushed as a mask, on all layers, bool [H, W]; None for nothing."""
+    layers = [layer[..., 3] > 0 for layer in (mask or {}).get("layers", [])]
+    return np.logical_or.reduce(layers) if np.any(layers) else None
+
+
+def _changed(editor: dict, photograph: np.ndarray) -> np.ndarray:
+    """What a person changed in a picture, bool [H, W].
+
+    Args:
+        editor: What `parts.editor` gives, with a picture.
+        photograph: uint8 [H, W, 3].
+
+    Returns:
+        What lies over the picture that was loaded, or where nothing does, where that
+        differs from the photograph: an edit that another program made.
+
+    Raises:
+        ValueError: if there is nothing.
+    """
+    picture, background = parts.composite(editor), editor.get("background")
+    if background is not None and background.shape[:2] == picture.shape[:2]:
+        changed = (picture != parts.on_white(background)).any(axis=2)
+        if changed.any():
+            return changed
+    if picture.shape != photograph.shape:
         raise ValueError("The picture is another than the photograph: brush the mask.")
-    changed = (picture != before).any(axis=2)
+    changed = (picture != photograph).any(axis=2)
     if not changed.any():
         raise ValueError("Nothing was changed: brush the picture, or the mask.")
-    return np.where(changed, 255, 0).astype(np.uint8)
+    return changed

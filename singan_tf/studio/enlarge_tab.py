@@ -3,7 +3,6 @@
 from typing import Callable, Optional
 
 import gradio as gr
-import numpy as np
 
 from singan_tf import images
 from singan_tf.studio import models, parts
@@ -16,8 +15,12 @@ def build(page: Page, chosen: gr.Dropdown, picked: gr.State) -> Tab:
     """Lays out the tab; see `parts.Tab`."""
     with gr.Row():
         with gr.Column(scale=1, min_width=240):
+            # The file itself, as it is: Gradio reads pictures in another way.
             upload = gr.Image(
-                label="Picture; empty for the photograph", type="numpy", format="png"
+                label="Picture; empty for the photograph",
+                type="filepath",
+                image_mode=None,
+                format="png",
             )
             sample = gr.Button("The sample chosen last")
             factor = gr.Slider(1, 16, 4, step=0.5, label="Factor")
@@ -36,7 +39,10 @@ def build(page: Page, chosen: gr.Dropdown, picked: gr.State) -> Tab:
 
     draw = _drawer(page)
     event = button.click(
-        draw, [chosen, upload, factor, strength, seed], [compared, command, files]
+        draw,
+        [chosen, upload, factor, strength, seed],
+        [compared, command, files],
+        **parts.IN_TURN,
     )
     stop.click(None, cancels=[event])
     sample.click(parts.picture_of, picked, upload)
@@ -48,18 +54,22 @@ def _drawer(page: Page) -> Callable:
 
     def draw(
         name: Optional[str],
-        upload: Optional[np.ndarray],
+        upload: Optional[str],
         factor: float,
         strength: float,
-        seed: int,
+        seed: Optional[int],
         request: gr.Request,
     ) -> tuple:
         model, folder = page.model(name), page.folder(request)
         with told():
-            image, path = model.photograph, None
+            seed = parts.check_seed(seed)
+            image = model.photograph
             if upload is not None:
-                path = parts.keep(folder, "input.png", upload)
-                image = images.read(path, model.photograph.shape[3])
+                image = images.read(upload, image.shape[3])
+            parts.check_sides(model, *image.shape[1:3])
+            path = write(folder, "input.png", image)
+            # In the levels of the file that the command line names.
+            image = images.read(path, image.shape[3])
             size = [round(side * factor) for side in image.shape[1:3]]
             parts.check_area(*size)
             result = model.enlarge(image, float(factor), float(strength), seed)
@@ -70,11 +80,11 @@ def _drawer(page: Page) -> Callable:
             ]
             line = model.line(
                 "super_resolve",
-                input=path and path.name,
+                input="input.png",
                 factor=float(factor),
                 strength=float(strength),
                 seed=seed,
             )
-            return tuple(made), line, made
+            return tuple(made), line, [path, *made]
 
     return draw

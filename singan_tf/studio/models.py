@@ -19,8 +19,9 @@ from singan_tf.tasks import animation, blending, inputs, masks, painting, retarg
 from singan_tf.tasks import super_resolution as enlarging
 from singan_tf.tasks.task import Task
 
-# The file of a softened mask, beside a result.
-SOFTENED = "softened_mask.png"
+# Beside a result, the files of what a model was given: the image at the model's size,
+# in its colours or with its hole filled, and the softened mask.
+GIVEN, SOFTENED = "given.png", "softened_mask.png"
 SAMPLE, REDRAW, ENLARGE, ANIMATE = "sample", "redraw", "enlarge", "animate"
 RETARGET = "retarget"
 

@@ -13,6 +13,7 @@ from singan_tf.studio import (
     edit_tab,
     enlarge_tab,
     paint_tab,
+    parts,
     sample_tab,
     train_tab,
 )
@@ -84,6 +85,7 @@ def build(page: Page) -> gr.Blocks:
             lambda name: page.model(name).warm_up() if name else None,
             chosen,
             show_progress="hidden",
+            **parts.IN_TURN,
         )
         blocks.load(
             lambda: gr.Dropdown(choices=page.source.names()),

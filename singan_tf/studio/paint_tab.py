@@ -36,16 +36,7 @@ def build(page: Page, chosen: gr.Dropdown, picked: gr.State) -> Tab:
             command = parts.command()
             files = parts.files()
 
-    draw = _drawer(page)
-
-    def draw_one(
-        name, canvas, scale, colours, seed, request: gr.Request
-    ) -> Iterator[tuple]:
-        yield from draw(name, canvas, [scale], colours, seed, request)
-
-    def draw_all(name, canvas, colours, seed, request: gr.Request) -> Iterator[tuple]:
-        scales = list(range(1, len(page.model(name).sizes)))
-        yield from draw(name, canvas, scales, colours, seed, request)
+    draw_one, draw_all = _drawers(page)
 
     def empty(name: Optional[str]) -> np.ndarray:
         model = page.model(name)
@@ -57,8 +48,11 @@ def build(page: Page, chosen: gr.Dropdown, picked: gr.State) -> Tab:
         draw_one,
         [chosen, canvas, scale, colours, seed],
         shown,
+        **parts.IN_TURN,
     )
-    every = strip.click(draw_all, [chosen, canvas, colours, seed], shown)
+    every = strip.click(
+        draw_all, [chosen, canvas, colours, seed], shown, **parts.IN_TURN
+    )
     stop.click(None, cancels=[one, every])
     blank.click(empty, chosen, canvas)
     over.click(lambda name: parts.levels(page.model(name).photograph), chosen, canvas)
@@ -79,21 +73,39 @@ def _colours() -> gr.Slider:
     return gr.Slider(0, MAX_COLOURS, 0, step=1, label=label)
 
 
+def _drawers(page: Page) -> tuple[Callable, Callable]:
+    """What a click does: of one scale, and of all."""
+    draw = _drawer(page)
+
+    def draw_one(
+        name, canvas, scale, colours, seed, request: gr.Request
+    ) -> Iterator[tuple]:
+        yield from draw(name, canvas, [scale], colours, seed, request)
+
+    def draw_all(name, canvas, colours, seed, request: gr.Request) -> Iterator[tuple]:
+        scales = list(range(1, len(page.model(name).sizes)))
+        yield from draw(name, canvas, scales, colours, seed, request)
+
+    return draw_one, draw_all
+
+
 def _drawer(page: Page) -> Callable:
-    """What a click does."""
+    """What draws a painting at some scales."""
 
     def draw(
         name: Optional[str],
         canvas: Optional[dict],
         scales: list[int],
         colours: int,
-        seed: int,
+        seed: Optional[int],
         request: gr.Request,
     ) -> Iterator[tuple]:
         model, folder = page.model(name), page.folder(request)
         with told():
+            seed = parts.check_seed(seed)
             path = parts.keep(folder, "painting.png", parts.composite(canvas))
-            image, notes = models.read_input(model, path, colours)
+            image, _ = models.read_input(model, path, colours)
+            given = write(folder, models.GIVEN, image)
             made = []
             for each in scales:
                 result = model.redraw(image, each, seed)
@@ -108,6 +120,6 @@ def _drawer(page: Page) -> Callable:
                 palette=colours or None,
                 seed=seed,
             )
-            yield made, line, [str(path), *(path for path, _ in made)]
+            yield made, line, [str(path), given, *(each for each, _ in made)]
 
     return draw

@@ -10,9 +10,11 @@ from scipy.cluster import vq
 from singan_tf import config as config_lib
 from singan_tf import images
 from singan_tf.studio.models import Model
-from singan_tf.tasks import painting
+from singan_tf.tasks import inputs, painting
 
 _SWATCHES = 8
+# What computes waits for its turn with others of this id: one goes on at a time.
+IN_TURN = {"concurrency_id": "draw", "concurrency_limit": 1}
 
 
 class Tab(NamedTuple):
@@ -77,6 +79,31 @@ def picture_of(picked: Optional[str]) -> np.ndarray:
     return levels(images.read(picked))
 
 
+def check_seed(seed: Optional[int]) -> int:
+    """The seed that was given, as the commands take it.
+
+    Raises:
+        ValueError: if it is none.
+    """
+    if seed is None or not 0 <= seed <= config_lib.MAX_SEED:
+        raise ValueError("The seed must be a whole number from 0 to 2^62; give one.")
+    return seed
+
+
+def check_sides(model: Model, height: int, width: int) -> None:
+    """Refuses an image that leaves the model's coarsest scale nothing.
+
+    Raises:
+        ValueError: if it does.
+    """
+    least_height, least_width = map(inputs.least_side, model.sizes[-1], model.sizes[0])
+    if height < least_height or width < least_width:
+        raise ValueError(
+            f"{width}x{height} pixels are too few: with this model an image must be at "
+            f"least {least_width}x{least_height}; choose a larger size."
+        )
+
+
 def check_area(height: int, width: int) -> None:
     """Refuses an image that is too large, or none.
 
@@ -135,7 +162,12 @@ def composite(value: Optional[dict]) -> np.ndarray:
     """What a person sees in an editor, uint8 [H, W, 3]."""
     if not value or value.get("composite") is None:
         raise ValueError("There is no picture yet: load one, or start with a canvas.")
-    return value["composite"][..., :3]
+    return on_white(value["composite"])
+
+
+def on_white(layer: np.ndarray) -> np.ndarray:
+    """uint8 [H, W, 4] without its alpha, as `images.read` reads it, uint8 [H, W, 3]."""
+    return images.to_uint8(2 * images.on_white(layer.astype(np.float32) / 255) - 1)
 
 
 def keep(folder: pathlib.Path, name: str, levels: np.ndarray) -> pathlib.Path:

@@ -44,6 +44,7 @@ def build(page: Page, chosen: gr.Dropdown, picked: gr.State) -> Tab:
         [chosen, seed, count, height, width, start, noise, retarget],
         [gallery, command, files],
         api_name="sample",
+        **parts.IN_TURN,
     )
     stop.click(None, cancels=[event])
     gallery.select(parts.path_of, None, picked, show_progress="hidden")
@@ -66,7 +67,7 @@ def _drawer(page: Page) -> Callable:
 
     def draw(
         name: Optional[str],
-        seed: int,
+        seed: Optional[int],
         count: int,
         height: Optional[int],
         width: Optional[int],
@@ -77,8 +78,11 @@ def _drawer(page: Page) -> Callable:
     ) -> Iterator[tuple]:
         model, folder = page.model(name), page.folder(request)
         with told():
+            seed = parts.check_seed(seed)
             full_height, full_width = model.sizes[-1]
+            # Fields that are empty yet give 0.
             height, width = height or full_height, width or full_width
+            parts.check_sides(model, height, width)
             parts.check_area(height, width)
             if retarget:
                 start = max(start, 1)

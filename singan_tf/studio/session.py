@@ -6,6 +6,7 @@ page is closed.
 """
 
 import contextlib
+import hashlib
 import pathlib
 import shutil
 import tempfile
@@ -61,13 +62,18 @@ class Page(NamedTuple):
 
     def folder(self, request: gr.Request) -> pathlib.Path:
         """A new folder for the results of one click."""
-        session = self.root / str(request.session_hash)
+        session = self._session(request)
         session.mkdir(parents=True, exist_ok=True)
         return pathlib.Path(tempfile.mkdtemp(dir=session))
 
     def forget(self, request: gr.Request) -> None:
         """Removes the files of a session."""
-        shutil.rmtree(self.root / str(request.session_hash), ignore_errors=True)
+        shutil.rmtree(self._session(request), ignore_errors=True)
+
+    def _session(self, request: gr.Request) -> pathlib.Path:
+        """A session's folder; the browser says what the session is called."""
+        name = str(request.session_hash).encode("utf-8", "surrogatepass")
+        return self.root / hashlib.sha256(name).hexdigest()
 
 
 @contextlib.contextmanager

@@ -2,6 +2,7 @@
 
 import functools
 import pathlib
+import threading
 from typing import Callable, Optional
 
 from singan_tf.errors import UserError
@@ -55,6 +56,8 @@ class Runs:
             return models.RunModel(RunFolder(path), line)
 
         self._load = load
+        # Without it, two who open a run together would load it twice.
+        self._loading = threading.Lock()
 
     def names(self) -> list[str]:
         """The finished runs, the one trained last first."""
@@ -70,4 +73,5 @@ class Runs:
         settings = RunFolder(path).config
         if not settings.exists():
             raise UserError(f"There is no run in {path} any more; choose another.")
-        return self._load(path, settings.stat().st_mtime_ns)
+        with self._loading:
+            return self._load(path, settings.stat().st_mtime_ns)

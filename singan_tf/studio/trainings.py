@@ -4,10 +4,9 @@ What a page shows of a training is read from the run folder and its log, so a pa
 is closed, or a studio that is started again, loses nothing.
 """
 
-import json
 import pathlib
 import threading
-from typing import Callable, NamedTuple
+from typing import Callable, NamedTuple, Optional
 
 import numpy as np
 
@@ -22,7 +21,7 @@ class Progress(NamedTuple):
 
     Attributes:
         running: Whether its process lives.
-        finished: Whether all scales are trained.
+        finished: Whether all scales are trained, and nothing failed since.
         text: What it said last, or the error that ended it.
         pictures: The fake and the reconstruction of each scale so far, uint8 [H, W, 3],
             with captions.
@@ -70,6 +69,26 @@ class Trainings:
             raise UserError(f"{name!r} is no name for a run: leave out slashes.")
         return self._runs_dir / name
 
+    def check(self, image: str, name: str, preset: str) -> None:
+        """Refuses a name that has a run already, but for the call that began that run.
+
+        Args:
+            image: As for `start`; the file need not be there yet.
+            name: The run's.
+            preset: How to train.
+
+        Raises:
+            UserError: if the name is none, or has another run.
+        """
+        path = self.path(name)
+        if not (path.exists() or self.is_running(name)):
+            return
+        if files.read_json(_call_path(path)) != _call(image, preset):
+            raise UserError(
+                f"There is a run named {name} already, of another photograph or preset "
+                "or begun elsewhere; choose another name."
+            )
+
     def start(self, image: str, name: str, preset: str) -> None:
         """Trains a run, or goes on with it; does nothing while it trains.
 
@@ -81,8 +100,9 @@ class Trainings:
             preset: How to train.
 
         Raises:
-            UserError: if the name is none.
+            UserError: if the name is none, or has another run.
         """
+        self.check(image, name, preset)
         path = self.path(name)
         if self.is_running(name):
             pool, thread = self._pools[name]
@@ -91,7 +111,7 @@ class Trainings:
             # It has said that it stopped, and is about to end.
             thread.join()
         self._runs_dir.mkdir(parents=True, exist_ok=True)
-        files.write_json(_call_path(path), {"image": image, "preset": preset})
+        files.write_json(_call_path(path), _call(image, preset))
         error_path(path).unlink(missing_ok=True)
         pool = Pool(1)
         words = self._command(image, path, preset)
@@ -105,11 +125,10 @@ class Trainings:
         Raises:
             UserError: if the name is none, or no run of that name was started.
         """
-        call = _call_path(self.path(name))
-        if not call.exists():
+        call = files.read_json(_call_path(self.path(name)))
+        if call is None:
             raise UserError(f"No run named {name} was begun here: train it first.")
-        found = json.loads(call.read_text(encoding="utf-8"))
-        self.start(found["image"], name, found["preset"])
+        self.start(name=name, **call)
 
     def is_running(self, name: str) -> bool:
         """Whether a run is trained here now."""
@@ -127,30 +146,34 @@ class Trainings:
         for name in list(self._pools):
             self.stop(name)
 
-    def progress(self, name: str) -> Progress:
-        """How far a run is.
+    def progress(self, name: str) -> Optional[Progress]:
+        """How far a run is; None where there is no run of that name.
 
         Raises:
             UserError: if the name is none.
         """
         path = self.path(name)
-        running, finished = self.is_running(name), _is_finished(path)
-        failed = error_path(path)
+        running, failed = self.is_running(name), error_path(path).exists()
+        finished = _is_finished(path) and not failed
+        if not (running or path.exists() or failed):
+            return None
         log = log_path(path)
-        if not (running or path.exists() or failed.exists()):
-            return Progress(False, False, "", [])
         text = last_line(log) if log.exists() and log.stat().st_size else "Starting."
-        if not running and not finished:
-            # What failed says why; the rest was stopped.
+        if not running and failed:
+            text = error_path(path).read_text(encoding="utf-8")
+        elif not running and not finished:
             text = "Stopped; it can go on."
-            if failed.exists():
-                text = failed.read_text(encoding="utf-8")
         return Progress(running, finished, text, _pictures(RunFolder(path)))
 
 
 def _call_path(path: pathlib.Path) -> pathlib.Path:
     """Where it stands how a run was started, beside its folder."""
     return path.with_name(f"{path.name}.studio.json")
+
+
+def _call(image: str, preset: str) -> dict[str, str]:
+    """What is kept of how a run was started: the arguments of `Trainings.start`."""
+    return {"image": image, "preset": preset}
 
 
 def _is_finished(path: pathlib.Path) -> bool:

@@ -209,4 +209,6 @@ def retraining(
 def _strategy(config: Config) -> tf.distribute.Strategy:
     """A run's own, unless that was a cluster's."""
     name = config.runtime.strategy
-    return distribution.make_strategy("auto" if name == "multi_worker" else name)
+    return distribution.make_strategy(
+        "auto" if name == "multi_worker" else name, config.training.global_batch_size
+    )

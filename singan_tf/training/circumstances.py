@@ -19,16 +19,18 @@ def find(config: Config, strategy: Optional[tf.distribute.Strategy]) -> Circumst
 
     Args:
         config: Of the run.
-        strategy: That it trains with; None if its devices are not known.
+        strategy: That it trains with; None if its devices are not known, and with them
+            the number of samples in an update where the setting is 0.
 
     Raises:
         UsageError: if the batch cannot be split over the devices.
         UserError: if the weights of the texture loss cannot be had.
     """
-    batch_size = vgg_sha256 = None
+    asked, vgg_sha256 = config.training.global_batch_size, None
+    batch_size = asked or None
     if strategy is not None:
         batch_size = strategy.num_replicas_in_sync * distribution.local_batch_size(
-            strategy, config.training.global_batch_size
+            strategy, asked
         )
     if config.training.texture_weight:
         vgg_sha256 = images.sha256(vgg.find(config.runtime.vgg_weights))

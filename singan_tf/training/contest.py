@@ -113,6 +113,7 @@ class Contest:
             patches = layouts.patch_stage(self._run, self._singan, self._reals)
             if config.layout.patch_votes:
                 distance = layouts.set_trust(patches, self._judge)
+                layouts.share_trust(patches, self._run.strategy)
             else:
                 distance = self._judge.distance(patches)
             logger.info(

@@ -13,7 +13,7 @@ from singan_tf import config as config_lib
 from singan_tf import schedule
 from singan_tf.config import Config
 from singan_tf.errors import UsageError
-from singan_tf.runs.folder import RunFolder
+from singan_tf.runs.folder import RunFolder, with_batch_setting
 from singan_tf.training_settings import TrainingConfig
 
 
@@ -68,12 +68,17 @@ def begun(run: RunFolder, config: Config, finest: int) -> Optional[Config]:
         config: With more steps, by `with_more_steps`.
         finest: The finest scale.
 
+    Returns:
+        None if it does not; else with the batch as `config` spells it, whose number
+        `RunFolder.open` compares.
+
     Raises:
         UserError: if the folder's config.json is damaged or of a newer version.
     """
     if not run.config.exists():
         return None
-    held = run.read()[0]
+    # The number itself counts, not whether it was asked for.
+    held = with_batch_setting(run.read()[0], config)
     more = config.training.at(finest).steps - held.training.at(finest).steps
     if more <= 0:
         return None

@@ -25,14 +25,15 @@ class WorkerLost(UserError):
     status = 75
 
 
-def make_strategy(name: str) -> tf.distribute.Strategy:
+def make_strategy(name: str, global_batch_size: int = 0) -> tf.distribute.Strategy:
     """Chooses a distribution strategy, and waits for the cluster if there is one.
 
     Args:
-        name: auto (every GPU when there are several, else one device), one_device,
-            mirrored (every GPU; without GPUs every logical CPU), or multi_worker (the
-            machines of TF_CONFIG, every GPU of each), which has to be made before
-            TensorFlow computes anything.
+        name: auto (every GPU when there are several over which the batch can be split,
+            else one device), one_device, mirrored (every GPU; without GPUs every
+            logical CPU), or multi_worker (the machines of TF_CONFIG, every GPU of
+            each), which has to be made before TensorFlow computes anything.
+        global_batch_size: Samples over all replicas; 0 is one for each.
 
     Returns:
         A tf.distribute strategy.
@@ -44,10 +45,23 @@ def make_strategy(name: str) -> tf.distribute.Strategy:
     if name == "multi_worker":
         return _join_cluster()
     gpus = tf.config.list_logical_devices("GPU")
-    if name == "mirrored" or (name == "auto" and len(gpus) > 1):
+    if name == "mirrored" or (name == "auto" and _takes_all(gpus, global_batch_size)):
         devices = gpus or tf.config.list_logical_devices("CPU")
         return tf.distribute.MirroredStrategy([device.name for device in devices])
     return tf.distribute.OneDeviceStrategy("GPU:0" if gpus else "CPU:0")
+
+
+def _takes_all(gpus: Sequence[tf.config.LogicalDevice], batch: int) -> bool:
+    """Whether there are several GPUs and the batch can be split over them."""
+    if batch % max(len(gpus), 1):
+        logger.info(
+            "A global batch size of %d cannot be split evenly over %d GPUs; one of "
+            "them trains.",
+            batch,
+            len(gpus),
+        )
+        return False
+    return len(gpus) > 1
 
 
 def local_batch_size(strategy: tf.distribute.Strategy, global_batch_size: int) -> int:
@@ -62,9 +76,12 @@ def local_batch_size(strategy: tf.distribute.Strategy, global_batch_size: int) -
     """
     replicas = strategy.num_replicas_in_sync
     if global_batch_size % replicas:
+        # In a cluster, each worker would train alone.
+        alone = "" if is_cluster(strategy) else ", or the strategy one_device"
         raise UsageError(
             f"A global batch size of {global_batch_size} cannot be split evenly over "
-            f"{replicas} devices; use a multiple of {replicas}, or 0 for one a device."
+            f"{replicas} devices; use a multiple of {replicas}, or 0 for one a device"
+            f"{alone}."
         )
     return max(global_batch_size // replicas, 1)
 

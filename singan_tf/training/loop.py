@@ -19,7 +19,7 @@ import tensorflow as tf
 
 from singan_tf import inside as inside_lib
 from singan_tf.config import Config
-from singan_tf.errors import UsageError, UserError
+from singan_tf.errors import UsageError, UserError, system_reason
 from singan_tf.model import networks, pyramid
 from singan_tf.model.singan import SinGAN
 from singan_tf.model.stages import Stage
@@ -81,16 +81,26 @@ def train(
     Raises:
         Interrupted: if `should_stop` said so; the run can be resumed.
         UserError: if a photograph does not fit the settings, or what of it counts is
-            too little, the run folder is damaged or cannot be written, memory is short,
-            training diverges, or a worker of the cluster is lost.
+            too little, the run folder is damaged or cannot be written, memory or
+            another resource of the system is short, training diverges, or a worker of
+            the cluster is lost.
     """
-    strategy = strategy or distribution.make_strategy(config.runtime.strategy)
+    strategy = strategy or distribution.make_strategy(
+        config.runtime.strategy, config.training.global_batch_size
+    )
     run = Run(config, strategy, folder, monitor, should_stop)
     if isinstance(photographs, np.ndarray):
         photographs = [photographs]
     try:
         return _train(run, photographs, insides)
-    except tf.errors.ResourceExhaustedError:
+    except tf.errors.ResourceExhaustedError as error:
+        # Not only memory: a full disk is this error, too.
+        reason = system_reason(error)
+        if reason:
+            raise UserError(
+                f"Training cannot go on ({reason}); mend that and run the same command "
+                "again: it goes on from the last checkpoint."
+            ) from None
         raise UserError(
             "There is not enough memory; train on crops (a crop_size of 128 and a "
             "previous_pool of 8), or with a smaller max_size or max_width."

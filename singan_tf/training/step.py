@@ -6,13 +6,14 @@
    repeated as often as the adversary wants; one that does not learn wants it once.
 3. `update_generator`, as often as the adversary wants: what the adversary makes of a
    fake, plus the error of the reconstruction (SinGAN, eq. 1), plus a texture loss if
-   one is asked for.
+   one is asked for. Where the adversary's gradient is reused, it looks once, in `push`,
+   before the first of these updates.
 
 Where there are several photographs, each has a `ScaleStep` of its own, of its size, and
 every step is one of one of them.
 
 What the adversary is, and where previous images come from, the step does not know: see
-`adversaries` and `previous_images`. The three methods see one replica's share of the
+`adversaries` and `previous_images`. These methods see one replica's share of the
 batch; `compiled` runs them on all replicas, as one graph.
 """
 
@@ -58,6 +59,18 @@ class _Seen(NamedTuple):
     ) -> Optional[tf.Tensor]:
         """Windows of one of them by `Crops.cut`; None stays None."""
         return None if values is None else self.crops.cut(values, seeds, stream)
+
+
+class Push(NamedTuple):
+    """What moves a fake.
+
+    Attributes:
+        term: The adversary's term of each sample, before its weight, float32 [B].
+        gradient: Of the weighted term with respect to the fake, float32 [B, H, W, C].
+    """
+
+    term: tf.Tensor
+    gradient: tf.Tensor
 
 
 class ScaleStep:
@@ -169,8 +182,24 @@ class ScaleStep:
         """
         return self._adversary.update(drawn, self._stage.generator)
 
-    def update_generator(self, drawn: Drawn) -> tf.Tensor:
+    def push(self, drawn: Drawn) -> Push:
+        """Lets the adversary look at the fake as the generator makes it now."""
+        fake = self._stage.generator(drawn.fake_inputs, training=True)
+        with tf.GradientTape() as tape:
+            tape.watch(fake)
+            term = self._adversary.term(fake, drawn)
+            loss = optimizers.scaled(
+                self._optimizer, tf.reduce_sum(self._adversary.weight * term)
+            )
+        (gradient,) = optimizers.gradients(self._optimizer, tape, loss, [fake])
+        return Push(term, gradient)
+
+    def update_generator(self, drawn: Drawn, push: Optional[Push] = None) -> tf.Tensor:
         """Updates the generator once.
+
+        Args:
+            drawn: What is seen in this update.
+            push: What moves the fake; None for the adversary's look at this one.
 
         Returns:
             This replica's share of the means over the global batch of the adversary's
@@ -181,12 +210,16 @@ class ScaleStep:
         inside = drawn.insides[self._adversary.streams[0]]
         with tf.GradientTape() as tape:
             fake = generator(drawn.fake_inputs, training=True)
-            adversarial = self._adversary.term(fake, drawn)
+            if push is None:
+                adversarial = self._adversary.term(fake, drawn)
+                loss = self._adversary.weight * adversarial
+            else:
+                adversarial = push.term
+                loss = tf.reduce_sum(push.gradient * fake, axis=[1, 2, 3])
             restored = generator(
                 drawn.reconstruction_inputs, training=True, inside=drawn.padded_inside
             )
             reconstruction = losses.reconstruction(restored, real, inside)
-            loss = self._adversary.weight * adversarial
             loss += training.reconstruction_weight * reconstruction
             if self._texture is not None:
                 loss += training.texture_weight * self._texture(fake, real)
@@ -205,7 +238,13 @@ class ScaleStep:
         """
         draw = self._on_replicas(self.draw)
         update_critic = self._on_replicas(self.update_critic)
+        push = self._on_replicas(self.push)
         update_generator = self._on_replicas(self.update_generator)
+
+        reused = (
+            self._config.training.adversary_gradient == "reused"
+            and self._adversary.generator_updates > 1
+        )
 
         def total(terms):
             return self._strategy.reduce(tf.distribute.ReduceOp.SUM, terms, axis=None)
@@ -215,10 +254,11 @@ class ScaleStep:
             for update in range(self._adversary.draws):
                 drawn = draw(step, tf.constant(update, tf.int64))
                 on_critic = total(update_critic(drawn))
-            # The reference code reuses the last critic update's fake for all updates of
-            # the generator; made anew from the same noise, it follows the weights.
+            # The reference code reuses the last critic update's fake, and with it what
+            # moves it, for all updates of the generator.
+            pushed = (push(drawn),) if reused else ()
             for _ in range(self._adversary.generator_updates):
-                on_generator = update_generator(drawn)
+                on_generator = update_generator(drawn, *pushed)
             return tf.concat([on_critic, total(on_generator)], axis=0)
 
         return step_function

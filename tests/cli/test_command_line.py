@@ -11,7 +11,9 @@ import re
 import subprocess
 import sys
 
+import numpy as np
 import pytest
+import tensorflow as tf
 from absl import flags
 from benchmarks import load_test
 from helpers import ROOT, run, sentence
@@ -47,6 +49,7 @@ PATHS = {
 }
 OTHERS = {
     "adversary",
+    "adversary_gradient",
     "beam_flags",
     "critic_constraint",
     "critic_normalization",
@@ -111,6 +114,28 @@ def test_what_is_no_home_folder_stays_as_it_is():
     for text in ("coffee", "download", "gs://bucket/~", "./~", "a~/b", "~no-such-user"):
         command_line.parse(values, ["program", f"--image={text}"])
         assert values.image == text
+
+
+def test_a_flagfile_that_is_no_text_is_one_sentence(capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "photo.png").write_bytes(b"\x89PNG\r\n")
+    for given in ([f"--flagfile={tmp_path}/photo.png"], ["--flagfile", "photo.png"]):
+        status, _, error = run(capsys, "train", "--image=coffee", *given)
+        assert status == 2
+        assert f"What {' '.join(given)} names is no file of flags" in sentence(error)
+
+
+@pytest.mark.parametrize("name", ["Python", "TensorFlow"])
+def test_where_memory_is_short_a_command_ends_with_a_sentence(capsys, name):
+    def draw(argv):
+        if name == "Python":
+            np.zeros(2**60, np.uint8)
+        tf.raw_ops.Fill(dims=tf.constant([2**52], tf.int64), value=0.0)
+
+    assert command_line.run(draw, ["main.py"]) == 1
+    assert "not enough memory; ask for a smaller image" in sentence(
+        capsys.readouterr().err
+    )
 
 
 def test_a_flagfile_may_be_in_the_home_folder(monkeypatch, tmp_path):

@@ -169,6 +169,7 @@ def test_images_of_other_kinds_train(capsys, tmp_path, mode):
         f"--run_dir={tmp_path / 'run'}",
         SMOKE,
         "--num_scales=2",
+        "--patch_scales=1",
         "--steps=1",
     )
     assert status == 0, error
@@ -355,26 +356,31 @@ def test_a_run_killed_before_its_contact_sheet_still_gets_it(
 @pytest.mark.slow
 def test_overwrite_replaces_a_run(capsys, tmp_path, photograph):
     command = ["train", f"--image={photograph}", f"--run_dir={tmp_path}", SMOKE]
-    run(capsys, *command, "--steps=1", "--num_scales=3")
-    status, _, _ = run(capsys, *command, "--steps=1", "--num_scales=2", "--overwrite")
+    command.append("--patch_scales=64")
+    assert run(capsys, *command)[0] == 0
+    status, _, _ = run(capsys, *command, "--num_scales=2", "--overwrite")
     assert status == 0
     assert sorted(p.name for p in (tmp_path / "scales").iterdir()) == ["00", "01"]
 
 
-def test_a_folder_that_holds_something_else_is_refused(capsys, tmp_path, photograph):
+@pytest.mark.parametrize("way", [".", "new/.."])
+def test_a_folder_that_holds_something_else_is_refused(
+    capsys, tmp_path, photograph, way
+):
     (tmp_path / "thesis.txt").write_text("years of work")
     for extra in ([], ["--overwrite"]):
         status, _, error = run(
             capsys,
             "train",
             f"--image={photograph}",
-            f"--run_dir={tmp_path}",
+            f"--run_dir={tmp_path}/{way}",
             SMOKE,
             *extra,
         )
         assert status == 1
         assert "holds no run" in sentence(error)
-    assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
+    left = sorted(path.name for path in tmp_path.iterdir() if path.is_file())
+    assert left == ["thesis.txt"]
 
 
 def test_what_nothing_can_be_learnt_from_is_refused_before_training(capsys, tmp_path):
@@ -552,14 +558,18 @@ def start(*arguments, **options):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)]
+    ("number", "in_a_file"), [(signal.SIGINT, False), (signal.SIGTERM, True)]
 )
 def test_a_signal_leaves_a_run_that_the_printed_command_resumes(
-    tmp_path, photograph, number
+    tmp_path, photograph, number, in_a_file
 ):
     run_dir = tmp_path / "run"
     command = ["train", f"--image={photograph}", f"--run_dir={run_dir}", SMOKE]
-    command += ["--steps=400", "--num_scales=2", "--overwrite=true"]
+    overwrite = "--overwrite=true"
+    if in_a_file:
+        (tmp_path / "my.flags").write_text(overwrite)
+        overwrite = f"--flagfile={tmp_path / 'my.flags'}"
+    command += ["--steps=400", "--num_scales=2", overwrite]
     process = start(*command)
     while "step 10/400" not in process.stderr.readline():
         assert process.poll() is None
@@ -577,8 +587,8 @@ def test_a_signal_leaves_a_run_that_the_printed_command_resumes(
     state = (run_dir / "scales" / "00" / "state.json").read_text()
     assert '"finished": false' in state
     resumed = error.split("go on with: python ")[1].split()
-    # Given again, it would delete what is to be resumed.
-    assert not any("overwrite" in argument for argument in resumed)
+    # Given again, it would delete what is to be resumed; a file of flags may hold it.
+    assert [word for word in resumed if "overwrite" in word] == ["--nooverwrite"]
     process = start(*resumed[1:])
     out, error = process.communicate(timeout=600)
     assert process.returncode == 0, error

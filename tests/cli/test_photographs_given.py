@@ -1,6 +1,7 @@
 """Several photographs on the command line, and what commands make of such a run."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -82,6 +83,30 @@ def test_the_run_has_a_name_and_one_name_with_a_comma_is_one(capsys, place):
     odd.write_bytes((place / "again.png").read_bytes())
     status, out, error = run(capsys, "train", f"--image={odd}", *SMALL, "--dry_run")
     assert status == 0 and "scale 1: 40x36" in out, error
+
+
+@pytest.mark.parametrize(("here", "given"), [("both", "."), ("both/below", "..")])
+def test_a_folder_of_photographs_may_be_the_working_folder(
+    capsys, place, tmp_path, monkeypatch, here, given
+):
+    shutil.copytree(place / "both", tmp_path / "both")
+    (tmp_path / here).mkdir(exist_ok=True)
+    monkeypatch.chdir(tmp_path / here)
+    flags = [SMALL[0], "--num_scales=2", "--max_size=44", "--min_size=16"]
+    status, _, error = run(
+        capsys, "train", f"--image={given}", *flags, "--patch_scales=2"
+    )
+    assert status == 0, error
+    assert (tmp_path / here / "runs" / "both" / "config.json").is_file()
+    status, _, error = run(capsys, "train", "--image=/", *flags)
+    assert status == 2 and "add --run_dir=runs/NAME" in sentence(error)
+
+
+def test_a_long_list_of_photographs_is_no_name_of_a_file(capsys, place, monkeypatch):
+    monkeypatch.chdir(place / "both")
+    given = ",".join(["coffee.png"] * 50)
+    status, _, error = run(capsys, "train", f"--image={given}", *SMALL)
+    assert status == 1 and "coffee.png is the same photograph" in sentence(error)
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from singan_tf import config, presets
 from singan_tf.cli import flags as shared
 from singan_tf.cli import many, train
 from singan_tf.cli.commands import Call
+from singan_tf.errors import UsageError
 
 
 def settled(command, *arguments):
@@ -40,6 +41,14 @@ FILES = sorted(path.stem for path in (ROOT / "configs").glob("*.flags"))
 
 def test_there_is_a_preset_for_each_file():
     assert presets.names() == [n for n in FILES if not n.startswith("study_")]
+
+
+@pytest.mark.parametrize("name", ["quik", "study_nope"])
+def test_a_preset_that_does_not_exist_is_a_users_mistake(capsys, name):
+    with pytest.raises(UsageError, match=f"There is no preset {name}"):
+        presets.preset(name)
+    status, _, error = run(capsys, "train", "--image=coffee", f"--preset={name}")
+    assert status == 2 and f"There is no preset {name}" in sentence(error)
 
 
 @pytest.mark.parametrize("name", presets.names())

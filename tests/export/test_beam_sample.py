@@ -5,7 +5,7 @@ import os
 
 import numpy as np
 import pytest
-from helpers import contents, pixels, png, sentence
+from helpers import contents, copied, pixels, png, sentence
 
 pytest.importorskip("apache_beam", reason="needs requirements-beam.txt")
 
@@ -222,6 +222,61 @@ def test_an_absent_input_is_told_in_a_sentence(exported, tmp_path, capsys):
     arguments = [f"--output={tmp_path}", f"--model={exported}", "--input=absent.jsonl"]
     status, _, error = command(capsys, *arguments)
     assert status == 1 and "absent.jsonl" in sentence(error)
+
+
+@pytest.mark.parametrize(
+    "name, content, said",
+    [
+        ("saved_model.pb", b"\xff", "is damaged: saved_model.pb is no SavedModel"),
+        ("saved_model.pb", b"", "is damaged: saved_model.pb is no SavedModel"),
+        ("signatures.json", b"{", "cannot be read"),
+        ("signatures.json", b'{"format": 99}', "made by a newer version"),
+    ],
+)
+def test_a_model_of_no_use_is_told_before_anything_is_written(
+    exported, tmp_path, capsys, name, content, said
+):
+    folder = copied(exported, tmp_path / "1")
+    (folder / name).write_bytes(content)
+    (tmp_path / "requests.jsonl").write_text('{"id": "a", "seed": 1}')
+    arguments = [f"--input={tmp_path / 'requests.jsonl'}", f"--model={folder}"]
+    status, _, error = command(capsys, *arguments, f"--output={tmp_path / 'out'}")
+    assert status == 1 and said in sentence(error)
+    assert "error: --model" in error and str(folder) in error
+    assert not (tmp_path / "out").exists()
+
+
+def test_paths_of_no_use_are_told_before_anything_is_made(exported, tmp_path, capsys):
+    (tmp_path / "requests.jsonl").write_text('{"id": "a", "seed": 1}')
+    os.mkfifo(tmp_path / "pipe")
+    before = sorted(tmp_path.iterdir())
+    flags = {"input": "requests.jsonl", "output": "out"}
+    for flag, value, said in (
+        ("output", "requests.jsonl", "is not a folder"),
+        ("output", "requests.jsonl/in", "(Not a directory); name another"),
+        ("input", "", "is not a file"),
+        ("input", "pipe", "is not a file"),
+    ):
+        given = {**flags, flag: value}
+        arguments = [f"--{name}={tmp_path / path}" for name, path in given.items()]
+        status, _, error = command(capsys, *arguments, f"--model={exported}")
+        assert status == 1 and said in sentence(error)
+        assert f"error: --{flag}={tmp_path}" in error
+    assert sorted(tmp_path.iterdir()) == before
+
+
+@pytest.mark.cluster
+def test_a_sheet_that_was_not_written_is_not_named(exported, tmp_path, capsys):
+    (tmp_path / "requests.jsonl").write_text("no request")
+    status, out, error = command(
+        capsys,
+        f"--input={tmp_path / 'requests.jsonl'}",
+        f"--output={tmp_path / 'out'}",
+        f"--model={exported}",
+    )
+    assert (status, out) == (1, f"Wrote {tmp_path / 'out'}\n")
+    assert "1 of the lines could not be done" in sentence(error)
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["errors.jsonl"]
 
 
 def test_help_shows_the_flags(capsys):

@@ -19,8 +19,19 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from helpers import ROOT, pixels, png, sentence
-from PIL import Image
-from profiles import DISPLAY_P3, SRGB, rgb_profile, srgb_to_linear
+from PIL import Image, PngImagePlugin
+from profiles import (
+    DISPLAY_P3,
+    SRGB,
+    cmyk_profile,
+    curve,
+    gamma,
+    linear_to_srgb,
+    profile,
+    rgb_profile,
+    srgb_to_linear,
+    text,
+)
 from serving_helpers import NAME
 from tensorflow_serving.apis import (
     get_model_status_pb2,
@@ -192,6 +203,18 @@ def test_a_version_is_chosen_by_number_or_label(choice, field, value):
     spec = scripted.requests[0].model_spec
     assert spec.WhichOneof("version_choice") == field
     assert getattr(getattr(spec, field), "value", spec.version_label) == value
+
+
+def test_every_64_bit_seed_is_sent_by_the_command(capsys, tmp_path):
+    seeds = [-(2**63), 2**63 - 1]
+    scripted = Scripted(answer=tf.make_tensor_proto([png(IMAGES[0])]))
+    with serving(scripted) as target:
+        arguments = [f"--target={target}", f"--output_dir={tmp_path / 'out'}"]
+        arguments.append(f"--seeds={','.join(map(str, seeds))}")
+        status, _, error = command(capsys, "sample", *arguments)
+    assert (status, error) == (0, "")
+    sent_seeds = [tf.make_ndarray(each.inputs["seed"]) for each in scripted.requests]
+    np.testing.assert_array_equal(np.concatenate(sent_seeds), seeds)
 
 
 # What is refused before it is sent.
@@ -655,43 +678,119 @@ def test_files_that_cannot_be_sent_are_sentences(tmp_path, capsys):
     for name, said in (
         ("pipe", "is a pipe"),
         ("vast", "more than 2 GiB"),
-        ("flat", "flat is not an image"),
+        ("flat", "flat is damaged"),
         ("long", "more memory than there is"),
-        (".", "directory"),
-        ("a\nb\x1b[31m", r"a\nb\x1b[31m cannot be read"),
+        (".", "is a folder"),
+        ("a\nb\x1b[31m", r"a\nb\x1b[31m cannot be opened"),
         ("x" * 300, "too long"),
     ):
         arguments = ["--target=127.0.0.1:1", f"--input={tmp_path}/{name}"]
         status, _, error = command(capsys, "super_resolve", *arguments)
         assert status == 1 and said in sentence(error)
+        assert f"error: --input={tmp_path}" in error
     os.close(writer)
 
 
-def read_png(path, capsys):
-    """What of a file is sent, and what is said."""
+def read_png(path):
+    """What of a file is sent."""
     values = absl.flags.FlagValues()
     absl.flags.DEFINE_string("input", str(path), "", flag_values=values)
     values.mark_as_parsed()
-    return client_commands._read_png(values, "input"), capsys.readouterr().out
+    return client_commands._read_png(values, "input")
 
 
-def test_colours_are_sent_as_the_program_itself_reads_them(tmp_path, capsys):
+def test_colours_are_sent_as_the_program_itself_reads_them(tmp_path, caplog):
     rng = np.random.default_rng(0)
     colours = rng.integers(0, 256, (6, 9, 3), dtype=np.uint8)
     display_p3 = rgb_profile("Display P3", DISPLAY_P3, srgb_to_linear)
     for name, options in (("a.png", {}), ("a.tif", {}), ("a.webp", {"lossless": True})):
         path = tmp_path / name
         Image.fromarray(colours).save(path, icc_profile=display_p3, **options)
-        content, said = read_png(path, capsys)
+        content = read_png(path)
+        assert f"{path}: its colours were converted" in caplog.text
         expected = images.to_uint8(images.read(path))[0]
-        np.testing.assert_array_equal(pixels(content)[..., :3], expected)
-        assert "converted to sRGB" in said
-    for profile in (rgb_profile("sRGB", SRGB, srgb_to_linear), b"broken"):
-        Image.fromarray(colours).save(tmp_path / "b.png", icc_profile=profile)
-        assert read_png(tmp_path / "b.png", capsys) == (
-            (tmp_path / "b.png").read_bytes(),
-            "",
-        )
+        np.testing.assert_array_equal(pixels(content), expected)
+    for icc in (rgb_profile("sRGB", SRGB, srgb_to_linear), b"broken"):
+        Image.fromarray(colours).save(tmp_path / "b.png", icc_profile=icc)
+        np.testing.assert_array_equal(pixels(read_png(tmp_path / "b.png")), colours)
+
+
+def test_the_command_says_how_a_file_was_read(tmp_path):
+    values = np.uint16([[0, 4095]])
+    Image.fromarray(values).save(tmp_path / "a.tif")
+    arguments = ["--target=127.0.0.1:1", "--deadline=0.1", f"--input={tmp_path}/a.tif"]
+    done = subprocess.run(
+        [sys.executable, "-m", "export.client", "super_resolve", *arguments],
+        cwd=ROOT,
+        env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"},
+        capture_output=True,
+        text=True,
+    )
+    told, refused = done.stderr.splitlines()
+    assert "has 16 bits, but no value above 4095" in told
+    assert refused.startswith("error: No server answers")
+
+
+def test_grey_of_a_profile_is_sent_in_srgb(tmp_path):
+    grey = np.arange(256, dtype=np.uint8).reshape(16, 16)
+    gamma_18 = {"desc": text("Gamma 1.8"), "kTRC": curve(gamma(1.8))}
+    icc = profile(b"GRAY", b"mntr", gamma_18)
+    expected = linear_to_srgb((grey / 255) ** 1.8)[..., None] * 255 + [0] * 3
+    for name in ("a.png", "a.tif"):
+        Image.fromarray(grey).save(tmp_path / name, icc_profile=icc)
+        found = pixels(read_png(tmp_path / name))
+        np.testing.assert_allclose(found, expected, atol=2)
+
+
+def test_ink_is_sent_in_srgb(tmp_path):
+    cmyk = Image.new("CMYK", (16, 16), (0, 0, 0, 128))
+    cmyk.save(tmp_path / "a.jpg", icc_profile=cmyk_profile(), quality=100)
+    # Lightness 49.8 is 18.2 % of the light.
+    half = linear_to_srgb(((49.8 + 16) / 116) ** 3) * 255
+    np.testing.assert_allclose(pixels(read_png(tmp_path / "a.jpg")), half, atol=3)
+
+
+def test_more_than_8_bits_are_sent_as_the_nearest_level(tmp_path):
+    share = np.random.default_rng(0).uniform(size=(6, 9))
+    in_16_bits = np.round(share * 65535).astype(np.uint16)
+    expected = np.round(share * 255)[..., None] + [0] * 3
+    for name in ("a.png", "a.tif"):
+        Image.fromarray(in_16_bits).save(tmp_path / name)
+        np.testing.assert_array_equal(pixels(read_png(tmp_path / name)), expected)
+    Image.fromarray(share.astype(np.float32)).save(tmp_path / "float.tif")
+    np.testing.assert_array_equal(pixels(read_png(tmp_path / "float.tif")), expected)
+
+
+def test_what_is_transparent_is_sent_so(tmp_path):
+    layer = np.random.default_rng(0).integers(1, 256, (6, 9, 4), dtype=np.uint8)
+    Image.fromarray(layer).save(tmp_path / "a.tif")
+    np.testing.assert_array_equal(pixels(read_png(tmp_path / "a.tif")), layer)
+    assert "transparent in parts" in masks.fault(read_png(tmp_path / "a.tif"))
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA"])
+def test_a_plain_png_is_sent_as_it_is(tmp_path, mode):
+    picture = Image.fromarray(IMAGES[0]).convert(mode)
+    picture.save(tmp_path / "a.png", compress_level=0)
+    assert read_png(tmp_path / "a.png") == (tmp_path / "a.png").read_bytes()
+
+
+def test_a_picture_is_sent_upright(tmp_path):
+    exif = Image.Exif()
+    exif[274] = 6  # a quarter to the right
+    for name in ("a.png", "a.tif"):
+        Image.fromarray(IMAGES[0]).save(tmp_path / name, exif=exif)
+        found = pixels(read_png(tmp_path / name))
+        np.testing.assert_array_equal(found, np.rot90(IMAGES[0], -1))
+    # As XMP has it, which not every program writes as EXIF, too.
+    told = PngImagePlugin.PngInfo()
+    xmp = '<x:xmpmeta xmlns:x="adobe:ns:meta/"><a tiff:Orientation="6"/></x:xmpmeta>'
+    told.add_itxt("XML:com.adobe.xmp", xmp)
+    Image.fromarray(IMAGES[0]).save(tmp_path / "xmp.png", pnginfo=told)
+    found = pixels(read_png(tmp_path / "xmp.png"))
+    expected = images.to_uint8(images.read(tmp_path / "xmp.png")[0])
+    np.testing.assert_array_equal(found, expected)
+    assert found.shape[:2] == IMAGES[0].shape[1::-1]
 
 
 def test_a_command_says_that_it_waits_and_for_how_long(capsys, monkeypatch):
@@ -743,6 +842,8 @@ def test_ctrl_c_ends_the_waiting_at_once():
         (["sample", "extra"], "extra is not a flag"),
         (["sample", "--seeds=one"], "--seeds"),
         (["sample", "--seeds="], "--seeds"),
+        (["sample", f"--seeds={2**63}"], "--seeds"),
+        (["sample", f"--seeds={-(2**63) - 1}"], "--seeds"),
         (["sample", "--height=0"], "height"),
         (["super_resolve"], "--input is missing"),
         (["super_resolve", "--factor=17"], "factor"),
@@ -772,7 +873,7 @@ def test_it_needs_a_working_folder(tmp_path, monkeypatch, capsys):
 def test_names_do_not_reach_the_terminal_raw(capsys):
     status, _, error = command(capsys, "super_resolve", "--input=a\x1b[2J\nb")
     assert status == 1
-    assert r"--input=a\x1b[2J\nb cannot be read" in sentence(error)
+    assert r"--input=a\x1b[2J\nb cannot be opened" in sentence(error)
 
 
 def test_help_lists_commands_and_flags(capsys):

@@ -95,6 +95,7 @@ def test_the_largest_requests_of_every_shape_stay_within_the_stated_memory(
     [
         ("sample", {"height": [30], "width": [50]}, 30 * 50 * 3),
         ("super_resolve", {"image": np.zeros([1, 30, 50, 3]), "factor": [1.5]}, 10125),
+        ("edit", {"image": np.zeros([1, 30, 50, 3]), "injection_scale": [1]}, 4500),
         ("reconstruct", {}, 32 * 48 * 3),
     ],
 )

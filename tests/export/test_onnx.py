@@ -15,7 +15,7 @@ from export import onnx_model, saved_model, signatures
 from export.pipeline import Pipeline
 from singan_tf import images
 from singan_tf.errors import UserError
-from singan_tf.model import noise, patch_voting
+from singan_tf.model import noise, patch_stage, patch_voting
 from singan_tf.model.patch_stage import PatchStage
 from singan_tf.model.pyramid import image_pyramid
 from singan_tf.model.singan import SinGAN
@@ -124,14 +124,19 @@ def check_all(both, apart=0.0):
         np.testing.assert_array_equal(found[0, :3], image[0, :3])
 
 
-def check_pyramid(singan, folder, apart=0.0):
-    onnx_model.write(folder, singan, LIMITS)
-    functions = signatures.build(singan, LIMITS)
+def both_of(singan, folder, limits):
+    """What is written of a pyramid beside what its signatures answer."""
+    onnx_model.write(folder, singan, limits)
+    functions = signatures.build(singan, limits)
 
     def ask(name, rows):
         return functions[name](**as_tensors(rows))
 
-    check_all(Both(folder, ask), apart)
+    return Both(folder, ask)
+
+
+def check_pyramid(singan, folder, apart=0.0):
+    check_all(both_of(singan, folder, LIMITS), apart)
 
 
 def as_tensors(rows):
@@ -179,7 +184,6 @@ def unguarded(monkeypatch):
 @pytest.mark.parametrize(
     ("kinds", "settings"),
     [
-        ("vvv", {}),
         ("ttt", {"padding": "circular", "channels": 1}),
         (
             "ttt",
@@ -213,15 +217,41 @@ def test_patches_of_what_is_inside(tmp_path, monkeypatch, kind, apart):
     singan.set_reconstruction_noise(None)
     # Too few pixels to enlarge it: that would be a third file.
     limits = signatures.Limits(size[0] * size[1] * 16 - 1, 1)
-    onnx_model.write(tmp_path / "onnx", singan, limits)
-    functions = signatures.build(singan, limits)
-    answers = Both(
-        tmp_path / "onnx", lambda name, rows: functions[name](**as_tensors(rows))
-    )
+    answers = both_of(singan, tmp_path / "onnx", limits)
     for seed in SEEDS:
         both = answers.answers("sample", seed=seed, start_scale=0, noise_scale=1)
         assert_equal(both, apart)
         assert both[0][..., 0].max() == 0
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("unguarded")
+def test_noise_chooses_one_of_several_photographs(tmp_path):
+    size, further_size = SIZES[0], (15, 18)
+    stage = PatchStage(
+        size, 3, 2, 0.1, True, False, votes=True, further_sizes=[further_size]
+    )
+    first, second = texture(*size), -texture(*further_size)
+    stage.remember(first, first)
+    stage.remember(second, second, 1)
+    singan = SinGAN([size], 3, [[further_size]])
+    singan.append(stage, None)
+    singan.set_reconstruction_noise(None)
+    # Too few pixels to enlarge it: that would be one more file.
+    limits = signatures.Limits(size[0] * size[1] * 16 - 1, 1)
+    answers = both_of(singan, tmp_path / "onnx", limits)
+    # Which of the photographs each reconstructs is an input of the SavedModel's.
+    assert set(answers.signatures) == {"sample"}
+    assert (
+        "of several photographs" in onnx_model.left_out(singan, limits)["reconstruct"]
+    )
+    seeds = tf.range(6, dtype=tf.int64)
+    chosen = patch_stage._choices(stage.noise(seeds, 0, *size), 2)
+    assert set(chosen.numpy()) == {0, 1}
+    for noise_scale in (1, 0):
+        for seed in seeds:
+            inputs = {"seed": seed, "start_scale": 0, "noise_scale": noise_scale}
+            assert_equal(answers.answers("sample", **inputs))
 
 
 @pytest.mark.slow
@@ -263,6 +293,15 @@ def test_divisions_round_down(operation, dtype):
         found = in_onnxruntime(operation, values=values, divisors=divisors)
         np.testing.assert_array_equal(found, operation(values, divisors))
         assert found.dtype == dtype
+
+
+def test_remainders_of_fractions_have_the_sign_of_the_divisor():
+    values = np.array([-7.25, -1, -0.25, -1e-9, 0, 0.25, 1, 7.25], np.float32)
+    for divisor in (1.0, 3.0, -3.0):
+        divisors = np.full_like(values, divisor)
+        found = in_onnxruntime(tf.math.floormod, values=values, divisors=divisors)
+        np.testing.assert_array_equal(found, np.mod(values, divisors))
+        assert found.dtype == np.float32
 
 
 def test_what_falls_on_one_place_is_added_up():

@@ -1,4 +1,5 @@
 import json
+import os
 import pathlib
 import shutil
 import sys
@@ -8,7 +9,7 @@ import pytest
 import tensorflow as tf
 from helpers import contents, copied, run, sentence
 
-from export import saved_model, signatures, verify
+from export import layout, saved_model, signatures, verify
 from singan_tf import files, stack
 from singan_tf.model.singan import SinGAN
 from singan_tf.runs import loading
@@ -198,6 +199,25 @@ def test_a_failed_export_leaves_nothing(capsys, cheap, finished, tmp_path, monke
     assert run(capsys, "export", f"--run_dir={run_dir}")[0] == 0
     assert visible(run_dir / "saved_model") == ["1", "2"]
     assert visible(run_dir / "saved_model" / "2") == ["saved_model.pb"]
+
+
+def test_a_run_may_have_a_name_that_is_not_utf8(
+    capsys, finished, tmp_path, monkeypatch
+):
+    def write(folder, singan, name, limits):
+        folder.mkdir()
+        (folder / "saved_model.pb").write_text("model")
+        request = layout.Request("sample", {"seed": np.array([0])}, {})
+        saved_model._write_warmup(folder / layout.WARMUP, name, [request])
+
+    monkeypatch.setattr(saved_model, "_write", write)
+    run_dir = copied(finished, tmp_path / os.fsdecode(b"caf\xff"))
+    status, out, error = run(capsys, "export", f"--run_dir={run_dir}")
+    assert (status, error) == (0, "")
+    assert visible(run_dir / "saved_model") == ["1"]
+    with files.plain_path(run_dir / "saved_model" / "1") as plain:
+        (log,) = verify._read_warmup(pathlib.Path(plain))
+    assert log.model_spec.name == r"caf\udcff"
 
 
 def test_a_version_is_on_the_disk_before_it_has_its_name(

@@ -12,7 +12,7 @@ from google.protobuf import (
     message_factory,
     text_format,
 )
-from helpers import ROOT, run, sentence
+from helpers import ROOT, contents, copied, run, sentence
 from serving_helpers import save_toy
 from tensorflow_serving.config import model_server_config_pb2
 
@@ -202,9 +202,11 @@ def test_tls_reaches_tensorflow_serving_by_a_private_file(
         (["--run_dir=/no/such"], 1, "holds no export; make one with python main.py"),
         (["--tls_cert=a.pem"], 2, "--tls_cert and --tls_key go together"),
         (["--model_name=a/b"], 2, "--model_name=a/b must be of letters"),
+        (["--model_name=.."], 2, "--model_name=.. must be of letters"),
         (["--port=70000"], 2, "--port"),
         (["--tls_cert=/no/c.pem", "--tls_key=/no/k.pem"], 1, "--tls_key=/no/k.pem"),
-        (["--config_dir=/dev/null/made"], 1, "/dev/null/made"),
+        (["--config_dir=/dev/null/made"], 1, "--config_dir=/dev/null/made cannot be"),
+        (["--config_dir=/dev/null"], 1, "--config_dir=/dev/null cannot be made a fold"),
     ],
 )
 def test_what_cannot_be_served_is_one_sentence(
@@ -215,6 +217,33 @@ def test_what_cannot_be_served_is_one_sentence(
     found, _, error = run(capsys, "serve", "--write_only", *arguments)
     assert found == status
     assert part in sentence(error)
+
+
+def test_a_model_may_be_called_as_a_link_in_the_working_folder(
+    capsys, exported_toy, tmp_path, monkeypatch
+):
+    (tmp_path / "stable").symlink_to(exported_toy)
+    monkeypatch.chdir(tmp_path)
+    made = f"--config_dir={tmp_path / 'made'}"
+    write(capsys, exported_toy, "--model_name=stable", made)
+    assert 'name: "stable"' in (tmp_path / "made" / "models.config").read_text()
+
+
+def test_a_name_that_is_not_utf8_is_refused(capsys, exported_toy, tmp_path):
+    run_dir = copied(exported_toy, tmp_path / os.fsdecode(b"caf\xff"))
+    before = contents(run_dir)
+    for arguments in ([], ["--write_only"]):
+        status, _, error = run(capsys, "serve", f"--run_dir={run_dir}", *arguments)
+        assert status == 1 and "its name is not UTF-8; rename" in sentence(error)
+    assert contents(run_dir) == before
+
+
+def test_rest_has_a_port_of_its_own(capsys, exported_toy):
+    out = write(capsys, exported_toy, "--port=8501")
+    line = next(line for line in out.splitlines() if line.startswith("docker run"))
+    words = shlex.split(line)
+    published = [after for word, after in zip(words, words[1:]) if word == "--publish"]
+    assert published == ["127.0.0.1:8501:8500", "127.0.0.1:8502:8501"]
 
 
 def test_a_folder_without_saved_model_is_no_export(capsys, tmp_path):

@@ -93,6 +93,24 @@ def test_a_damaged_file_is_named(damaged, name):
     assert "is damaged" in message and name in message
 
 
+def test_a_file_that_the_disk_does_not_give_is_named(damaged):
+    path = damaged / "saved_model.pb"
+    path.unlink()
+    path.symlink_to("/proc/self/mem")  # whose first byte cannot be read
+    assert failure(damaged) == f"{path} cannot be read (Input/output error)."
+
+
+def test_only_a_sentence_of_the_process_is_taken_for_one():
+    for script, told in (
+        ("sys.exit('error: One sentence.')", "One sentence."),
+        ("{}['key']", "It ended with status 1: KeyError: 'key'"),
+        ("sys.exit(3)", "It ended with status 3: "),
+    ):
+        command = [sys.executable, "-c", f"import sys; {script}"]
+        done = subprocess.run(command, capture_output=True, text=True)
+        assert verify._last_line(done, "It ended") == told
+
+
 def test_damaged_weights_do_not_load(damaged):
     path = damaged / "variables" / "variables.data-00000-of-00001"
     path.write_bytes(path.read_bytes()[:1000])

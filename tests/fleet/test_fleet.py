@@ -1,7 +1,10 @@
 """Many photographs by main.py fleet, on Beam's local runner."""
 
+import dataclasses
 import glob
+import hashlib
 import importlib.util
+import json
 import shlex
 import shutil
 import signal
@@ -9,8 +12,9 @@ import subprocess
 import sys
 import time
 
+import numpy as np
 import pytest
-from helpers import ROOT, SMOKE, contents, run, sentence
+from helpers import ROOT, SMOKE, contents, copied, run, sentence
 from PIL import Image
 
 from singan_tf import config, images
@@ -145,6 +149,93 @@ def test_other_settings_and_other_photographs_are_not_taken_for_finished(
     assert status == 1 and "2 of 4" in sentence(error)
     # The exchanged ones have the names of those that were trained on.
     assert "another one that is named" in out
+
+
+class Begun(Exception):
+    """A process would train now."""
+
+
+def is_finished(runs_dir, photograph, transparent="outside", **changes):
+    """Whether a fleet of one photograph leaves its run alone.
+
+    Args:
+        runs_dir: Where it is.
+        photograph: Its path.
+        transparent: As of the command.
+        changes: The settings that are given otherwise.
+    """
+
+    def train(photograph, folder):
+        raise Begun
+
+    found, _ = RunFolder(runs_dir / photograph.name).read()
+    sections = config.to_json(found).values()
+    given = {key: value for part in sections for key, value in part.items()}
+    settings = config.from_settings({**given, **changes})
+    plan = fleet.Plan(str(photograph), runs_dir, settings, train, 1, "", transparent)
+    try:
+        return fleet.run(plan) == (1, 0, {})
+    except Begun:
+        return False
+
+
+@pytest.fixture
+def runs_dir(finished, photograph, tmp_path):
+    copied(finished, tmp_path / "runs" / photograph.name)
+    return tmp_path / "runs"
+
+
+def change(runs_dir, photograph, section, **values):
+    """Changes what a run notes of itself."""
+    path = runs_dir / photograph.name / "config.json"
+    data = json.loads(path.read_text())
+    data[section].update(values)
+    path.write_text(json.dumps(data))
+
+
+def test_the_number_of_samples_in_an_update_counts_and_not_its_spelling(
+    runs_dir, photograph
+):
+    assert is_finished(runs_dir, photograph)
+    assert is_finished(runs_dir, photograph, global_batch_size=1)
+    assert not is_finished(runs_dir, photograph, global_batch_size=2)
+
+
+def test_a_run_of_other_transparent_parts_is_not_taken_for_finished(
+    runs_dir, photograph, tmp_path
+):
+    assert is_finished(runs_dir, photograph, "white")
+    layer = tmp_path / photograph.name
+    pixels = np.asarray(Image.open(photograph).convert("RGBA")).copy()
+    pixels[:, :20, 3] = 0
+    Image.fromarray(pixels).save(layer)
+    change(runs_dir, layer, "image", sha256=images.sha256(layer))
+    # As if it had been trained on white.
+    assert is_finished(runs_dir, layer, "white")
+    assert not is_finished(runs_dir, layer, "outside")
+    inside = hashlib.sha256((pixels[:, :, 3] > 127).tobytes()).hexdigest()
+    change(runs_dir, layer, "image", inside_sha256=inside)
+    assert not is_finished(runs_dir, layer, "white")
+    assert is_finished(runs_dir, layer, "outside")
+
+
+def test_a_run_of_other_weights_of_the_texture_loss_is_not_taken_for_finished(
+    runs_dir, photograph, tmp_path
+):
+    same, copy, others = (tmp_path / name for name in ("a.h5", "b.h5", "c.h5"))
+    same.write_bytes(b"weights")
+    copy.write_bytes(b"weights")
+    others.write_bytes(b"others")
+    found, _ = RunFolder(runs_dir / photograph.name).read()
+    training = {**config.to_json(found)["training"], "texture_weight": 0.1}
+    change(runs_dir, photograph, "config", training=training)
+    runtime = dataclasses.asdict(found.runtime) | {"vgg_weights": str(same)}
+    change(runs_dir, photograph, "config", runtime=runtime)
+    known_by = hashlib.sha256(b"weights").hexdigest()
+    change(runs_dir, photograph, "circumstances", vgg_sha256=known_by)
+    assert is_finished(runs_dir, photograph)
+    assert is_finished(runs_dir, photograph, vgg_weights=str(copy))
+    assert not is_finished(runs_dir, photograph, vgg_weights=str(others))
 
 
 @pytest.mark.cluster

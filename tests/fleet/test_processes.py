@@ -2,6 +2,7 @@ import importlib.util
 import os
 import sys
 import threading
+import time
 
 import pytest
 
@@ -91,6 +92,60 @@ while True:
     logs = [path.read_text() for path in tmp_path.glob("*.log")]
     assert logs == ["saved\n", "saved\n"]
     assert not list(tmp_path.glob("*.error"))
+
+
+def test_a_job_of_a_cluster_is_not_waited_for(tmp_path, monkeypatch):
+    """None of its commands runs in this process."""
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: "there")
+    ended = threading.Event()
+
+    def job(pool, commands, flags):
+        ended.wait(60)
+
+    monkeypatch.setattr(processes, "_run_on_beam", job)
+    began = time.monotonic()
+    with pytest.raises(processes.Interrupted, match="the job .* goes on; cancel it"):
+        commands = {tmp_path / "a": python("pass")}
+        processes.carry_out(commands, 1, lambda: True, "--runner=FlinkRunner")
+    assert time.monotonic() - began < 30
+    ended.set()
+
+
+def test_a_process_that_a_signal_ended_is_told_by_the_signal(tmp_path):
+    script = """
+import os, signal, sys
+print("step 10/20", flush=True)
+os.kill(os.getpid(), getattr(signal, sys.argv[1]))
+"""
+    names = ["SIGKILL", "SIGSEGV"]
+    commands = {tmp_path / name: python(script, name) for name in names}
+    errors = processes.carry_out(commands, 1, never)
+    killed, crashed = (errors[tmp_path / name] for name in names)
+    assert "signal 9 (Killed)" in killed and "memory" in killed
+    assert "signal 11 (Segmentation fault)" in crashed and "memory" not in crashed
+
+
+def test_what_an_earlier_attempt_said_is_no_reason_of_the_next(tmp_path):
+    folder = tmp_path / "é"
+    commands = {folder: python("import sys; sys.exit('error: the old reason.')")}
+    assert processes.carry_out(commands, 1, never) == {folder: "the old reason."}
+    commands = {folder: python("import sys; sys.exit(3)")}
+    assert processes.carry_out(commands, 1, never) == {folder: "no word of why"}
+    commands = {folder: python("import sys; sys.exit('error: anderer Grund: ü.')")}
+    assert processes.carry_out(commands, 1, never) == {folder: "anderer Grund: ü."}
+    assert "the old reason." in (tmp_path / "é.log").read_text()
+
+
+@pytest.mark.parametrize(("given", "found"), [(None, "true"), ("false", "false")])
+def test_a_process_takes_a_gpus_memory_as_it_needs_it(
+    tmp_path, monkeypatch, given, found
+):
+    monkeypatch.delenv("TF_FORCE_GPU_ALLOW_GROWTH", raising=False)
+    if given:
+        monkeypatch.setenv("TF_FORCE_GPU_ALLOW_GROWTH", given)
+    script = "import os; print(os.environ['TF_FORCE_GPU_ALLOW_GROWTH'])"
+    assert processes.carry_out({tmp_path / "a": python(script)}, 1, never) == {}
+    assert (tmp_path / "a.log").read_text() == f"{found}\n"
 
 
 def test_each_has_its_share_of_the_cores_and_of_the_named_gpus(tmp_path, monkeypatch):

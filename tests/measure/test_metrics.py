@@ -213,6 +213,17 @@ def test_a_moved_copy_is_found_anywhere(rng):
     assert metrics.copied_anywhere(texture(rng, 66, 66), photograph) < 0.02
 
 
+def test_of_a_large_image_a_choice_of_windows_tells_how_much_is_copied(rng):
+    photograph = texture(rng, 33, 33)
+    sample = texture(rng, 440, 660)
+    # The first four of sixty columns of the grid, so one window in fifteen.
+    sample[:, :, :44] = np.tile(photograph[:, :11, :11], (1, 40, 4, 1))
+    found = metrics.copied_anywhere(sample, photograph)
+    # Three standard deviations of a choice of 1,024 of 2,400 windows.
+    assert found == pytest.approx(4 / 60, abs=0.018)
+    assert metrics.copied_anywhere(sample, photograph) == found
+
+
 @pytest.mark.parametrize("channels", [1, 3])
 def test_no_way_of_copying_wins_every_metric(rng, channels):
     photograph = texture(rng, 44, 55)[..., :channels]

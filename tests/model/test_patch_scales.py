@@ -31,13 +31,6 @@ def patched(tmp_path_factory, photograph):
 
 
 @pytest.fixture(scope="module")
-def voting(tmp_path_factory, photograph):
-    """As `patched`, of patches that vote."""
-    folder = tmp_path_factory.mktemp("runs") / "voting"
-    return train(folder, photograph, *SETTINGS, "--patch_votes")
-
-
-@pytest.fixture(scope="module")
 def untrained(tmp_path_factory, photograph):
     """A finished run of patches alone, in grey."""
     folder = tmp_path_factory.mktemp("runs") / "untrained"
@@ -65,7 +58,7 @@ def mask(tmp_path_factory, photograph):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", ["patched", "voting", "competing"])
+@pytest.mark.parametrize("kind", ["patched", "competing"])
 def test_such_a_run_exports_and_answers_alike(kind, request, tmp_path):
     run_dir = tmp_path / "run"
     shutil.copytree(request.getfixturevalue(kind), run_dir)

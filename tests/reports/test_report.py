@@ -2,6 +2,7 @@ import base64
 import csv
 import io
 import json
+import os
 import re
 
 import numpy as np
@@ -44,6 +45,15 @@ def test_training_leaves_a_report_that_opens_offline(finished):
         assert all(name in found.text for name in section)
     # Twelve in the sheet, five a scale, three around the map of variance.
     assert len(found.images) == 12 + 3 * 5 + 3
+
+
+def test_a_photograph_whose_name_is_not_utf_8_is_reported(capsys, ours):
+    settings = json.loads((ours / "config.json").read_text())
+    settings["image"]["name"] = os.fsdecode(b"caf" + bytes([233]) + b".png")
+    (ours / "config.json").write_text(json.dumps(settings))
+    status, _, error = run(capsys, "report", f"--run_dir={ours}")
+    assert status == 0, error
+    assert r"caf\udce9.png" in check_page(ours / "report" / "index.html").text
 
 
 def test_the_report_shows_the_run_s_own_pictures(finished):

@@ -6,6 +6,7 @@ import pathlib
 import re
 import shlex
 import signal
+import statistics
 import subprocess
 import sys
 import time
@@ -320,8 +321,8 @@ def test_two_photographs_and_two_seeds(
 ):
     study_dir = tmp_path / "out"
     # After a single step all samples are the same in 8 bits.
-    steps = "--steps=40"
-    found = several(capsys, "padding", two_photographs, study_dir, "--seeds=2", steps)
+    brief = ["--steps=40", "--log_steps=20"]
+    found = several(capsys, "padding", two_photographs, study_dir, "--seeds=2", *brief)
     assert found[0] == 0, found[2]
     # Two rows of two photographs and two seeds.
     assert len(in_this_process) == 8
@@ -340,24 +341,29 @@ def test_two_photographs_and_two_seeds(
     assert "circular, right" in found.text and "seed 1" not in found.text
     # Two photographs; of each, two rows with a reconstruction, two samples and a map.
     assert len(found.images) == 2 + 2 * 2 * 4
-    differences = {}
-    for column in ("diversity", "plausibility"):
+    small = (study_dir / "padding/STUDY.md").read_text()
+    for column, of_both, words in (
+        ("diversity", lambda one, other: (one - other).mean(), "difference "),
+        (
+            "plausibility",
+            lambda one, other: statistics.geometric_mean(one / other),
+            "×",
+        ),
+    ):
         one, other = (
             np.array([float(line[column]) for line in lines if line["row"] == row])
             for row in ("circular", "zeros")
         )
-        differences[column] = (one - other).mean()
-    small = (study_dir / "padding/STUDY.md").read_text()
-    for column, value in differences.items():
-        words = re.search(rf"{column} \S+ ± \S+ against .*?difference (\S+),", small)
-        assert value and float(words[1]) == pytest.approx(value, rel=0.01)
+        said = re.search(rf"{column} \S+ ± \S+ against .*? {words}(\S+?),? ", small)
+        assert (one != other).any()
+        assert float(said[1]) == pytest.approx(of_both(one, other), rel=0.01)
     assert small.count("over 4 pairs") == 2 and "2 claims are tested" in small
     assert "--seeds=2" in small
 
     # All is there for a third seed of a study of one of them, and for one of one.
     in_this_process.clear()
     place = study_dir / "photographs" / "right"
-    alone = ["padding", two_photographs[1], place, steps]
+    alone = ["padding", two_photographs[1], place, *brief]
     assert carry_out(capsys, *alone, "--seeds=3")[0] == 0
     assert sorted(in_this_process) == ["padding=circular,seed=2", "seed=2"]
     in_this_process.clear()

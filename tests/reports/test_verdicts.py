@@ -33,8 +33,11 @@ def test_six_pairs_have_the_probability_of_the_closed_form(seed):
     assert found.mean == pytest.approx(statistics.fmean(differences))
     assert found.probability == pytest.approx(expected)
     # From a printed table: the quantile of 97.5% at five degrees of freedom.
-    assert found.half_width == pytest.approx(2.570582 * error, rel=1e-6)
-    assert found.counts == (abs(found.mean) > found.half_width)
+    half_width = 2.570582 * error
+    assert found.interval == pytest.approx(
+        (found.mean - half_width, found.mean + half_width), rel=1e-6
+    )
+    assert found.counts == (abs(found.mean) > half_width)
 
 
 @pytest.mark.parametrize("shift", [0, 0.3, 0.7])
@@ -46,6 +49,32 @@ def test_of_many_pairs_the_probability_is_near_that_of_all_changes_of_sign(shift
     expected = np.mean(means >= abs(differences.mean()) - 1e-12)
     found = verdicts.compare(differences, np.zeros(12))
     assert found.probability == pytest.approx(expected, abs=0.02)
+
+
+def test_a_ratio_is_the_test_of_logarithms():
+    random = np.random.default_rng(2)
+    theirs = np.exp(random.normal(0, 2, 6))
+    ours = theirs * np.exp(random.normal(0.4, 0.5, 6))
+    found = verdicts.compare(ours, theirs, ratio=True)
+    logarithms = verdicts.compare(np.log(ours), np.log(theirs))
+    assert found.probability == pytest.approx(logarithms.probability)
+    assert found.mean == pytest.approx(statistics.geometric_mean(ours / theirs))
+    assert found.interval == pytest.approx(np.exp(logarithms.interval))
+    # The unit takes no part, and the other way round it is the inverse.
+    other = verdicts.compare(1000 * theirs, 1000 * ours, ratio=True)
+    assert other.probability == pytest.approx(found.probability)
+    assert other.mean == pytest.approx(1 / found.mean)
+    assert found.higher and not other.higher
+
+
+def test_twice_as_much_on_every_photograph_counts_as_a_ratio():
+    theirs = [0.0103, 0.0097, 0.041, 0.039]
+    ours = [0.0198, 0.0201, 0.080, 0.082]
+    assert not verdicts.compare(ours, theirs).counts
+    assert verdicts.compare(ours, theirs, ratio=True).counts
+    # A pair without a ratio is left out.
+    assert verdicts.compare([*ours, 1], [*theirs, 0], ratio=True).pairs == 4
+    assert verdicts.compare([0.0], [1.0], ratio=True).pairs == 0
 
 
 def test_luck_alone_counts_once_in_twenty():
@@ -70,6 +99,7 @@ def test_what_cannot_be_tested():
     # No spread at all: a difference is one, and none is none.
     assert verdicts.compare([1, 2], [1, 2]).probability == 1
     assert verdicts.compare([2, 3], [1, 2]).counts
+    assert verdicts.compare([0.3, 0.6, 0.9], [0.1, 0.2, 0.3], ratio=True).counts
 
 
 def test_deviation_is_that_within_groups():
@@ -154,8 +184,10 @@ def test_a_made_up_table_gives_each_verdict():
     assert "the report saw" not in clearer
     # The numbers beside them, by hand: differences 0.11, 0.09, 0.10, 0.11, 0.09, 0.11.
     assert "diversity 0.567 ± 0.0082 against 0.465 ± 0.015" in more
-    assert "difference +0.102" in more and "over 6 pairs" in more
-    assert "95% interval +0.0913 to +0.112" in more
+    assert "difference +0.102 (+0.0913 to +0.112), p = " in more
+    assert "over 6 pairs" in more
+    # The same values in another order: their logarithms have the same sum.
+    assert "plausibility 4.5 ± 1 against 4.5 ± 1, ratio ×1 (" in clearer
     assert "4 claims are tested" in about and "p < 0.05" in about
     assert eye == "For the eye: beauty."
 
@@ -163,11 +195,11 @@ def test_a_made_up_table_gives_each_verdict():
 def test_differences_are_told_with_how_many_are_compared():
     results = made_up({"base": BASE, "changed": CHANGED, "twice": BASE})
     about, (header, lines) = study_tables.differences(results)
-    assert header == ["less «base»", "diversity", "plausibility"]
+    assert header == ["against «base»", "diversity", "plausibility"]
     changed, same = lines
     # A probability of 1e-6 is below 0.05 / 4.
-    assert changed == ["changed", "+0.102 ± 0.01**", "0 ± 0.94"]
-    assert same == ["twice", "0 ± 0", "0 ± 0"]
+    assert changed == ["changed", "+0.102 (+0.0913 to +0.112)**", "×1 (0.744 to 1.34)"]
+    assert same == ["twice", "0 (0 to 0)", "×1 (1 to 1)"]
     assert "The same test of 4 differences" in about
     assert "about 0.2 times" in about and "p < 0.01," in about
 
@@ -175,10 +207,11 @@ def test_differences_are_told_with_how_many_are_compared():
 def test_rows_are_compared_with_that_of_the_budget_or_the_first():
     table = {"changed": CHANGED, "base": BASE}
     _, (header, lines) = study_tables.differences(made_up(table))
-    assert header[0] == "less «base»" and lines[0][:2] == ["changed", "+0.102 ± 0.01**"]
+    assert header[0] == "against «base»"
+    assert lines[0][:2] == ["changed", "+0.102 (+0.0913 to +0.112)**"]
     _, (header, lines) = study_tables.differences(made_up(table, baseline=""))
-    assert header[0] == "less «changed»"
-    assert lines[0][:2] == ["base", "-0.102 ± 0.01**"]
+    assert header[0] == "against «changed»"
+    assert lines[0][:2] == ["base", "-0.102 (-0.112 to -0.0913)**"]
 
 
 def test_runs_that_failed_are_left_out_of_both_rows():
@@ -188,7 +221,7 @@ def test_runs_that_failed_are_left_out_of_both_rows():
     assert "over 5 pairs" in more
     none = made_up({"base": BASE, "changed": [None] * 6})
     more, *_ = study_tables.findings(STUDY, none)
-    assert more.startswith("«Not tested»") and "on no photograph" in more
+    assert more.startswith("«Not tested»") and "no photograph and seed has" in more
     assert study_tables.differences(none) is None
 
 
@@ -224,3 +257,4 @@ def test_every_study_has_claims_or_says_why_not(name):
         assert claim.row != claim.against
         assert claim.column in study_tables.COLUMNS
         assert claim.direction in verdicts.DIRECTIONS
+    assert set(study_tables.RATIOS) <= set(study_tables.COLUMNS)

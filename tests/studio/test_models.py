@@ -1,6 +1,9 @@
 """What the studio draws is what the commands write, to the last bit."""
 
+import inspect
+import pathlib
 import shlex
+import types
 
 import numpy as np
 import pytest
@@ -8,13 +11,21 @@ from helpers import pixels
 from serving_helpers import NAME
 
 import main
+from export import client_commands
 from export.client import SinGANClient
 from export.served_model import ServedModel
 from singan_tf import images
 from singan_tf.cli import launch
 from singan_tf.errors import UserError
 from singan_tf.runs.folder import RunFolder
-from singan_tf.studio import models, sources
+from singan_tf.studio import (
+    edit_tab,
+    enlarge_tab,
+    models,
+    paint_tab,
+    session,
+    sources,
+)
 from singan_tf.tasks import animation, blending
 
 
@@ -144,8 +155,94 @@ def test_a_served_model_draws_what_the_run_does(model, served):
     assert target.startswith("--target=127.0.0.1:")
     assert line == (
         f"python -m export.client edit {target} --model={NAME} "
-        "--input=input.png --mask=softened_mask.png --injection_scale=2 --seeds=1"
+        "--input=given.png --mask=softened_mask.png --injection_scale=2 --seeds=1"
     )
+
+
+ASKED = types.SimpleNamespace(session_hash="somebody")
+
+
+def by_client(lines, folder, monkeypatch):
+    """The picture that each line of the client makes, in a folder of files."""
+    monkeypatch.chdir(folder)
+    made = []
+    for line in lines.split("\n"):
+        python, flag, module, *words = shlex.split(line)
+        assert (python, flag, module) == ("python", "-m", "export.client")
+        assert client_commands.main(["client", *words]) == 0
+        given = [each for each in words if each.startswith("--output_dir=")]
+        out = given[0].split("=")[1] if given else f"outputs/{NAME}/served_{words[0]}"
+        made += [pixels(path) for path in pathlib.Path(out).glob("seed_*.png")]
+    return made
+
+
+def drawn(tab, served, tmp_path, *values):
+    """What a tab gives last, and the folder of its files."""
+    page = session.Page(sources.One(served), tmp_path / "sessions")
+    given = tab(page)(NAME, *values, ASKED)
+    _, line, files = list(given)[-1] if inspect.isgenerator(given) else given
+    return line, {pathlib.Path(each).name: each for each in files}
+
+
+@pytest.fixture
+def canvas():
+    """A painting of another size than the photograph."""
+    levels = np.random.default_rng(0).integers(0, 256, [50, 70, 4], np.uint8)
+    levels[..., 3] = 255
+    return {"background": levels, "layers": [], "composite": levels}
+
+
+def test_a_clients_lines_make_a_painting_of_another_size_that_was_snapped(
+    served, canvas, tmp_path, monkeypatch
+):
+    values = [canvas, list(range(1, len(served.sizes))), 3, 5]
+    line, files = drawn(paint_tab._drawer, served, tmp_path, *values)
+    folder = pathlib.Path(files["given.png"]).parent
+    made = by_client(line, folder, monkeypatch)
+    assert len(made) == len(served.sizes) - 1 > 1
+    for scale, picture in enumerate(made, 1):
+        np.testing.assert_array_equal(picture, pixels(files[f"scale_{scale:02d}.png"]))
+
+
+def test_a_clients_line_makes_what_was_inpainted(served, canvas, tmp_path, monkeypatch):
+    hole = np.zeros([50, 70, 4], np.uint8)
+    hole[20:30, 30:45, 3] = 255
+    mask = {"background": None, "layers": [hole], "composite": None}
+    values = ["inpaint", canvas, mask, 1, 2, 1.0, 5]
+    line, files = drawn(edit_tab._drawer, served, tmp_path, *values)
+    folder = pathlib.Path(files["given.png"]).parent
+    (made,) = by_client(line, folder, monkeypatch)
+    np.testing.assert_array_equal(made, pixels(files["scale_01_blended.png"]))
+
+
+def test_a_clients_line_makes_an_enlargement_of_the_photograph(
+    served, tmp_path, monkeypatch
+):
+    values = [None, 1.5, 0.8, 5]
+    line, files = drawn(enlarge_tab._drawer, served, tmp_path, *values)
+    folder = pathlib.Path(files["input.png"]).parent
+    (made,) = by_client(line, folder, monkeypatch)
+    np.testing.assert_array_equal(made, pixels(files["super_resolved.png"]))
+
+
+class Photograph:
+    """A server's answers, of a model of one photograph."""
+
+    def __init__(self, height, width):
+        self._size = height, width
+
+    def metadata(self):
+        return {"sample": None}
+
+    def reconstruct(self):
+        return np.zeros([1, *self._size, 3], np.uint8)
+
+
+@pytest.mark.parametrize("size", [(300, 400), (250, 167), (20, 24), (40, 60)])
+def test_a_served_models_finest_scale_is_its_photograph(size):
+    model = ServedModel(Photograph(*size), "localhost:1", NAME)
+    assert model.sizes[-1] == size == model.photograph.shape[1:3]
+    assert min(model.sizes[0]) == min(25, *size)
 
 
 def test_runs_are_named_and_opened(runs_dir):

@@ -24,6 +24,7 @@ axe_core_python = pytest.importorskip("axe_core_python")
 from selenium.common.exceptions import StaleElementReferenceException  # noqa: E402
 from selenium.webdriver import ActionChains  # noqa: E402
 from selenium.webdriver.common.by import By  # noqa: E402
+from selenium.webdriver.common.keys import Keys  # noqa: E402
 from selenium.webdriver.support.ui import WebDriverWait  # noqa: E402
 
 BROWSER, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
@@ -92,10 +93,12 @@ def page(address):
 
 
 def open_page(driver, address):
+    """Opens the page, and waits until its fields are the model's."""
     driver.get(address)
-    wait(driver, lambda: shown(driver, "#model input"))
-    wait(driver, lambda: driver.find_element(By.CSS_SELECTOR, "#model input")
-         .get_attribute("value"))  # fmt: skip
+    heights = "input[aria-label*='Height, pixels']"
+    wait(driver, lambda: any(
+        each.get_attribute("value")
+        for each in driver.find_elements(By.CSS_SELECTOR, heights)))  # fmt: skip
 
 
 def wait(driver, condition):
@@ -142,13 +145,27 @@ def download(driver, selector):
 
 def stroke(driver, selector):
     """Paints with the pointer across the middle of an editor."""
-    canvas = wait(driver, lambda: shown(driver, f"{selector} canvas"))[0]
-    driver.execute_script("arguments[0].scrollIntoView({block: 'center'})", canvas)
-    time.sleep(1)
+    before = settled(driver, selector)
+    canvas = shown(driver, f"{selector} canvas")[0]
     actions = ActionChains(driver).move_to_element_with_offset(canvas, -40, 0)
     actions = actions.click_and_hold().move_by_offset(40, 15).move_by_offset(40, -15)
     actions.release().perform()
-    time.sleep(1)
+    wait(driver, lambda: settled(driver, selector) != before)
+
+
+def settled(driver, selector):
+    """What an editor shows, once that has stayed so for a second."""
+    seen = None
+
+    def stays():
+        nonlocal seen
+        canvas = wait(driver, lambda: shown(driver, f"{selector} canvas"))[0]
+        driver.execute_script("arguments[0].scrollIntoView({block: 'center'})", canvas)
+        time.sleep(1)
+        before, seen = seen, canvas.screenshot_as_png
+        return seen if seen == before else None
+
+    return wait(driver, stays)
 
 
 def requested(driver):
@@ -221,6 +238,57 @@ def test_a_brushed_mask_is_where_an_edit_changes(page):
     before, after = pixels(files["input.png"]), pixels(files["scale_01_blended.png"])
     softened = pixels(files["softened_mask.png"])[..., 0]
     np.testing.assert_array_equal(after[softened == 0], before[softened == 0])
+
+
+def test_a_stroke_over_a_sample_is_all_of_the_mask(page):
+    turn_to(page, "Sample")
+    click(page, "draw")
+    wait(page, lambda: len(shown(page, "#samples button img")) >= 4)
+    wait(page, lambda: page.find_elements(By.CSS_SELECTOR, "a[href*='seed_000003']"))
+    first = shown(page, "#samples button img")[0]
+    page.execute_script("arguments[0].closest('button').click()", first)
+    # It is chosen when the server has heard of it.
+    time.sleep(3)
+    turn_to(page, "Edit")
+    photograph = settled(page, "#edited")
+    # Once: what came of a second time would wipe a stroke away.
+    press(page, "The sample chosen last")
+    wait(page, lambda: settled(page, "#edited") != photograph)
+    stroke(page, "#edited")
+    click(page, "blend")
+    wait(page, lambda: len(shown(page, "#blended img")) >= 3)
+    files = download(page, "[role=tabpanel] a[href$='.png']")
+    mask = pixels(files["mask.png"])
+    drawn = (pixels(files[name]) for name in files if name.startswith("seed_"))
+    changed = min(
+        ((pixels(files["input.png"]) != each).any(axis=2) for each in drawn),
+        key=np.count_nonzero,
+    )
+    assert 0 < (mask == 255).mean() < 0.5
+    np.testing.assert_array_equal(mask == 255, changed)
+
+
+def press(driver, text):
+    (button,) = wait(
+        driver, lambda: [each for each in shown(driver, "button") if each.text == text]
+    )
+    driver.execute_script("arguments[0].click()", button)
+
+
+def test_an_animation_that_is_cancelled_leaves_its_turn_to_others(page):
+    turn_to(page, "Animate")
+    frames = page.find_element(By.CSS_SELECTOR, "input[aria-label*='Frames']")
+    page.execute_script(
+        "arguments[0].value = 200; arguments[0].dispatchEvent(new Event('input'));",
+        frames,
+    )
+    click(page, "animate")
+    wait(page, lambda: "/200" in page.find_element(By.TAG_NAME, "body").text)
+    press(page, "Cancel")
+    turn_to(page, "Sample")
+    click(page, "draw")
+    wait(page, lambda: len(shown(page, "#samples img")) >= 4)
+    assert not page.find_elements(By.CSS_SELECTOR, "a[href*='animation.']")
 
 
 def test_a_picture_is_enlarged_and_moves(page):
@@ -320,8 +388,17 @@ def test_what_was_stopped_goes_on(page, runs_dir):
     click(page, "train-start")
     wait(page, lambda: (runs_dir / "stopped" / "config.json").exists())
     wait(page, lambda: "step" in progress(page))
+    # What is typed meanwhile stays, and so does what is shown.
+    name.send_keys(Keys.CONTROL, "a")
+    name.send_keys("next one")
+    said = progress(page)
+    wait(page, lambda: "step" in progress(page) and progress(page) != said)
+    time.sleep(3)
+    assert name.get_attribute("value") == "next one"
     click(page, "train-stop")
     wait(page, lambda: progress(page).startswith("Stopped"))
+    name.send_keys(Keys.CONTROL, "a")
+    name.send_keys("stopped")
     before = (runs_dir / "stopped.log").read_text()
     click(page, "train-on")
     wait(page, lambda: "step" in (runs_dir / "stopped.log").read_text()[len(before) :])

@@ -7,7 +7,8 @@ from run_folders import TINY, assert_same_run, measured, stored, train
 from singan_tf import config, files
 from singan_tf.errors import UsageError, UserError
 from singan_tf.runs import loading
-from singan_tf.runs.folder import RunFolder
+from singan_tf.runs.facts import Photograph
+from singan_tf.runs.folder import Circumstances, RunFolder
 from singan_tf.training import continuation, optimizers
 from singan_tf.training.loop import Interrupted
 
@@ -80,6 +81,33 @@ def test_what_cannot_go_on_is_refused(settings, part):
         longer(**settings)
 
 
+@pytest.mark.parametrize(
+    ("known", "asked", "told"),
+    [
+        (Circumstances(1), 1, None),
+        (Circumstances(1), 4, "samples in an update: 1 -> 4"),
+        # Of an older version, which did not note the number.
+        (Circumstances(), 1, "--global_batch_size: 0 -> 1"),
+    ],
+    ids=str,
+)
+def test_a_run_goes_on_where_its_batch_is_spelled_otherwise(
+    tmp_path, known, asked, told
+):
+    constant = {"learning_rate_schedule": "constant"}
+    photograph = Photograph("a.png", 24, 30, "0" * 64)
+    run = RunFolder(tmp_path)
+    before = config.from_settings({**TINY, **constant})
+    run.open(before, photograph, circumstances=known).close()
+    begun = continuation.begun(run, longer(global_batch_size=asked, **constant), 1)
+    if told is None:
+        run.open(begun, photograph, circumstances=Circumstances(asked)).close()
+        return
+    with pytest.raises(UserError, match=told) as caught:
+        run.open(begun, photograph, circumstances=Circumstances(asked))
+    assert "--steps" not in str(caught.value)
+
+
 @pytest.mark.slow
 def test_a_run_goes_on_after_its_end_as_it_would_have_from_the_start(coffee, tmp_path):
     """In pieces, one of them interrupted."""
@@ -116,7 +144,6 @@ KINDS = [
         "previous_pool": 2,
         "crop_size": 16,
     },
-    {"num_scales": 1, "min_size": 20},
 ]
 
 

@@ -39,6 +39,22 @@ try:
 except UsageError as error:
     print(error)
 """
+TWO_GPUS = """
+import logging, sys
+import tensorflow as tf
+cpu = tf.config.list_physical_devices("CPU")[0]
+two = [tf.config.LogicalDeviceConfiguration()] * 2
+tf.config.set_logical_device_configuration(cpu, two)
+devices = tf.config.list_logical_devices("CPU")
+tf.config.list_logical_devices = lambda kind: devices
+logging.basicConfig(level=logging.INFO, stream=sys.stdout, format="%(message)s")
+logging.getLogger("tensorflow").setLevel(logging.ERROR)
+from singan_tf.training.distribution import make_strategy
+for batch in (0, 4, 1, 3):
+    strategy = make_strategy("auto", batch)
+    print(type(strategy).__name__, strategy.num_replicas_in_sync)
+print(type(make_strategy("mirrored", 1)).__name__)
+"""
 REPLICAS = [sys.executable, str(ROOT / "tests" / "replicas.py")]
 ENVIRONMENT = {**os.environ, "CUDA_VISIBLE_DEVICES": "", "TF_CPP_MIN_LOG_LEVEL": "3"}
 ENVIRONMENT["PYTHONPATH"] = str(ROOT)
@@ -80,19 +96,24 @@ def test_an_uneven_batch_is_refused_with_what_would_work(replicas, global_batch_
         local_batch_size(Replicas(replicas), global_batch_size)
     message = str(caught.value)
     assert f"batch size of {global_batch_size}" in message
-    assert f"multiple of {replicas}" in message
+    assert f"multiple of {replicas}" in message and "one_device" in message
     assert "\n" not in message
 
 
-def test_mirrored_takes_every_logical_cpu():
+def lines_of(script):
+    """What a script prints in a process of its own."""
     result = subprocess.run(
-        [sys.executable, "-c", TWO_CPUS],
+        [sys.executable, "-c", script],
         capture_output=True,
         text=True,
         check=True,
         env=ENVIRONMENT,
     )
-    *lines, error = result.stdout.splitlines()
+    return result.stdout.splitlines()
+
+
+def test_mirrored_takes_every_logical_cpu():
+    *lines, error = lines_of(TWO_CPUS)
     assert lines == [
         "OneDeviceStrategy 1",
         "OneDeviceStrategy 1",
@@ -101,6 +122,21 @@ def test_mirrored_takes_every_logical_cpu():
         "[0, 1]",
     ]
     assert error.startswith("A global batch size of 3 cannot be split evenly over 2")
+
+
+def test_auto_leaves_gpus_idle_over_which_a_batch_cannot_be_split():
+    """Two logical CPUs are in the place of two GPUs."""
+    told = "A global batch size of {} cannot be split evenly over 2 GPUs; one of them"
+    found = [line.removesuffix(" trains.") for line in lines_of(TWO_GPUS)]
+    assert found == [
+        "MirroredStrategy 2",
+        "MirroredStrategy 2",
+        told.format(1),
+        "OneDeviceStrategy 1",
+        told.format(3),
+        "OneDeviceStrategy 1",
+        "MirroredStrategy",
+    ]
 
 
 def replicas(folder, **settings):
@@ -145,8 +181,9 @@ def test_two_devices_train_what_one_does_with_batch_norm(one_device, tmp_path):
 
 @pytest.mark.slow
 def test_two_devices_train_above_a_scale_of_patches_as_one_does(tmp_path):
-    """With a moving average of the weights."""
+    """With a moving average of the weights, and a gradient that is reused."""
     settings = {"patch_scales": 1, "patch_iterations": 2, "moving_average": 0.5}
+    settings.update(adversary_gradient="reused")
     for strategy in ("one_device", "mirrored"):
         replicas(tmp_path / strategy, strategy=strategy, **settings)
     first, second = tmp_path / "one_device", tmp_path / "mirrored"

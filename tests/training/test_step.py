@@ -12,9 +12,11 @@ from singan_tf.training import players
 pytestmark = pytest.mark.usefixtures("deterministic")
 
 
-def test_a_step_is_the_recipe_written_out(coffee, tmp_path):
+@pytest.mark.parametrize("adversary_gradient", ["renewed", "reused"])
+def test_a_step_is_the_recipe_written_out(coffee, tmp_path, adversary_gradient):
     """One step at scale 0 against plain NumPy Adam on the written-out losses."""
     settings = {"critic_updates": 2, "generator_updates": 2, "num_scales": 1}
+    settings.update(adversary_gradient=adversary_gradient)
     settings.update(min_size=20, steps=1, gradient_penalty_weight=0.3)
     settings.update(generator_normalization="none", critic_normalization="none")
     trained = train(coffee, tmp_path, **settings)
@@ -57,11 +59,20 @@ def test_a_step_is_the_recipe_written_out(coffee, tmp_path):
         adam(critic.trainable_variables, gradients, moments, update + 1)
     moments = zero_moments(stage.generator.trainable_variables)
     star = padded(trained.reconstruction_noise)
+    first_fake = stage.generator((noise_map, zeros))
+    with tf.GradientTape() as tape:
+        tape.watch(first_fake)
+        first_term = -tf.reduce_mean(critic(first_fake))
+    slope = tape.gradient(first_term, first_fake)
     for update in range(2):
         with tf.GradientTape() as tape:
             fake = stage.generator((noise_map, zeros))
             error = stage.generator((star, zeros)) - real
-            loss = 10 * tf.reduce_mean(error**2) - tf.reduce_mean(critic(fake))
+            term = -tf.reduce_mean(critic(fake))
+            if adversary_gradient == "reused":
+                # To first order around the first fake.
+                term = first_term + tf.reduce_sum(slope * (fake - first_fake))
+            loss = 10 * tf.reduce_mean(error**2) + term
         gradients = tape.gradient(loss, stage.generator.trainable_variables)
         adam(stage.generator.trainable_variables, gradients, moments, update + 1)
     for found, expected in zip(weights(trained), stage.generator.get_weights()):

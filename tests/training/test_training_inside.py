@@ -22,7 +22,6 @@ WAYS = {
         "patch_count": 30,
     },
     "frechet": {"adversary": "frechet"},
-    "sliced": {"adversary": "sliced_wasserstein"},
     "aligned": {"adversary": "aligned_nearest_neighbor", "patch_size": 5},
     "nearest, crops": {"adversary": "nearest_neighbor", "crop_size": 16},
     "bfloat16": {"mixed_precision": "bfloat16"},
@@ -58,7 +57,7 @@ def test_what_is_outside_changes_no_bit_of_a_step(coffee, tmp_path, way):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "way", ["critic", "sliced, crops", "frechet", "sliced", "aligned", "nearest, crops"]
+    "way", ["critic", "sliced, crops", "frechet", "aligned", "nearest, crops"]
 )
 def test_a_mask_of_all_is_no_mask(coffee, tmp_path, way):
     """But for rounding, and for crops, which are drawn otherwise."""
@@ -73,23 +72,6 @@ def test_a_mask_of_all_is_no_mask(coffee, tmp_path, way):
     np.testing.assert_allclose(found, expected, rtol=2e-3, atol=1e-5)
 
 
-@pytest.mark.slow
-def test_a_masked_run_stops_and_goes_on_and_is_loaded(coffee, tmp_path):
-    settings = {"patch_scales": 1, "patch_votes": True, "patches_compete": True}
-    settings.update(keep_best=2, crop_size=16)
-    asked = iter([False, False, True])
-    with pytest.raises(Interrupted):
-        train(coffee, tmp_path / "cut", lambda: next(asked), inside=INSIDE, **settings)
-    trained = train(coffee, tmp_path / "cut", inside=INSIDE, **settings)
-    train(coffee, tmp_path / "whole", inside=INSIDE, **settings)
-    assert_same_run(tmp_path / "whole", tmp_path / "cut")
-    loaded, _ = loading.load(RunFolder(tmp_path / "cut"))
-    np.testing.assert_array_equal(loaded.sample([7]), trained.sample([7]))
-    # The photograph, filled, is what is restored of patches.
-    (insides,) = RunFolder(tmp_path / "cut").read_insides(2)
-    assert [inside.shape for inside in insides] == loaded.sizes
-
-
 def both(coffee):
     """Two photographs of different sizes, and what is inside of each."""
     turned = coffee[:, ::-1, :27]
@@ -101,12 +83,9 @@ def both(coffee):
     ("way", "masked"),
     [
         ("critic, crops", (1,)),
-        ("frechet", (1,)),
-        ("critic, crops", (0, 1)),
         ("sliced, crops", (0, 1)),
         ("frechet", (0, 1)),
         ("aligned", (0, 1)),
-        ("nearest, crops", (0, 1)),
     ],
     ids=str,
 )
@@ -161,7 +140,7 @@ def test_a_masked_run_goes_on_after_its_end_as_from_the_start(coffee, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("way", ["critic", "sliced", "frechet", "aligned"])
+@pytest.mark.parametrize("way", ["critic", "aligned"])
 def test_xla_computes_the_same_but_for_its_other_noise(coffee, tmp_path, way):
     settings = {**ONE_SCALE, **WAYS[way], "steps": 1, "width": 2, "previous_pool": 2}
     for run, xla in (("plain", False), ("xla", True)):
@@ -178,11 +157,10 @@ def test_xla_computes_the_same_but_for_its_other_noise(coffee, tmp_path, way):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("way", ["critic, crops", "sliced, crops", "frechet"])
-def test_two_devices_compute_what_one_does_with_the_same_batch(tmp_path, way):
+def test_two_devices_compute_what_one_does_with_the_same_batch(tmp_path):
     """Of two photographs, one masked. Logical devices need a fresh process."""
     given = """
         photographs = [coffee[:, 100:124, 200:230], coffee[:, 124:148, 200:230]]
         inside = [np.arange(30)[np.newaxis].repeat(24, axis=0) < 23, None]
     """
-    assert_two_devices_do_as_one(tmp_path, WAYS[way], given)
+    assert_two_devices_do_as_one(tmp_path, WAYS["sliced, crops"], given)
