@@ -450,7 +450,7 @@ def test_a_run_ends_at_its_deadline(narrow):
 
 
 def test_too_many_are_refused_and_the_rest_wait(narrow):
-    running = taken_up(narrow, request("slow", steps=[ENDLESS]), timeout=2)
+    running = taken_up(narrow, request("slow", steps=[ENDLESS]), timeout=5)
     waiting = taken_up(narrow, request(seed=[5]), timeout=30)
     code, details = narrow.refusal(request(seed=[6]))
     assert code == Code.RESOURCE_EXHAUSTED
@@ -462,7 +462,7 @@ def test_too_many_are_refused_and_the_rest_wait(narrow):
 
 
 def test_who_leaves_the_queue_is_not_run(narrow):
-    running = taken_up(narrow, request("slow", steps=[ENDLESS]), timeout=1.5)
+    running = taken_up(narrow, request("slow", steps=[ENDLESS]), timeout=5)
     # Its time passes in the queue; run, it would hold the worker without end.
     late = narrow.predict_async(request("slow", steps=[ENDLESS]), timeout=0.3)
     assert late.code() == Code.DEADLINE_EXCEEDED
@@ -571,34 +571,48 @@ def test_new_versions_are_swapped_in_under_load(base_path, toys):
 def test_the_old_version_goes_after_its_last_request(base_path, toys):
     with serving(base_path) as client:
         client.predict(request("slow", steps=[1]))
-        running = taken_up(client, request("slow", steps=[4000]))
+        running = taken_up(client, request("slow", steps=[10_000]))
         shutil.copytree(toys / "2", base_path / "copying")
         (base_path / "copying").rename(base_path / "2")
         eventually(lambda: client.multiply(1)[0] == 2)
         assert client.states()[1] == State.UNLOADING
-        assert running.result(30).model_spec.version.value == 1
+        assert running.result(120).model_spec.version.value == 1
         eventually(lambda: client.states()[1] == State.END)
 
 
 @pytest.fixture
-def slow_to_load(tmp_path):
-    """A version 2 that takes a second or more to warm up."""
-    save_toy(tmp_path / "slow", factor=2, warm_up=[1] * 4000)
-    return tmp_path / "slow"
+def warms_up(toys, base_path, monkeypatch):
+    """An event, and a function that brings a version 2, whose warm-up waits for it."""
+    goes_on = threading.Event()
+    warm_up = Servable._warm_up
 
+    def wait_and_warm_up(loading, path):
+        if loading.version == 2:
+            assert goes_on.wait(120)
+        warm_up(loading, path)
 
-def test_a_version_that_loads_takes_the_place_of_a_request(base_path, slow_to_load):
-    with serving(base_path, workers=2) as client:
-        client.predict(request("slow", steps=[1]))
-        client.multiply(1)
-        slow_to_load.rename(base_path / "2")
+    monkeypatch.setattr(Servable, "_warm_up", wait_and_warm_up)
+
+    def bring(client):
+        shutil.copytree(toys / "2", base_path / "copying")
+        (base_path / "copying").rename(base_path / "2")
         eventually(lambda: client.states().get(2) == State.LOADING)
-        running = taken_up(client, request("slow", steps=[ENDLESS]), timeout=0.3)
+
+    yield goes_on, bring
+    goes_on.set()
+
+
+def test_a_version_that_loads_takes_the_place_of_a_request(base_path, warms_up):
+    goes_on, bring = warms_up
+    with serving(base_path, workers=2) as client:
+        bring(client)
+        running = taken_up(client, request("slow", steps=[ENDLESS]), timeout=3)
         # Both are for the version before, one after the other.
         assert client.multiply(3) == (1, 3)
         eventually(running.done)
         assert running.code() == Code.DEADLINE_EXCEEDED
         assert client.states()[2] == State.LOADING
+        goes_on.set()
         eventually(lambda: client.states()[2] == State.AVAILABLE)
         # And the place is given back.
         client.predict(request("slow", steps=[1]))
@@ -607,24 +621,26 @@ def test_a_version_that_loads_takes_the_place_of_a_request(base_path, slow_to_lo
         assert not running.done()
 
 
-def test_one_worker_goes_on_while_a_version_loads(base_path, slow_to_load):
+def test_one_worker_goes_on_while_a_version_loads(base_path, warms_up):
+    goes_on, bring = warms_up
     with serving(base_path, workers=1) as client:
-        slow_to_load.rename(base_path / "2")
-        eventually(lambda: client.states().get(2) == State.LOADING)
+        bring(client)
         assert client.multiply(3) == (1, 3)
         assert client.states()[2] == State.LOADING
+        goes_on.set()
 
 
 def test_of_versions_that_come_meanwhile_only_the_highest_is_loaded(
-    base_path, slow_to_load, toys
+    base_path, warms_up, toys
 ):
+    goes_on, bring = warms_up
     with serving(base_path) as client:
-        slow_to_load.rename(base_path / "2")
-        eventually(lambda: client.states().get(2) == State.LOADING)
+        bring(client)
         for version in (3, 4, 5):
             shutil.copytree(toys / "3", base_path / "copying")
             (base_path / "copying").rename(base_path / str(version))
         assert client.states() == {1: State.AVAILABLE, 2: State.LOADING}
+        goes_on.set()
         eventually(lambda: client.multiply(1) == (5, 3))
         time.sleep(0.2)
         # 3 and 4 were never looked at.
