@@ -49,8 +49,8 @@ from singan_tf.errors import UserError
 
 Code = grpc.StatusCode
 
-# Of what the machine may stretch, and what shows a fault by never being small, the least
-# of so many counts.
+# Of what the machine may stretch, and what shows a fault by never being small, the
+# least of so many counts.
 TRIES = 3
 
 
