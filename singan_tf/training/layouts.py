@@ -4,6 +4,7 @@ The coarsest of them decides where things are. `set_layout_shift` finds how far 
 content has to be moved for layouts to differ as much as they are asked to.
 """
 
+import logging
 from collections.abc import Sequence
 from typing import Optional
 
@@ -20,6 +21,8 @@ from singan_tf.training import distribution, draws, previous_images
 from singan_tf.training.judge import Judge
 from singan_tf.training.pictures import write_pictures
 from singan_tf.training.session import Interrupted, Run, agreed_state
+
+logger = logging.getLogger(__name__)
 
 # Layouts whose diversity is measured, the largest shift that is tried for the one asked
 # for, and how often the interval is halved.
@@ -124,7 +127,9 @@ def set_trust(stage: stages.PatchStage, judge: Judge) -> float:
         How far samples are from the photograph then, by the judge.
     """
     distances = []
-    for trust in _TRUSTS:
+    for number, trust in enumerate(_TRUSTS, start=1):
+        # Of some megapixels, each takes minutes.
+        logger.info("Measuring how patches vote best, %d of %d.", number, len(_TRUSTS))
         stage.trust.assign(trust)
         distances.append(judge.distance(stage))
     stage.trust.assign(_TRUSTS[int(np.argmin(distances))])

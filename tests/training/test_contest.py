@@ -207,12 +207,17 @@ def test_a_judge_needs_no_pool_of_its_own_size(coffee, tmp_path):
 
 
 @pytest.mark.slow
-def test_votes_are_set_where_samples_are_nearest(coffee, tmp_path):
+def test_votes_are_set_where_samples_are_nearest(coffee, tmp_path, caplog):
     singan = train(coffee, tmp_path / "run", patch_scales=2, patch_votes=True)
     real = tf.constant(photograph_of(tmp_path / "run", 1))
     settings = config.from_settings(TINY).training
     judge = Judge(singan.coarsest(1), [real], [None], settings)
-    least = layouts.set_trust(singan.stages[1], judge)
+    caplog.clear()
+    with caplog.at_level(logging.INFO):
+        least = layouts.set_trust(singan.stages[1], judge)
+    # Large photographs take minutes here, and nobody waits in silence.
+    said = [text.rpartition(", ")[2] for text in caplog.messages]
+    assert said == ["1 of 4.", "2 of 4.", "3 of 4.", "4 of 4."]
     chosen = float(singan.stages[1].trust.numpy())
     assert least == judge.distance(singan.stages[1])
     for trust in (0.6, 0.8, 0.9, 0.97):
