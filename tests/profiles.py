@@ -93,6 +93,12 @@ def rgb_profile(name, primaries, to_linear):
     return profile(b"RGB ", b"mntr", tags)
 
 
+def grey_profile():
+    """One of gamma 1.8."""
+    tags = {"desc": text("Gamma 1.8"), "kTRC": curve(gamma(1.8))}
+    return profile(b"GRAY", b"mntr", tags)
+
+
 def cmyk_profile():
     """One whose black ink alone shows."""
     levels = np.arange(256, dtype=np.uint8)

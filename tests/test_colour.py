@@ -11,13 +11,11 @@ from profiles import (
     DISPLAY_P3,
     SRGB,
     cmyk_profile,
-    curve,
     gamma,
+    grey_profile,
     linear_to_srgb,
-    profile,
     rgb_profile,
     srgb_to_linear,
-    text,
     to_xyz,
 )
 
@@ -26,7 +24,7 @@ from singan_tf import images
 RNG = np.random.default_rng(0)
 P3 = rgb_profile("Display P3", DISPLAY_P3, srgb_to_linear)
 ADOBE = rgb_profile("Adobe RGB (1998)", ADOBE_RGB, gamma(563 / 256))
-GREY = profile(b"GRAY", b"mntr", {"desc": text("Gamma 1.8"), "kTRC": curve(gamma(1.8))})
+GREY = grey_profile()
 
 
 def expected(colours, primaries, to_linear):

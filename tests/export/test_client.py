@@ -4,7 +4,6 @@ import ast
 import contextlib
 import os
 import pathlib
-import re
 import shutil
 import signal
 import socket
@@ -25,13 +24,10 @@ from profiles import (
     DISPLAY_P3,
     SRGB,
     cmyk_profile,
-    curve,
-    gamma,
+    grey_profile,
     linear_to_srgb,
-    profile,
     rgb_profile,
     srgb_to_linear,
-    text,
 )
 from serving_helpers import NAME
 from tensorflow_serving.apis import (
@@ -310,7 +306,7 @@ def test_it_asks_an_unavailable_server_until_the_deadline():
         waited = time.monotonic() - start
     assert refused.value.code() == UNAVAILABLE
     assert refused.value.details() == "No server was ready within 4 s (as scripted)"
-    assert 4 <= waited < 20
+    assert 4 <= waited < 6
     # After pauses of about 0, 0.2, 0.4, 0.8 and 1.6 seconds, and at the end perhaps.
     assert 4 <= len(scripted.requests) <= 8
 
@@ -320,11 +316,11 @@ def test_a_port_that_accepts_connections_and_says_nothing_is_no_server(monkeypat
     told = []
     with socket.create_server(("127.0.0.1", 0)) as listening:
         target = f"127.0.0.1:{listening.getsockname()[1]}"
-        with SinGANClient(target, deadline=3, on_wait=lambda *a: told.append(a)) as c:
-            with pytest.raises(NoServer, match="within 3 s"):
+        with SinGANClient(target, deadline=1, on_wait=lambda *a: told.append(a)) as c:
+            with pytest.raises(NoServer, match="within 1 s"):
                 c.sample(1)
     ((seconds, _),) = told
-    assert 0.2 < seconds < 2.9
+    assert 0.2 < seconds < 0.9
 
 
 NOT_FOUND = grpc.StatusCode.NOT_FOUND
@@ -734,11 +730,9 @@ def test_the_command_says_how_a_file_was_read(tmp_path):
 
 def test_grey_of_a_profile_is_sent_in_srgb(tmp_path):
     grey = np.arange(256, dtype=np.uint8).reshape(16, 16)
-    gamma_18 = {"desc": text("Gamma 1.8"), "kTRC": curve(gamma(1.8))}
-    icc = profile(b"GRAY", b"mntr", gamma_18)
     expected = linear_to_srgb((grey / 255) ** 1.8)[..., None] * 255 + [0] * 3
     for name in ("a.png", "a.tif"):
-        Image.fromarray(grey).save(tmp_path / name, icc_profile=icc)
+        Image.fromarray(grey).save(tmp_path / name, icc_profile=grey_profile())
         found = pixels(read_png(tmp_path / name))
         np.testing.assert_allclose(found, expected, atol=2)
 
@@ -796,12 +790,12 @@ def test_a_picture_is_sent_upright(tmp_path):
 
 def test_a_command_says_that_it_waits_and_for_how_long(capsys, monkeypatch):
     monkeypatch.setattr(export.client, "_PATIENCE", 0.4)
-    flags = ["--target=127.0.0.1:1", "--deadline=2.9"]
+    flags = ["--target=127.0.0.1:1", "--deadline=1.9"]
     status, _, error = command(capsys, "status", *flags)
     waiting, end = error.splitlines()
     assert status == 1
-    assert re.search("127.0.0.1:1 yet.* at most [12] s more", waiting)
-    assert end.startswith("error: No server answers at --target=127.0.0.1:1 within 2.9")
+    assert "127.0.0.1:1 yet" in waiting and "at most 1 s more" in waiting
+    assert end.startswith("error: No server answers at --target=127.0.0.1:1 within 1.9")
 
 
 def test_a_host_that_does_not_exist_is_told_soon(capsys, monkeypatch):
