@@ -99,11 +99,14 @@ def main() -> None:
         parent = values.keep or pathlib.Path(temporary)
         for index, photograph in enumerate(values.photographs):
             folder = parent / f"{index}_{photograph.stem}"
+            if folder.exists():
+                parser.error(f"--keep: {folder} exists; give another folder")
             folder.mkdir(parents=True)
             name = f"{photograph.parent.name}/{photograph.name}"
             rows.append(measure(photograph.resolve(), flags, values.weights, folder))
             print(f"| {name} |", " | ".join(f"{x:.3g}" for x in rows[-1]), "|")
-    mean = np.mean(rows, axis=0)
+    # Shrunk photographs have no copied places.
+    mean = np.nanmean(rows, axis=0)
     print("| mean |", " | ".join(f"{x:.3g}" for x in mean), "|")
     peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
     print(f"\nMost memory of a process: {peak:.0f} MiB.")
