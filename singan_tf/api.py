@@ -404,7 +404,7 @@ def train(
             a list of these is given, or a folder.
         run_dir: The run's folder; made if missing.
         config: A configuration, or settings by name, such as a `preset`'s, which are
-            the command's flags: what is missing keeps the reference recipe's value.
+            the command's flags: what is missing keeps its default.
         overwrite: Deletes an existing run first.
         continue_steps: The number of steps to add at the finest scale, also when the
             run has ended; the configuration is that of the run before them.

@@ -1,8 +1,9 @@
 """Every setting of a run: its default, its range, its meaning; nothing else.
 
-The defaults are the reference recipe (tamarott/SinGAN). The command line makes
-its flags from these fields, and a run folder stores them as JSON, so a setting
-is written down here and nowhere else. Standard library only.
+The defaults are the reference recipe (tamarott/SinGAN), but for two that
+configs/paper.flags names. The command line makes its flags from these fields, and
+a run folder stores them as JSON, so a setting is written down here and nowhere
+else. Standard library only.
 """
 
 import dataclasses

@@ -99,9 +99,11 @@ def test_paper_flags_write_out_every_setting_of_the_reference_recipe():
     train.TRAIN.define(values)
     values(["main.py", *lines])
     recipe = config.from_settings({name: values[name].value for name in names})
-    # One sample an update, also where there are several devices.
+    # One sample an update, also where there are several devices, and one gradient of
+    # the critic for all of a step's updates of the generator.
     assert config.differences(config.Config(), recipe) == [
-        "--global_batch_size: 0 -> 1"
+        "--global_batch_size: 0 -> 1",
+        "--adversary_gradient: renewed -> reused",
     ]
 
 
