@@ -91,6 +91,8 @@ def main() -> None:
     parser.add_argument("--weights", required=True)
     parser.add_argument("--keep", type=pathlib.Path)
     values = parser.parse_args(own)
+    if values.keep and values.keep.exists():
+        parser.error(f"--keep: {values.keep} exists; give another folder")
     print(f"`{' '.join(flags)}`\n")
     print(f"| photograph | {' | '.join(COLUMNS)} |")
     print("|---" * (1 + len(COLUMNS)) + "|")
@@ -99,13 +101,11 @@ def main() -> None:
         parent = values.keep or pathlib.Path(temporary)
         for index, photograph in enumerate(values.photographs):
             folder = parent / f"{index}_{photograph.stem}"
-            if folder.exists():
-                parser.error(f"--keep: {folder} exists; give another folder")
             folder.mkdir(parents=True)
             name = f"{photograph.parent.name}/{photograph.name}"
             rows.append(measure(photograph.resolve(), flags, values.weights, folder))
             print(f"| {name} |", " | ".join(f"{x:.3g}" for x in rows[-1]), "|")
-    # Shrunk photographs have no copied places.
+    # A shrunk photograph's samples have no `copied`.
     mean = np.nanmean(rows, axis=0)
     print("| mean |", " | ".join(f"{x:.3g}" for x in mean), "|")
     peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
