@@ -51,7 +51,7 @@ def build(page: Page, chosen: gr.Dropdown, picked: gr.State) -> Tab:
         **parts.IN_TURN,
     )
     stop.click(None, cancels=[event])
-    sample.click(parts.picture_of, picked, editor)
+    sample.click(parts.picture_of, picked, editor, **parts.AT_ONCE)
     way.change(
         lambda way: [MASKINGS[way].radius, MASKINGS[way].sigma], way, [radius, sigma]
     )

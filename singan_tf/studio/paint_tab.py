@@ -54,9 +54,14 @@ def build(page: Page, chosen: gr.Dropdown, picked: gr.State) -> Tab:
         draw_all, [chosen, canvas, colours, seed], shown, **parts.IN_TURN
     )
     stop.click(None, cancels=[one, every])
-    blank.click(empty, chosen, canvas)
-    over.click(lambda name: parts.levels(page.model(name).photograph), chosen, canvas)
-    sample.click(parts.picture_of, picked, canvas)
+    blank.click(empty, chosen, canvas, **parts.AT_ONCE)
+    over.click(
+        lambda name: parts.levels(page.model(name).photograph),
+        chosen,
+        canvas,
+        **parts.AT_ONCE,
+    )
+    sample.click(parts.picture_of, picked, canvas, **parts.AT_ONCE)
 
     def fit(model: Model) -> list[Any]:
         colours = parts.palette(model)

@@ -15,6 +15,9 @@ from singan_tf.tasks import inputs, painting
 _SWATCHES = 8
 # What computes waits for its turn with others of this id: one goes on at a time.
 IN_TURN = {"concurrency_id": "draw", "concurrency_limit": 1}
+# What fills an editor at once shows no progress: Gradio's editor may go on showing it
+# when the picture is there, and what it covers cannot be painted on.
+AT_ONCE = {"show_progress": "hidden"}
 
 
 class Tab(NamedTuple):

@@ -101,10 +101,10 @@ def open_page(driver, address):
         for each in driver.find_elements(By.CSS_SELECTOR, heights)))  # fmt: skip
 
 
-def wait(driver, condition):
+def wait(driver, condition, patience=PATIENCE):
     # Parts are redrawn under its hands.
     ignored = (StaleElementReferenceException,)
-    waiting = WebDriverWait(driver, PATIENCE, 0.1, ignored)
+    waiting = WebDriverWait(driver, patience, 0.1, ignored)
     return waiting.until(lambda _: condition())
 
 
@@ -266,6 +266,37 @@ def test_a_stroke_over_a_sample_is_all_of_the_mask(page):
     )
     assert 0 < (mask == 255).mean() < 0.5
     np.testing.assert_array_equal(mask == 255, changed)
+
+
+def test_a_sample_that_was_put_in_is_not_covered(page):
+    turn_to(page, "Sample")
+    click(page, "draw")
+    wait(page, lambda: page.find_elements(By.CSS_SELECTOR, "a[href*='seed_000003']"))
+    turn_to(page, "Edit")
+    settled(page, "#edited")
+    # Choosing a sample and asking for it, ever closer upon each other.
+    for delay in range(330, 0, -30):
+        page.execute_script(
+            """
+            const [delay] = arguments;
+            document.querySelector('#samples button img').closest('button').click();
+            const asking = [...document.querySelectorAll('button')].filter(
+                each => each.checkVisibility() &&
+                    each.textContent.trim() == 'The sample chosen last');
+            setTimeout(() => asking[0].click(), delay);
+            """,
+            delay,
+        )
+        time.sleep(0.7)
+        wait(page, lambda: not covered(page), patience=30)
+
+
+def covered(driver):
+    """Whether an editor shows progress."""
+    return any(
+        re.search(r"\d\.\ds", each.text)
+        for each in shown(driver, "#edited [data-testid=status-tracker]")
+    )
 
 
 def press(driver, text):
