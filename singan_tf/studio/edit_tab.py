@@ -4,6 +4,7 @@ from typing import Any, Callable, Optional
 
 import gradio as gr
 import numpy as np
+from PIL import Image
 
 from singan_tf.studio import models, parts
 from singan_tf.studio.models import Model
@@ -23,7 +24,7 @@ def build(page: Page, chosen: gr.Dropdown, picked: gr.State) -> Tab:
             editor = parts.editor("Picture: paste or brush what is to change", "edited")
             sample = gr.Button("The sample chosen last")
             mask = parts.editor(
-                "Mask, where nothing else is brushed here: what changed", "mask"
+                "Mask: load or brush it; left as it is: what changed", "mask"
             )
         with gr.Column():
             scale = gr.Slider(
@@ -88,10 +89,10 @@ def _drawer(page: Page) -> Callable:
         with told():
             seed = parts.check_seed(seed)
             path = parts.keep(folder, "input.png", parts.composite(editor))
-            brushed = _brushed(mask)
-            if brushed is None:
-                brushed = _changed(editor, parts.levels(model.photograph))
-            hidden = parts.keep(folder, "mask.png", 255 * brushed.astype(np.uint8))
+            hidden = folder / "mask.png"
+            Image.fromarray(_mask(mask, editor, parts.levels(model.photograph))).save(
+                hidden
+            )
             masking = MASKINGS[way]._replace(radius=radius, sigma=float(sigma))
             image, softened, _ = models.read_masked(model, path, hidden, masking)
             given = write(folder, models.GIVEN, image)
@@ -117,10 +118,34 @@ def _drawer(page: Page) -> Callable:
     return draw
 
 
-def _brushed(mask: Optional[dict]) -> Optional[np.ndarray]:
-    """What was brushed as a mask, on all layers, bool [H, W]; None for nothing."""
-    layers = [layer[..., 3] > 0 for layer in (mask or {}).get("layers", [])]
-    return np.logical_or.reduce(layers) if np.any(layers) else None
+def _mask(
+    mask: Optional[dict], editor: Optional[dict], photograph: np.ndarray
+) -> np.ndarray:
+    """The mask as a picture, as `masks.read` takes it.
+
+    Args:
+        mask: What the mask's editor gives.
+        editor: What the picture's editor gives, with a picture.
+        photograph: uint8 [H, W, 3].
+
+    Returns:
+        A picture that was loaded as the mask, with what is brushed over it, uint8
+        [H, W, 4]; or else uint8 [H, W], 255 where a mask was brushed on any layer, or
+        where nothing was, what `_changed` finds.
+
+    Raises:
+        ValueError: as `_changed` does.
+    """
+    mask = mask or {}
+    background = mask.get("background")
+    if background is not None and not np.array_equal(
+        parts.on_white(background), photograph
+    ):
+        return mask["composite"]
+    layers = [layer[..., 3] > 0 for layer in mask.get("layers", [])]
+    brushed = np.logical_or.reduce(layers) if layers else np.False_
+    inside = brushed if brushed.any() else _changed(editor, photograph)
+    return 255 * inside.astype(np.uint8)
 
 
 def _changed(editor: dict, photograph: np.ndarray) -> np.ndarray:

@@ -22,7 +22,7 @@ from singan_tf.cli import launch
 from singan_tf.runs.folder import RunFolder
 from singan_tf.studio import models, parts, sources
 from singan_tf.studio import page as page_lib
-from singan_tf.tasks import inputs
+from singan_tf.tasks import inputs, maskings
 
 ASKED = types.SimpleNamespace(session_hash="somebody")
 
@@ -385,6 +385,35 @@ def test_a_mask_is_what_was_brushed_on_any_of_its_layers(studio, model):
     np.testing.assert_array_equal(
         pixels(by_name(files)["mask.png"]) == 255, (alphas > 0).any(axis=0)
     )
+
+
+@pytest.mark.parametrize("transparent", [False, True])
+def test_a_picture_that_is_loaded_as_the_mask_is_the_mask(
+    studio, model, tmp_path, transparent
+):
+    photograph = parts.levels(model.photograph)
+    inside = np.zeros(photograph.shape[:2], bool)
+    inside[5:15, 10:30] = True
+    if transparent:
+        loaded = layer(np.full_like(photograph, 30), 255 * inside)
+    else:
+        loaded = layer(np.repeat(255 * inside[..., None], 3, 2).astype(np.uint8))
+    drawn = loaded.copy()
+    drawn[20:25, 40:45] = 255
+    inside[20:25, 40:45] = True
+    Image.fromarray(np.uint8(255 * inside)).save(tmp_path / "mask.png")
+    Image.fromarray(photograph).save(tmp_path / "input.png")
+    mask = {"background": loaded, "layers": [], "composite": drawn}
+    press = ["blend", "rocket", "edit", edited(photograph), mask]
+    _, line, files = studio.press(*press, 1, 3, 2.0, 0)
+    masking = maskings.MASKINGS["edit"]._replace(radius=3, sigma=2.0)
+    paths = [tmp_path / name for name in ("input.png", "mask.png")]
+    _, softened, _ = models.read_masked(model, *paths, masking)
+    images.write(tmp_path / "softened.png", 2 * softened[..., None] - 1)
+    np.testing.assert_array_equal(
+        pixels(by_name(files)[models.SOFTENED]), pixels(tmp_path / "softened.png")
+    )
+    assert "--mask=mask.png" in line
 
 
 def palette_gif(path, levels):
