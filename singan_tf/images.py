@@ -236,7 +236,7 @@ def write(path: str | os.PathLike[str], image: np.ndarray) -> None:
 
     Args:
         path: Where to; the suffix chooses the format, missing folders are made.
-        image: [H, W, C] or [1, H, W, C] with C 1 or 3, uint8 or in [-1, 1].
+        image: [H, W, C] or [1, H, W, C], C 1 or 3 in [-1, 1], or 1, 3 or 4 in uint8.
 
     Raises:
         UserError: The suffix is not one of an image, or the file cannot be

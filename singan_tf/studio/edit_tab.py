@@ -4,7 +4,6 @@ from typing import Any, Callable, Optional
 
 import gradio as gr
 import numpy as np
-from PIL import Image
 
 from singan_tf.studio import models, parts
 from singan_tf.studio.models import Model
@@ -89,10 +88,8 @@ def _drawer(page: Page) -> Callable:
         with told():
             seed = parts.check_seed(seed)
             path = parts.keep(folder, "input.png", parts.composite(editor))
-            hidden = folder / "mask.png"
-            Image.fromarray(_mask(mask, editor, parts.levels(model.photograph))).save(
-                hidden
-            )
+            inside = _mask(mask, editor, parts.levels(model.photograph))
+            hidden = parts.keep(folder, "mask.png", inside)
             masking = MASKINGS[way]._replace(radius=radius, sigma=float(sigma))
             image, softened, _ = models.read_masked(model, path, hidden, masking)
             given = write(folder, models.GIVEN, image)
@@ -118,9 +115,7 @@ def _drawer(page: Page) -> Callable:
     return draw
 
 
-def _mask(
-    mask: Optional[dict], editor: Optional[dict], photograph: np.ndarray
-) -> np.ndarray:
+def _mask(mask: Optional[dict], editor: dict, photograph: np.ndarray) -> np.ndarray:
     """The mask as a picture, as `masks.read` takes it.
 
     Args:
@@ -137,15 +132,19 @@ def _mask(
         ValueError: as `_changed` does.
     """
     mask = mask or {}
-    background = mask.get("background")
-    if background is not None and not np.array_equal(
-        parts.on_white(background), photograph
-    ):
-        return mask["composite"]
+    loaded = mask.get("background")
+    # To brush at the right place, a person may load the picture here, too.
+    brushed_over = [photograph, parts.composite(editor)]
+    if editor.get("background") is not None:
+        brushed_over.append(parts.on_white(editor["background"]))
+    if loaded is not None:
+        levels = parts.on_white(loaded)
+        if not any(np.array_equal(levels, each) for each in brushed_over):
+            return mask["composite"]
     layers = [layer[..., 3] > 0 for layer in mask.get("layers", [])]
-    brushed = np.logical_or.reduce(layers) if layers else np.False_
-    inside = brushed if brushed.any() else _changed(editor, photograph)
-    return 255 * inside.astype(np.uint8)
+    if not np.any(layers):
+        return 255 * _changed(editor, photograph).astype(np.uint8)
+    return 255 * np.logical_or.reduce(layers).astype(np.uint8)
 
 
 def _changed(editor: dict, photograph: np.ndarray) -> np.ndarray:

@@ -174,7 +174,7 @@ def on_white(layer: np.ndarray) -> np.ndarray:
 
 
 def keep(folder: pathlib.Path, name: str, levels: np.ndarray) -> pathlib.Path:
-    """Writes what came from the page; uint8 [H, W] or [H, W, 3]."""
+    """Writes what came from the page; uint8 [H, W] or [H, W, 3 or 4]."""
     path = folder / name
     images.write(path, levels.reshape(*levels.shape[:2], -1))
     return path

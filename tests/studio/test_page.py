@@ -234,8 +234,9 @@ def test_a_brushed_mask_is_where_an_edit_changes(page):
     wait(page, lambda: len(shown(page, "#blended img")) >= 3)
     files = download(page, "[role=tabpanel] a[href$='.png']")
     mask = pixels(files["mask.png"])
-    # What was brushed alone: not the photograph that it was brushed over.
-    assert mask.ndim == 2 and 0 < (mask == 255).mean() < 1
+    # What was brushed alone, not the photograph that it was brushed over; the brush is
+    # nearly as wide as that, so its left edge is looked at.
+    assert mask.ndim == 2 and 0 < (mask[:, 0] == 255).mean() < 0.9
     before, after = pixels(files["input.png"]), pixels(files["scale_01_blended.png"])
     softened = pixels(files["softened_mask.png"])[..., 0]
     np.testing.assert_array_equal(after[softened == 0], before[softened == 0])

@@ -416,6 +416,17 @@ def test_a_picture_that_is_loaded_as_the_mask_is_the_mask(
     assert "--mask=mask.png" in line
 
 
+def test_a_picture_that_is_loaded_to_brush_over_is_no_mask(studio, model):
+    picture = 255 - parts.levels(model.photograph)
+    inside = np.zeros(picture.shape[:2], bool)
+    inside[20:25, 40:45] = True
+    brushed = layer(np.full_like(picture, 255), 255 * inside)
+    mask = {**edited(picture, np.s_[20:25, 40:45]), "layers": [brushed]}
+    press = ["blend", "rocket", "edit", edited(picture), mask]
+    _, _, files = studio.press(*press, 1, 0, 0.0, 0)
+    np.testing.assert_array_equal(pixels(by_name(files)["mask.png"]) == 255, inside)
+
+
 def palette_gif(path, levels):
     Image.fromarray(levels).quantize(16).save(path)
 
