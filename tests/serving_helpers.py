@@ -1,6 +1,7 @@
-"""A small model that behaves as ours does, and a client for servers of it."""
+"""A small model that behaves as ours does, and a client for servers of either."""
 
 import contextlib
+import os
 import pathlib
 import time
 
@@ -87,12 +88,22 @@ def save_toy(folder, factor, warm_up=(1,)):
             writer.write(log.SerializeToString())
 
 
+# A test that holds a worker leaves long before.
+ENDLESS = 10**9
 DTYPES = {
     "seed": np.int64,
     "scale": np.float32,
     "image": np.uint8,
     "image_bytes": object,
     "steps": np.int32,
+    "start_scale": np.int32,
+    "height": np.int32,
+    "width": np.int32,
+    "injection_scale": np.int32,
+    "noise_scale": np.float32,
+    "factor": np.float32,
+    "mask": np.uint8,
+    "mask_bytes": object,
 }
 
 
@@ -106,6 +117,10 @@ def request(signature="", model=NAME, version=None, output_filter=(), **inputs):
         array = np.asarray(value, DTYPES.get(name))
         message.inputs[name].CopyFrom(tf.make_tensor_proto(array))
     return message
+
+
+def values(response, output):
+    return tf.make_ndarray(response.outputs[output])
 
 
 class Client:
@@ -183,3 +198,8 @@ def eventually(condition, seconds=120):
     while not condition():
         assert time.monotonic() < deadline, "It did not come true."
         time.sleep(0.02)
+
+
+def resident_bytes():
+    pages = int(pathlib.Path("/proc/self/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE")

@@ -7,20 +7,19 @@ import os
 import struct
 import threading
 import tracemalloc
-import zlib
 
 import helpers
 import numpy as np
 import pytest
 import tifffile
 from PIL import Image, features
+from png_files import SIGNATURE, png
 
 from singan_tf import decoding, images
 from singan_tf.errors import UserError
 
 RNG = np.random.default_rng(0)
 COLOUR = RNG.integers(0, 256, (40, 56, 3), dtype=np.uint8)
-PNG = b"\x89PNG\r\n\x1a\n"
 
 
 refuse = functools.partial(helpers.refuse, images.read)
@@ -30,17 +29,6 @@ def encode(array, kind, **options):
     file = io.BytesIO()
     Image.fromarray(array).save(file, kind, **options)
     return file.getvalue()
-
-
-def chunk(kind, data):
-    crc = zlib.crc32(kind + data)
-    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", crc)
-
-
-def png(width, height, depth, colour_type, rows):
-    header = struct.pack(">IIBBBBB", width, height, depth, colour_type, 0, 0, 0)
-    data = zlib.compress(b"".join(b"\0" + row for row in rows))
-    return PNG + chunk(b"IHDR", header) + chunk(b"IDAT", data) + chunk(b"IEND", b"")
 
 
 def bmp(width, height):
@@ -71,7 +59,7 @@ def test_a_side_of_no_pixels(tmp_path, size, bits):
 @pytest.mark.parametrize("kind", ["png", "bmp"])
 def test_rows_too_long_for_the_decoder(tmp_path, kind):
     size = (100_000_000, 1)
-    data = png(*size, 8, 2, [bytes(100)]) if kind == "png" else bmp(*size)
+    data = png(*size, 8, 2, bytes(100)) if kind == "png" else bmp(*size)
     (tmp_path / "a").write_bytes(data)
     refuse(tmp_path / "a", "more memory than there is", "shrink")
 
@@ -86,7 +74,7 @@ def test_no_memory_for_the_result(tmp_path, monkeypatch):
 
 
 def test_files_larger_than_any_image_are_not_read_whole(tmp_path):
-    for start in (b"RIFF\xff\xff\xff\x7fWEBPVP8 ", b"\0\0\0\x18ftypavif", PNG):
+    for start in (b"RIFF\xff\xff\xff\x7fWEBPVP8 ", b"\0\0\0\x18ftypavif", SIGNATURE):
         with open(tmp_path / "a", "wb") as file:
             file.write(start)
             file.truncate(2**40)  # nothing of it is stored
@@ -149,7 +137,7 @@ def test_a_wrong_checksum_is_damage(tmp_path, part):
 def test_checksums_are_looked_at_to_the_image_s_end_only(tmp_path):
     data = encode(COLOUR, "PNG")
     broken = data[:-1] + bytes([data[-1] ^ 1])
-    (tmp_path / "a.png").write_bytes(data + broken[len(PNG) :] + bytes(1000))
+    (tmp_path / "a.png").write_bytes(data + broken[len(SIGNATURE) :] + bytes(1000))
     images.read(tmp_path / "a.png")
 
 
@@ -289,7 +277,7 @@ def test_few_bits_in_16_are_told_of_and_read_as_they_are(tmp_path, caplog, kind,
     if "rgb" not in kind:
         values = values[..., 0]
     if kind.endswith("png"):
-        rows = [row.astype(">u2").tobytes() for row in values]
+        rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in values)
         path.write_bytes(png(9, 6, 16, 2 if values.ndim == 3 else 0, rows))
     elif kind == "la.tif":
         stored = np.dstack([values, np.full_like(values, 65535)])

@@ -5,13 +5,13 @@ import os
 import pathlib
 import struct
 import tracemalloc
-import zlib
 
 import helpers
 import numpy as np
 import pytest
 import tifffile
 from PIL import Image
+from png_files import SIGNATURE, chunk, png
 
 from singan_tf import decoding, images
 from singan_tf.errors import UserError
@@ -48,22 +48,6 @@ def check(path, expected, tolerance=1e-6):
 
 
 refuse = functools.partial(helpers.refuse, images.read)
-
-
-def chunk(kind, data):
-    crc = zlib.crc32(kind + data)
-    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", crc)
-
-
-def png(width, height, depth, colour_type, data, extra=b""):
-    header = struct.pack(">IIBBBBB", width, height, depth, colour_type, 0, 0, 0)
-    return (
-        b"\x89PNG\r\n\x1a\n"
-        + chunk(b"IHDR", header)
-        + extra
-        + chunk(b"IDAT", zlib.compress(data))
-        + chunk(b"IEND", b"")
-    )
 
 
 def tiff(width, height, bits, photometric, data):
@@ -425,7 +409,7 @@ def test_unreadable(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize(
     "data",
-    [b"hello", b"P6 1 1 255 abc", b"\x89PNG\r\n\x1a\n"],
+    [b"hello", b"P6 1 1 255 abc", SIGNATURE],
 )
 def test_not_an_image(tmp_path, data):
     (tmp_path / "a.png").write_bytes(data)

@@ -10,7 +10,6 @@ import struct
 import subprocess
 import sys
 import termios
-import zlib
 
 import numpy as np
 import pytest
@@ -18,6 +17,7 @@ import tensorflow as tf
 from absl import flags
 from helpers import ROOT, SMOKE, contents, copied, run, sentence
 from PIL import Image
+from png_files import SIGNATURE, header
 
 from singan_tf import config
 from singan_tf.cli import program, train
@@ -107,17 +107,6 @@ def test_paper_flags_write_out_every_setting_of_the_reference_recipe():
     ]
 
 
-def png_header(width, height):
-    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
-    chunk = b"IHDR" + header
-    return (
-        b"\x89PNG\r\n\x1a\n"
-        + struct.pack(">I", len(header))
-        + chunk
-        + struct.pack(">I", zlib.crc32(chunk))
-    )
-
-
 def bad_images(folder):
     """One file for each way in which --image can be bad, by name."""
     good = np.random.default_rng(0).integers(0, 256, [64, 64, 3], np.uint8)
@@ -127,7 +116,7 @@ def bad_images(folder):
     (folder / "empty.jpg").touch()
     Image.fromarray(good[:20]).save(folder / "small.png")
     Image.fromarray(np.tile(good, [1, 20, 1])).save(folder / "narrow.png")
-    (folder / "bomb.png").write_bytes(png_header(100_000, 100_000))
+    (folder / "bomb.png").write_bytes(SIGNATURE + header(100_000, 100_000, 8, 2))
     (folder / "folder.png").mkdir()
 
 

@@ -2,11 +2,10 @@
 
 import io
 import resource
-import struct
 import time
-import zlib
 
 import numpy as np
+import png_files
 import pytest
 import tensorflow as tf
 from helpers import run
@@ -107,15 +106,7 @@ def from_png(data):
 
 def bomb(width, height):
     """A PNG file that asks for more than it holds."""
-    header = struct.pack(">II5B", width, height, 8, 2, 0, 0, 0)
-    chunks = [(b"IHDR", header), (b"IDAT", zlib.compress(bytes(1000))), (b"IEND", b"")]
-    return b"\x89PNG\r\n\x1a\n" + b"".join(
-        struct.pack(">I", len(data))
-        + kind
-        + data
-        + struct.pack(">I", zlib.crc32(kind + data))
-        for kind, data in chunks
-    )
+    return png_files.png(width, height, 8, 2, bytes(1000))
 
 
 def stacked(*seeds, size, channels=3):
