@@ -25,13 +25,7 @@ from singan_tf.model.singan import SinGAN
 from singan_tf.model.stages import Stage
 from singan_tf.runs.display import Monitor
 from singan_tf.runs.folder import RunFolder, model_objects
-from singan_tf.training import (
-    distribution,
-    draws,
-    layouts,
-    previous_images,
-    session,
-)
+from singan_tf.training import distribution, draws, layouts, previous_images, session
 from singan_tf.training.contest import Contest, open_contest
 from singan_tf.training.pictures import write_pictures, write_samples
 from singan_tf.training.players import Players, make_players, noise_amplitude

@@ -18,14 +18,7 @@ from singan_tf import images
 from singan_tf.cli import launch
 from singan_tf.errors import UserError
 from singan_tf.runs.folder import RunFolder
-from singan_tf.studio import (
-    edit_tab,
-    enlarge_tab,
-    models,
-    paint_tab,
-    session,
-    sources,
-)
+from singan_tf.studio import edit_tab, enlarge_tab, models, paint_tab, session, sources
 from singan_tf.tasks import animation, blending
 
 

@@ -1,5 +1,9 @@
+import numpy as np
 import pytest
 import tensorflow as tf
+from helpers import SMOKE
+from PIL import Image
+from task_commands import HEIGHT, WIDTH
 
 import main
 from singan_tf import config, images
@@ -47,3 +51,38 @@ def trained(made_once):
         assert main.main(["main.py", "train", *arguments]) == 0
 
     return made_once("trained", fill) / "trained"
+
+
+@pytest.fixture(scope="session")
+def grey(tmp_path_factory, photograph):
+    """A finished run in grey."""
+    run_dir = tmp_path_factory.mktemp("runs") / "grey"
+    arguments = [f"--image={photograph}", f"--run_dir={run_dir}", SMOKE]
+    assert main.main(["main.py", "train", *arguments, "--channels=1"]) == 0
+    return run_dir
+
+
+@pytest.fixture(scope="session")
+def inputs(tmp_path_factory):
+    """Images of the run's size, a mask, and what is wrong in every way."""
+    folder = tmp_path_factory.mktemp("inputs")
+    rng = np.random.default_rng(0)
+    Image.fromarray(rng.integers(0, 256, [HEIGHT, WIDTH, 3], np.uint8)).save(
+        folder / "fits.png"
+    )
+    Image.fromarray(rng.integers(0, 256, [45, 70, 3], np.uint8)).save(
+        folder / "large.png"
+    )
+    Image.fromarray(rng.integers(0, 256, [4, 70, 3], np.uint8)).save(
+        folder / "thin.png"
+    )
+    mask = np.zeros([HEIGHT, WIDTH], np.uint8)
+    mask[12:16, 30:36] = 255
+    mask[20, 5] = 128
+    mask[21, 5] = 127
+    Image.fromarray(mask).save(folder / "mask.png")
+    Image.fromarray(mask).resize((96, 64)).save(folder / "large_mask.png")
+    Image.fromarray(0 * mask).save(folder / "empty.png")
+    Image.fromarray(0 * mask + 255).save(folder / "full.png")
+    (folder / "notes.txt").write_text("not an image")
+    return folder

@@ -1,14 +1,20 @@
+import sys
+
 import numpy as np
 import pytest
 import tensorflow as tf
+from helpers import run, sentence
+from PIL import Image
 from pyramids import SIZES, brought_up, build, clip
+from task_commands import call
 
+from singan_tf import images
 from singan_tf.model import noise
 from singan_tf.model.singan import SinGAN
 from singan_tf.model.stage import Stage
-from singan_tf.tasks import (
-    animation,
-)
+from singan_tf.runs import loading
+from singan_tf.runs.folder import RunFolder
+from singan_tf.tasks import animation
 from singan_tf.tasks.animation import Walk
 
 WALK = Walk(start_scale=0, alpha=0.1, beta=0.9, frames=6, loop=False, seed=4)
@@ -134,3 +140,84 @@ def test_frame_differences_are_in_levels_and_close_a_loop():
     np.testing.assert_array_equal(differences, [10, 240])
     differences = animation.frame_differences(frames, loop=True)
     np.testing.assert_array_equal(differences, [10, 240, 250])
+
+
+def test_a_loop_that_cannot_close_is_refused(capsys, finished):
+    arguments = [f"--run_dir={finished}", "--loop", "--alpha=0"]
+    status, _, error = run(capsys, "animate", *arguments)
+    assert status == 2
+    assert "--alpha=0 never comes back" in sentence(error)
+
+
+@pytest.mark.slow
+def test_an_animation_says_how_smooth_it_is_and_closes_its_loop(
+    capsys, tmp_path, trained
+):
+    arguments = [f"--run_dir={trained}", "--frames=12", "--loop", "--fps=20"]
+    status, out, error = run(
+        capsys, "animate", *arguments, "--start_scale=0", f"--output_dir={tmp_path}"
+    )
+    assert status == 0, error
+    results = call(tmp_path)["results"]
+    assert 0 < results["mean_difference"] < 255
+    assert 1 <= results["largest_over_median"] < 3
+    assert f"{results['mean_difference']:.2f} of 255 levels" in out
+    for name in ("animation.webp", "animation.gif"):
+        animation = Image.open(tmp_path / name)
+        assert animation.n_frames == 12
+        assert animation.size == (64, 43)
+        assert animation.info["loop"] == 0
+        animation.seek(1)
+        animation.load()
+        assert animation.info["duration"] == 50
+
+
+@pytest.mark.parametrize(
+    ("still", "way_out"),
+    [
+        (["--alpha=1"], "--alpha below 1."),
+        (["--beta=1", "--loop"], "--beta below 1."),
+        (["--alpha=1", "--beta=1"], "--alpha below 1 and --beta below 1."),
+        # A thousandth of a thousandth of the noise.
+        (
+            ["--alpha=0.999", "--beta=0.999"],
+            "a lower --start_scale, --alpha or --beta.",
+        ),
+    ],
+)
+def test_an_animation_that_stands_still_says_so(
+    capsys, tmp_path, finished, still, way_out
+):
+    arguments = [f"--run_dir={finished}", "--frames=3", *still]
+    status, out, _ = run(capsys, "animate", *arguments, f"--output_dir={tmp_path}")
+    assert status == 0
+    assert f"hardly move; choose {way_out}" in out
+    assert call(tmp_path)["results"]["largest_over_median"] is None
+
+
+def test_without_a_codec_the_missing_film_is_one_sentence(
+    capsys, tmp_path, finished, monkeypatch
+):
+    monkeypatch.setitem(sys.modules, "imageio_ffmpeg", None)
+    arguments = [f"--run_dir={finished}", "--frames=2", f"--output_dir={tmp_path}"]
+    status, out, _ = run(capsys, "animate", *arguments)
+    assert status == 0
+    assert "pip install imageio-ffmpeg" in out
+    assert not (tmp_path / "animation.mp4").exists()
+
+
+def test_a_film_where_there_is_a_codec(capsys, tmp_path, finished):
+    reader = pytest.importorskip("imageio_ffmpeg")
+    arguments = [f"--run_dir={finished}", "--frames=5", f"--output_dir={tmp_path}"]
+    assert run(capsys, "animate", *arguments)[0] == 0
+    count, seconds = reader.count_frames_and_secs(str(tmp_path / "animation.mp4"))
+    assert (count, seconds) == (5, 0.5)
+
+
+@pytest.mark.slow
+def test_a_trained_animation_moves_without_jumps(trained):
+    singan, _ = loading.load(RunFolder(trained))
+    walk = animation.Walk(1, 0.1, 0.9, 30, True, 0)
+    frames = [images.to_uint8(f[0]) for f in animation.animate(singan, walk)]
+    differences = animation.frame_differences(frames, walk.loop)
+    assert differences.max() < 3 * np.median(differences)

@@ -2,9 +2,7 @@ import numpy as np
 import pytest
 from pyramids import random_image
 
-from singan_tf.tasks import (
-    inpainting,
-)
+from singan_tf.tasks import inpainting
 
 
 def test_a_smooth_picture_comes_back_where_it_was_cut_out():

@@ -1,12 +1,17 @@
+import math
+
 import numpy as np
 import pytest
 import tensorflow as tf
+from helpers import pixels, run
 from PIL import Image
 from pyramids import brought_up, build, clip, random_image
+from task_commands import call
 
-from singan_tf.tasks import (
-    super_resolution,
-)
+from singan_tf import images
+from singan_tf.runs import loading
+from singan_tf.runs.folder import RunFolder
+from singan_tf.tasks import super_resolution
 
 
 @pytest.mark.parametrize(
@@ -87,3 +92,81 @@ def test_back_projection_keeps_the_image_in_the_result(make_stage):
         return np.sqrt(np.mean((np.stack(shrunk, axis=-1) - image[0]) ** 2))
 
     assert lost(back_projection=True) < 0.25 * lost(back_projection=False)
+
+
+def test_super_resolution_is_measured_beside_bicubic(capsys, tmp_path, finished):
+    """PSNR by its formula; bicubic by Pillow's own, where nothing is clipped."""
+    photograph = pixels(finished / "pyramid" / "02.png")
+    smooth = Image.fromarray(photograph).resize((72, 48), Image.Resampling.BICUBIC)
+    reference = np.random.default_rng(0).normal(smooth, 12).clip(0, 255).astype("u1")
+    Image.fromarray(reference).save(tmp_path / "reference.png")
+    output = tmp_path / "out"
+    arguments = [f"--run_dir={finished}", f"--output_dir={output}", "--factor=1.5"]
+    status, out, error = run(
+        capsys, "super_resolve", *arguments, f"--reference={tmp_path / 'reference.png'}"
+    )
+    assert status == 0, error
+    results = call(output)["results"]
+    for name in ("super_resolved", "bicubic"):
+        made = pixels(output / f"{name}.png").astype(float)
+        assert made.shape == (48, 72, 3)
+        error = np.mean((made - reference) ** 2)
+        psnr = 10 * math.log10(255**2 / error)
+        assert results[name]["psnr"] == pytest.approx(psnr, abs=0.05)
+        assert 0 < results[name]["ssim"] <= 1
+        assert f", PSNR {results[name]['psnr']:.2f} dB, SSIM " in out
+    difference = pixels(output / "bicubic.png")[4:-4, 4:-4].astype(int)
+    difference -= np.asarray(smooth)[4:-4, 4:-4]
+    assert np.abs(difference).mean() < 1
+
+
+def test_an_image_like_its_reference_is_called_equal(capsys, tmp_path, finished):
+    reference = finished / "pyramid" / "02.png"
+    arguments = [f"--run_dir={finished}", f"--reference={reference}", "--factor=1"]
+    status, out, _ = run(
+        capsys, "super_resolve", *arguments, f"--output_dir={tmp_path}"
+    )
+    assert status == 0
+    assert ", equal, SSIM 1.000" in out
+    bicubic = call(tmp_path)["results"]["bicubic"]
+    assert (bicubic["psnr"], bicubic["ssim"]) == (None, 1.0)
+
+
+@pytest.mark.parametrize(
+    "flags, settings",
+    [
+        ([], (0.8, True)),
+        (["--noback_projection"], (0.8, False)),
+        (["--strength=1"], (1, True)),
+    ],
+)
+def test_super_resolution_as_the_paper_does_it_or_kinder(
+    capsys, tmp_path, finished, flags, settings
+):
+    singan, _ = loading.load(RunFolder(finished))
+    photograph = images.read(finished / "pyramid" / "02.png")
+    arguments = [f"--run_dir={finished}", f"--output_dir={tmp_path}", "--factor=2"]
+    assert run(capsys, "super_resolve", *arguments, *flags)[0] == 0
+    expected = super_resolution.super_resolve(singan, photograph, 2.0, 0, *settings)
+    np.testing.assert_array_equal(
+        pixels(tmp_path / "super_resolved.png"), images.to_uint8(expected[0])
+    )
+
+
+def test_super_resolution_enlarges_another_image_from_its_own_size(
+    capsys, tmp_path, finished, inputs
+):
+    arguments = [f"--run_dir={finished}", f"--input={inputs / 'large.png'}"]
+    status, out, _ = run(
+        capsys, "super_resolve", *arguments, f"--output_dir={tmp_path}", "--factor=2.5"
+    )
+    assert status == 0
+    assert "keeps its size of 70x45" in out
+    assert Image.open(tmp_path / "super_resolved.png").size == (175, 112)
+
+
+def test_detail_is_the_middle():
+    image = np.arange(200 * 90).reshape(1, 200, 90, 1)
+    cut = super_resolution.detail(image, 100)
+    assert cut.shape == (1, 100, 90, 1)
+    assert cut[0, 0, 0, 0] == image[0, 50, 0, 0]
