@@ -146,8 +146,7 @@ class Client:
     def multiply(self, seed):
         """The answer's version and product."""
         response = self.predict(request(seed=[seed]))
-        product = tf.make_ndarray(response.outputs["product"])
-        return response.model_spec.version.value, product[0]
+        return response.model_spec.version.value, values(response, "product")[0]
 
     def refusal(self, message, timeout=120):
         """Code and details of the error that a request must meet."""
@@ -165,14 +164,19 @@ class Client:
         return {status.version: status.state for status in found}
 
 
-@contextlib.contextmanager
-def serving(base_path, **settings):
-    """A client of a server in this process that polls often."""
+def make_server(base_path, **settings):
+    """A server, not started, for this process, that polls often."""
     settings = {"host": "localhost", "port": 0, "poll_seconds": 0.05, **settings}
-    server = local_server.LocalServer(
+    return local_server.LocalServer(
         versions.Versions(NAME, pathlib.Path(base_path)),
         local_server.Settings(**settings),
     )
+
+
+@contextlib.contextmanager
+def serving(base_path, **settings):
+    """A client of such a server, which runs meanwhile."""
+    server = make_server(base_path, **settings)
     server.start()
     client = Client(server.port)
     client.server = server

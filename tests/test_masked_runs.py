@@ -9,6 +9,7 @@ from helpers import ROOT, SMOKE, copied, pixels, run, sentence
 from PIL import Image
 from run_folders import assert_a_kill_changes_nothing, assert_same_run
 from shapes import disk
+from task_commands import call
 
 import singan_tf
 from export.pipeline import Pipeline
@@ -185,7 +186,7 @@ def test_tasks_work_on_a_masked_run(capsys, tmp_path, trained):
     kept = pixels(tmp_path / "sample" / "seed_000000.png")
     inside = pixels(edit) > 0
     np.testing.assert_array_equal(kept[inside], pixels(image)[inside])
-    seams = json.loads((tmp_path / "tile" / "call.json").read_text())["results"]
+    seams = call(tmp_path / "tile")["results"]
     assert seams["seams"]["left_right"] > 0
     found = json.loads((tmp_path / "evaluate" / "metrics.json").read_text())
     assert any("what is inside" in note for note in found["notes"])

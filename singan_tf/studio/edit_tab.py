@@ -133,11 +133,11 @@ def _mask(mask: Optional[dict], editor: dict, photograph: np.ndarray) -> np.ndar
     """
     mask = mask or {}
     loaded = mask.get("background")
-    # To brush at the right place, a person may load the picture here, too.
-    brushed_over = [photograph, parts.composite(editor)]
-    if editor.get("background") is not None:
-        brushed_over.append(parts.on_white(editor["background"]))
     if loaded is not None:
+        # To brush at the right place, a person may load the picture here, too.
+        brushed_over = [photograph, parts.composite(editor)]
+        if editor.get("background") is not None:
+            brushed_over.append(parts.on_white(editor["background"]))
         levels = parts.on_white(loaded)
         if not any(np.array_equal(levels, each) for each in brushed_over):
             return mask["composite"]

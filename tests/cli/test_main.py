@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from absl import flags
-from helpers import ROOT, SMOKE, contents, copied, run, sentence
+from helpers import ROOT, SMOKE, contents, copied, pixels, run, sentence
 from PIL import Image
 from png_files import SIGNATURE, header
 
@@ -413,12 +413,10 @@ def test_samples_have_the_size_asked_for_and_are_a_function_of_the_seed(
         assert status == 0, error
         assert str(tmp_path / folder / "contact_sheet.png") in out
     assert contents(finished) == before
-    first, second = (
-        np.asarray(Image.open(tmp_path / "a" / f"seed_00000{n}.png")) for n in (5, 6)
-    )
+    first, second = (pixels(tmp_path / "a" / f"seed_00000{n}.png") for n in (5, 6))
     assert first.shape == (70, 33, 3)
     assert (first != second).any()
-    again = np.asarray(Image.open(tmp_path / "b" / "seed_000006.png"))
+    again = pixels(tmp_path / "b" / "seed_000006.png")
     np.testing.assert_array_equal(again, second)
 
 

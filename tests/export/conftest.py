@@ -7,12 +7,14 @@ from serving_helpers import save_toy, serving
 
 
 @pytest.fixture(scope="session")
-def toys(tmp_path_factory):
+def toys(made_once):
     """Versions 1 to 3 of the model, in folders to copy from."""
-    folder = tmp_path_factory.mktemp("toys")
-    for version in (1, 2, 3):
-        save_toy(folder / str(version), factor=version)
-    return folder
+
+    def fill(folder):
+        for version in (1, 2, 3):
+            save_toy(folder / str(version), factor=version)
+
+    return made_once("toys", fill)
 
 
 @pytest.fixture(scope="session")

@@ -313,8 +313,8 @@ def test_no_values_confuse_the_model(served_export, exported, data):
     message = request(name)
     for key, about in described[name]["inputs"].items():
         if about["default"] is None or data.draw(st.booleans()):
-            values = data.draw(INPUTS[key])
-            message.inputs[key].CopyFrom(request(name, **{key: values}).inputs[key])
+            drawn = data.draw(INPUTS[key])
+            message.inputs[key].CopyFrom(request(name, **{key: drawn}).inputs[key])
     try:
         served_export.predict(message)
     except grpc.RpcError as error:

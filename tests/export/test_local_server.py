@@ -14,6 +14,7 @@ from serving_helpers import (
     Client,
     State,
     eventually,
+    make_server,
     request,
     resident_bytes,
     serving,
@@ -30,7 +31,6 @@ from tensorflow_serving.apis import (
     regression_pb2,
 )
 
-from export import local_server, versions
 from singan_tf.errors import UserError
 
 Code = grpc.StatusCode
@@ -453,47 +453,34 @@ def test_memory_stays_flat(client):
 # Start and end
 
 
-def toy_server(base_path, **changes):
-    return local_server.LocalServer(
-        versions.Versions(NAME, base_path),
-        local_server.Settings(host="localhost", **{"port": 0, **changes}),
-    )
-
-
 def test_stopping_lets_the_running_finish(base_path):
-    server = toy_server(base_path)
-    server.start()
-    client = Client(server.port)
-    client.server = server
-    client.predict(request("slow", steps=[1]))
-    running = taken_up(client, request("slow", steps=[500]))
-    server.stop()
-    assert running.code() == Code.OK
+    with serving(base_path) as client:
+        client.predict(request("slow", steps=[1]))
+        running = taken_up(client, request("slow", steps=[500]))
+        client.server.stop()
+        assert running.code() == Code.OK
 
 
 def test_stopping_does_not_wait_for_ever(base_path):
-    server = toy_server(base_path, grace_seconds=0.3)
-    server.start()
-    client = Client(server.port)
-    client.server = server
-    client.predict(request("slow", steps=[1]))
-    running = taken_up(client, request("slow", steps=[ENDLESS]))
-    start = time.monotonic()
-    server.stop()
-    assert running.code() in (Code.CANCELLED, Code.UNAVAILABLE)
-    assert time.monotonic() - start < 5
+    with serving(base_path, grace_seconds=0.3) as client:
+        client.predict(request("slow", steps=[1]))
+        running = taken_up(client, request("slow", steps=[ENDLESS]))
+        start = time.monotonic()
+        client.server.stop()
+        assert running.code() in (Code.CANCELLED, Code.UNAVAILABLE)
+        assert time.monotonic() - start < 5
 
 
 def test_a_taken_port_is_said(base_path, client):
-    server = toy_server(base_path)
+    server = make_server(base_path)
     with pytest.raises(UserError, match=f"localhost:{server.port}, which is in use"):
-        toy_server(base_path, port=server.port)
+        make_server(base_path, port=server.port)
 
 
 def test_an_export_that_cannot_be_loaded_is_said(base_path):
     (base_path / "1" / "saved_model.pb").write_bytes(b"broken")
     with pytest.raises(UserError, match="no version that can be loaded .version 1: "):
-        toy_server(base_path).start()
+        make_server(base_path).start()
 
 
 def test_tls(base_path, pem):
@@ -508,4 +495,4 @@ def test_pem_files_of_no_use_are_said(base_path, pem, tmp_path):
     cert, key = pem
     for wrong in (tmp_path / "missing.pem", cert):
         with pytest.raises(UserError, match=re.escape(f"tls_key={wrong} must be")):
-            toy_server(base_path, tls_cert=cert, tls_key=wrong)
+            make_server(base_path, tls_cert=cert, tls_key=wrong)

@@ -8,7 +8,7 @@ import numpy as np
 import png_files
 import pytest
 import tensorflow as tf
-from helpers import run
+from helpers import pixels, run
 from PIL import Image
 
 from export import verify
@@ -100,8 +100,8 @@ def png(image, kind="PNG"):
 
 
 def from_png(data):
-    pixels = np.asarray(Image.open(io.BytesIO(data)))
-    return pixels if pixels.ndim == 3 else pixels[..., np.newaxis]
+    levels = pixels(data)
+    return levels if levels.ndim == 3 else levels[..., np.newaxis]
 
 
 def bomb(width, height):
@@ -130,7 +130,7 @@ def test_a_sample_is_that_of_the_command_line(
     files = ask(way, "sample_png", **asked)
     assert samples.shape == (2, height, width, 3)
     for seed, sample, file in zip((7, 8), samples, files):
-        written = np.asarray(Image.open(tmp_path / "out" / f"seed_{seed:06d}.png"))
+        written = pixels(tmp_path / "out" / f"seed_{seed:06d}.png")
         np.testing.assert_array_equal(sample, written)
         np.testing.assert_array_equal(from_png(file), written)
     assert samples.std() > 5

@@ -54,12 +54,14 @@ def trained(made_once):
 
 
 @pytest.fixture(scope="session")
-def grey(tmp_path_factory, photograph):
-    """A finished run in grey."""
-    run_dir = tmp_path_factory.mktemp("runs") / "grey"
-    arguments = [f"--image={photograph}", f"--run_dir={run_dir}", SMOKE]
-    assert main.main(["main.py", "train", *arguments, "--channels=1"]) == 0
-    return run_dir
+def grey(made_once, photograph):
+    """A finished run in grey; never write into it."""
+
+    def fill(folder):
+        arguments = [f"--image={photograph}", f"--run_dir={folder / 'grey'}", SMOKE]
+        assert main.main(["main.py", "train", *arguments, "--channels=1"]) == 0
+
+    return made_once("grey", fill) / "grey"
 
 
 @pytest.fixture(scope="session")

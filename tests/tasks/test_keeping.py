@@ -1,13 +1,12 @@
 """What samples keep is the photograph to the last bit, and the rest fits to it."""
 
-import json
-
 import numpy as np
 import pytest
 from helpers import pixels, run
 from PIL import Image
 from pyramids import build
 from scipy import ndimage
+from task_commands import call
 
 from singan_tf import images
 from singan_tf.runs import loading
@@ -137,7 +136,7 @@ def test_the_command_keeps_the_pixels_of_the_photograph(capsys, tmp_path, finish
         np.testing.assert_array_equal(image[kept > 0], photograph[kept > 0])
         assert (image != photograph)[kept == 0].mean() > 0.9
     assert (drawn[0] != drawn[1])[kept == 0].mean() > 0.2
-    arguments = json.loads((tmp_path / "out/call.json").read_text())["arguments"]
+    arguments = call(tmp_path / "out")["arguments"]
     assert arguments["keep"] == str(tmp_path / "keep.png")
 
 

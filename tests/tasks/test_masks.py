@@ -228,7 +228,7 @@ def test_the_result_says_what_was_made_of_the_mask(
 
 
 def test_the_transparent_part_of_a_mask_is_outside(capsys, tmp_path, finished, inputs):
-    drawn = np.asarray(Image.open(inputs / "mask.png"))
+    drawn = pixels(inputs / "mask.png")
     cut_out = np.stack([np.full_like(drawn, 255), drawn], axis=-1)
     Image.fromarray(cut_out, "LA").save(tmp_path / "cut_out.png")
     masks = {}

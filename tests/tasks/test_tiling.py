@@ -1,12 +1,11 @@
 """Tiles: nothing tells where their borders are."""
 
-import json
-
 import numpy as np
 import pytest
 import tensorflow as tf
 from helpers import pixels, run
 from pyramids import build, random_image
+from task_commands import call
 
 from singan_tf import images
 from singan_tf.measure import metrics
@@ -108,7 +107,7 @@ def test_the_command_measures_its_tiles(capsys, tmp_path, finished):
     status, out, error = run(capsys, *command, *size, "--num_samples=2", "--seed=4")
     assert status == 0, error
     assert "2 tiles of 61x30 pixels" in out
-    results = json.loads((tmp_path / "call.json").read_text())["results"]
+    results = call(tmp_path)["results"]
     photograph = pixels(finished / "pyramid" / "02.png").astype(float)
     found = []
     for seed in (4, 5):
