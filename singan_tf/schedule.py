@@ -19,8 +19,10 @@ PADDINGS = ("zeros", "reflect", "circular", "noise")
 
 NORMALIZATIONS = ("batch", "instance", "none")
 
-# A number for all scales, or a text that gives each scale its own.
+# A whole number for all scales, or a text that gives each scale its own.
 ByScale = Union[int, str]
+# A number that need not be whole, likewise.
+RealByScale = Union[float, str]
 
 T = TypeVar("T")
 
@@ -42,7 +44,12 @@ class _Kind(NamedTuple):
 
 
 _NAMES = _Kind(r"\w+(?:\+\w+)*", "name", "adversaries", "0-3:critic or 4-:critic")
-_NUMBERS = _Kind(r"-?\d{1,99}", "number", "numbers", "0-3:500 or 4-:100")
+_NUMBERS = _Kind(
+    r"-?\d{0,99}\.?\d{1,99}(?:[eE]-?\d{1,3})?",
+    "number",
+    "numbers",
+    "0-3:500 or 4-:100",
+)
 
 
 def read_schedule(text: str) -> list[tuple[int, str]]:
@@ -98,7 +105,9 @@ def read_names(
     return _read_ranges(setting, text, _Kind(r"\w+", "name", plural, examples), checked)
 
 
-def read_numbers(setting: str, value: ByScale) -> list[tuple[int, int]]:
+def read_numbers(
+    setting: str, value: Union[ByScale, RealByScale]
+) -> list[tuple[int, float]]:
     """The first scale and the number of each range, in order.
 
     Args:
@@ -106,22 +115,22 @@ def read_numbers(setting: str, value: ByScale) -> list[tuple[int, int]]:
         value: One number, or a text of them by scale.
 
     Returns:
-        As few ranges as say the same.
+        As few ranges as say the same; a number is an int where it is written as one.
 
     Raises:
         UsageError: if there is a scale without a number, or with two, or the text is
             not understood.
     """
-    if isinstance(value, int):
+    if not isinstance(value, str):
         return [(0, value)]
-    ranges: list[tuple[int, int]] = []
-    for first, number in _read_ranges(setting, value, _NUMBERS, int):
+    ranges: list[tuple[int, float]] = []
+    for first, number in _read_ranges(setting, value, _NUMBERS, _number):
         if not ranges or number != ranges[-1][1]:
             ranges.append((first, number))
     return ranges
 
 
-def write_numbers(ranges: list[tuple[int, int]]) -> ByScale:
+def write_numbers(ranges: list[tuple[int, float]]) -> Union[ByScale, RealByScale]:
     """Inverse of `read_numbers`: one number, or the one text for these ranges."""
     if len(ranges) == 1:
         return ranges[0][1]
@@ -134,7 +143,11 @@ def write_numbers(ranges: list[tuple[int, int]]) -> ByScale:
     return ",".join([*entries, f"{first}-:{number}"])
 
 
-def map_numbers(setting: str, value: ByScale, change: Callable[[int], int]) -> ByScale:
+def map_numbers(
+    setting: str,
+    value: Union[ByScale, RealByScale],
+    change: Callable[[float], float],
+) -> Union[ByScale, RealByScale]:
     """Changes every number of a value by scale.
 
     Args:
@@ -149,7 +162,9 @@ def map_numbers(setting: str, value: ByScale, change: Callable[[int], int]) -> B
     return write_numbers([(first, change(number)) for first, number in ranges])
 
 
-def with_number(setting: str, value: ByScale, scale: int, number: int) -> ByScale:
+def with_number(
+    setting: str, value: ByScale, scale: int, number: int
+) -> Union[ByScale, RealByScale]:
     """Gives a scale and those above it a number of their own.
 
     Args:
@@ -163,6 +178,13 @@ def with_number(setting: str, value: ByScale, scale: int, number: int) -> ByScal
     """
     below = [each for each in read_numbers(setting, value) if each[0] < scale]
     return write_numbers([*below, (scale, number)])
+
+
+def _number(text: str) -> float:
+    try:
+        return int(text)
+    except ValueError:
+        return float(text)
 
 
 def value_at(ranges: list[tuple[int, T]], scale: int) -> T:

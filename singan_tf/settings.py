@@ -2,10 +2,10 @@
 
 import dataclasses
 import sys
-from typing import Any, Optional
+from typing import Any, Optional, Union
 
 from singan_tf.errors import UsageError
-from singan_tf.schedule import ByScale, read_numbers, write_numbers
+from singan_tf.schedule import ByScale, RealByScale, read_numbers, write_numbers
 
 # Of whole numbers that have no other limit: what every kind of integer can hold.
 _MOST = 2**31 - 1
@@ -50,27 +50,35 @@ class Section:
         """
         for field in dataclasses.fields(self):
             value = getattr(self, field.name)
-            if field.type == ByScale:
+            if field.type in (ByScale, RealByScale):
                 # What says the same is equal then: 500 and the text "0-:500".
                 object.__setattr__(self, field.name, _by_scale(field, value))
             else:
                 _check(field, value)
 
 
-def _by_scale(field: dataclasses.Field, value: Any) -> ByScale:
+def _by_scale(field: dataclasses.Field, value: Any) -> Union[ByScale, RealByScale]:
     """Checks every number of a setting by scale; returns it in its one form."""
-    name = field.name
-    if not isinstance(value, (int, str)) or isinstance(value, bool):
+    name, whole = field.name, field.type == ByScale
+    kind, article = (int, "a whole number") if whole else ((int, float), "a number")
+    if not isinstance(value, (kind, str)) or isinstance(value, bool):
         raise UsageError(
-            f"--{name}={value!r} must be a whole number, or a text that gives one to "
-            "each scale."
+            f"--{name}={value!r} must be {article}, or a text that gives one to each "
+            "scale."
         )
     ranges = read_numbers(name, value)
     for _, number in ranges:
         plain = f"--{name}={number}"
         among = f"--{name}={value} has {number}, which"
-        _check_range(field, number, plain if len(ranges) == 1 else among)
-    return write_numbers(ranges)
+        named = plain if len(ranges) == 1 else among
+        if not isinstance(number, kind):
+            raise UsageError(f"{named} must be {article}.")
+        if not whole:
+            _check_finite(number, named)
+        _check_range(field, number, named)
+    return write_numbers(
+        ranges if whole else [(first, float(number)) for first, number in ranges]
+    )
 
 
 def _check(field: dataclasses.Field, value: Any) -> None:
@@ -83,10 +91,15 @@ def _check(field: dataclasses.Field, value: Any) -> None:
     choices = field.metadata["choices"]
     if choices and value not in choices:
         raise UsageError(f"--{field.name}={value} must be one of {', '.join(choices)}.")
-    # Whole numbers may stand for others, also some that no float can hold.
-    if field.type is float and not abs(value) <= sys.float_info.max:
-        raise UsageError(f"--{field.name}={value} must be a finite number.")
+    if field.type is float:
+        _check_finite(value, f"--{field.name}={value}")
     _check_range(field, value, f"--{field.name}={value}")
+
+
+def _check_finite(value: float, named: str) -> None:
+    # Whole numbers may stand for others, also some that no float can hold.
+    if not abs(value) <= sys.float_info.max:
+        raise UsageError(f"{named} must be a finite number.")
 
 
 def _check_range(field: dataclasses.Field, value: Any, named: str) -> None:

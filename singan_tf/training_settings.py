@@ -4,7 +4,7 @@ import dataclasses
 from typing import NamedTuple
 
 from singan_tf.errors import UsageError
-from singan_tf.schedule import ByScale, read_numbers, value_at
+from singan_tf.schedule import ByScale, RealByScale, read_numbers, value_at
 from singan_tf.settings import Section, setting
 
 # What a score of a critic sees in each direction, in pixels.
@@ -19,6 +19,8 @@ class ScaleNumbers(NamedTuple):
     generator_updates: int
     schedule_steps: int
     crop_size: int
+    critic_learning_rate: float
+    generator_learning_rate: float
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,11 +45,14 @@ class TrainingConfig(Section):
         "device.",
         0,
     )
-    critic_learning_rate: float = setting(
-        5e-4, "The learning rate of Adam for the critic.", 0
+    critic_learning_rate: RealByScale = setting(
+        5e-4,
+        "The learning rate of Adam for the critic; or by scale, such as "
+        "0-3:0.0005,4-:0.001.",
+        0,
     )
-    generator_learning_rate: float = setting(
-        5e-4, "The learning rate of Adam for the generator.", 0
+    generator_learning_rate: RealByScale = setting(
+        5e-4, "The learning rate of Adam for the generator; or by scale.", 0
     )
     beta1: float = setting(
         0.5, "The decay of Adam's mean of gradients, its beta 1.", 0, 0.9999

@@ -238,6 +238,7 @@ BY_SCALE = (
     "schedule_steps",
     "crop_size",
 )
+REAL_BY_SCALE = ("critic_learning_rate", "generator_learning_rate")
 PATHS = {"inception_weights", "vgg_weights"}
 
 
@@ -377,7 +378,8 @@ def test_numbers_by_scale_have_one_form_and_reach_their_scales(
     [
         ("", ["''", "neither a number nor like"]),
         ("many", ["'many'", "neither a number nor like"]),
-        ("1.5", ["'1.5'", "neither"]),
+        ("1.5", ["must be a whole number"]),
+        ("0-1:5e1,2-:60", ["has 50.0, which must be a whole number"]),
         ("0-3:critic,4-:50", ["'0-3:critic'", "neither"]),
         ("9" * 5000, ["neither"]),
         ("0-3:50", ["scale 4 to none", "4-:NUMBER"]),
@@ -393,6 +395,45 @@ def test_numbers_by_scale_have_one_form_and_reach_their_scales(
 @pytest.mark.parametrize("name", BY_SCALE)
 def test_numbers_by_scale_with_gaps_or_strange_words_are_refused(name, text, words):
     refuse({name: text}, f"--{name}={text} ", *words)
+
+
+@pytest.mark.parametrize(
+    ("given", "stored", "expected"),
+    [
+        (1, 1.0, [1.0, 1.0, 1.0]),
+        ("5e-4", 0.0005, [0.0005] * 3),
+        ("0-1:0.0005,2-:.001", "0-1:0.0005,2-:0.001", [0.0005, 0.0005, 0.001]),
+        ("1-:2,0:1e-5", "0:1e-05,1-:2.0", [1e-5, 2.0, 2.0]),
+    ],
+)
+@pytest.mark.parametrize("name", REAL_BY_SCALE)
+def test_rates_by_scale_have_one_form_and_reach_their_scales(
+    name, given, stored, expected
+):
+    found = config.from_settings({name: given})
+    assert getattr(found.training, name) == stored
+    assert found == config.from_settings({name: stored})
+    assert config.from_json(json.loads(json.dumps(config.to_json(found)))) == found
+    assert [getattr(found.training.at(scale), name) for scale in range(3)] == expected
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        (None, ["must be a number, or a text"]),
+        (True, ["must be a number, or a text"]),
+        (math.nan, ["finite"]),
+        (math.inf, ["finite"]),
+        (10**400, ["finite"]),
+        ("0:1,1-:1e999", ["has inf, which must be a finite number"]),
+        ("0:1,1-:-0.1", ["has -0.1, which must be at least 0"]),
+        ("fast", ["'fast'", "neither a number nor like"]),
+        ("nan", ["'nan'", "neither a number nor like"]),
+    ],
+)
+@pytest.mark.parametrize("name", REAL_BY_SCALE)
+def test_rates_that_are_none_are_refused(name, value, words):
+    refuse({name: value}, f"--{name}=", *words)
 
 
 def test_every_number_by_scale_must_be_in_its_range():

@@ -7,7 +7,7 @@ from absl import flags
 from singan_tf import config as config_lib
 from singan_tf import presets
 from singan_tf.cli import command_line
-from singan_tf.schedule import ByScale
+from singan_tf.schedule import ByScale, RealByScale
 
 DEMO_IMAGE = "rocket"
 # In place of the number of a scale.
@@ -75,10 +75,14 @@ class _StartScaleParser(flags.IntegerParser):
 class _ByScaleParser(flags.ArgumentParser):
     """Reads one number, or leaves a text of them by scale to the settings' check."""
 
-    def parse(self, argument: ByScale) -> ByScale:
+    def __init__(self, number: flags.ArgumentParser):
+        """Takes the parser of one number."""
+        self._number = number
+
+    def parse(self, argument: Union[ByScale, RealByScale]) -> Any:
         """The number, if it is one."""
         try:
-            return flags.IntegerParser().parse(argument)
+            return self._number.parse(argument)
         except ValueError:
             return argument
 
@@ -92,9 +96,10 @@ def _define_setting(values: flags.FlagValues, field: Any) -> None:
     if field.metadata["path"]:
         command_line.define_path(field.name, field.default, meaning, values)
         return
-    if field.type == ByScale:
+    if field.type in (ByScale, RealByScale):
+        whole = field.type == ByScale
         flags.DEFINE(
-            _ByScaleParser(),
+            _ByScaleParser(flags.IntegerParser() if whole else flags.FloatParser()),
             field.name,
             field.default,
             meaning,

@@ -22,16 +22,20 @@ class Times(NamedTuple):
     factor: float
 
     def of(self, name: str, value: Any) -> Any:
-        """The multiple of a setting: of whole numbers, also by scale, whole ones.
+        """The multiple of a setting, also by scale: of whole numbers, whole ones.
 
         Raises:
             UsageError: if a text is none of numbers by scale.
         """
-        if isinstance(value, (int, str)):
-            return map_numbers(
-                name, value, lambda each: max(1, round(each * self.factor))
-            )
-        return value * self.factor
+        return map_numbers(
+            name,
+            value,
+            lambda each: (
+                max(1, round(each * self.factor))
+                if isinstance(each, int)
+                else each * self.factor
+            ),
+        )
 
 
 class Row(NamedTuple):

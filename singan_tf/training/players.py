@@ -71,7 +71,7 @@ def make_players(
         critic_optimizer = make_optimizer(
             training,
             course,
-            training.critic_learning_rate,
+            numbers.critic_learning_rate,
             numbers.critic_updates,
             0.0,
         )
@@ -79,7 +79,7 @@ def make_players(
     generator_optimizer = make_optimizer(
         training,
         course,
-        training.generator_learning_rate,
+        numbers.generator_learning_rate,
         generator_updates,
         training.moving_average,
     )

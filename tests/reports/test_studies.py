@@ -477,7 +477,6 @@ def test_a_stopped_study_stops_its_runs_and_goes_on(photograph, tmp_path):
         (["--name=hamster"], 2, "one of residual"),
         (["--name=padding", "--min_size=99"], 1, "row «zeros»"),
         (["--name=sketch_to_paint", "--min_size=27"], 1, "too few scales"),
-        (["--name=residual", "--seed=3"], 1, "other settings"),
         (
             ["--name=padding", "--strategy=multi_worker"],
             2,
@@ -492,6 +491,16 @@ def test_mistakes_are_told_before_anything_is_trained(
     found = carry_out(capsys, name[7:], photograph, study_dir, *others)
     assert found[0] == status
     assert words in sentence(found[2])
+    assert in_this_process == []
+
+
+def test_runs_of_other_settings_are_told_before_anything_is_trained(
+    capsys, photograph, study_dir, in_this_process, few_rows
+):
+    assert carry_out(capsys, "residual", photograph, study_dir)[0] == 0
+    in_this_process.clear()
+    status, _, error = carry_out(capsys, "residual", photograph, study_dir, "--seed=3")
+    assert status == 1 and "other settings" in sentence(error)
     assert in_this_process == []
 
 
@@ -533,6 +542,8 @@ def test_a_multiple_of_a_whole_number_is_one():
     assert studies.Times(0.1).of("steps", 1) == 1
     assert studies.Times(0.2).of("beta1", 5e-4) == pytest.approx(1e-4)
     assert studies.Times(0.5).of("steps", "0-1:40,2-:1") == "0-1:20,2-:1"
+    rates = studies.Times(2).of("critic_learning_rate", "0-1:0.0005,2-:0.001")
+    assert rates == "0-1:0.001,2-:0.002"
     with pytest.raises(UserError, match="^--steps=many has 'many', which is neither"):
         studies.Times(0.5).of("steps", "many")
 

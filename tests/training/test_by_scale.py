@@ -15,8 +15,22 @@ from singan_tf.runs.folder import RunFolder
 from singan_tf.training.loop import Interrupted
 
 # At scale 0, and above.
-COARSE = {"steps": 4, "critic_updates": 2, "generator_updates": 1, "crop_size": 0}
-FINE = {"steps": 2, "critic_updates": 1, "generator_updates": 3, "crop_size": 16}
+COARSE = {
+    "steps": 4,
+    "critic_updates": 2,
+    "generator_updates": 1,
+    "crop_size": 0,
+    "critic_learning_rate": 0.002,
+    "generator_learning_rate": 0.0001,
+}
+FINE = {
+    "steps": 2,
+    "critic_updates": 1,
+    "generator_updates": 3,
+    "crop_size": 16,
+    "critic_learning_rate": 0.0003,
+    "generator_learning_rate": 0.001,
+}
 BY_SCALE = {name: f"0:{COARSE[name]},1-:{FINE[name]}" for name in COARSE}
 # The rates follow the number of steps, and a pool is there with crops and without.
 REST = {"learning_rate_schedule": "cosine", "previous_pool": 2}
