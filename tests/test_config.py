@@ -343,6 +343,17 @@ def test_values_of_another_type_are_refused_by_flag(name, value):
     refuse({name: value}, f"--{name}=", kinds[name].__name__)
 
 
+def check_by_scale(name, given, stored, expected):
+    """What is given is stored in one form; scales have what is expected, in order."""
+    found = config.from_settings({name: given})
+    assert getattr(found.training, name) == stored
+    assert found == config.from_settings({name: stored})
+    assert config.from_json(json.loads(json.dumps(config.to_json(found)))) == found
+    scales = range(len(expected))
+    assert [getattr(found.training.at(scale), name) for scale in scales] == expected
+    assert getattr(found.training.at(1000), name) == expected[-1]
+
+
 @pytest.mark.parametrize("value", [1.0, True, None, [1], b"500"])
 @pytest.mark.parametrize("name", BY_SCALE)
 def test_what_is_given_by_scale_is_a_whole_number_or_a_text(name, value):
@@ -364,13 +375,7 @@ def test_what_is_given_by_scale_is_a_whole_number_or_a_text(name, value):
 def test_numbers_by_scale_have_one_form_and_reach_their_scales(
     name, given, stored, expected
 ):
-    found = config.from_settings({name: given})
-    assert getattr(found.training, name) == stored
-    assert found == config.from_settings({name: stored})
-    assert config.from_json(json.loads(json.dumps(config.to_json(found)))) == found
-    numbers = [getattr(found.training.at(scale), name) for scale in range(4)]
-    assert numbers == expected
-    assert getattr(found.training.at(1000), name) == expected[3]
+    check_by_scale(name, given, stored, expected)
 
 
 @pytest.mark.parametrize(
@@ -410,11 +415,7 @@ def test_numbers_by_scale_with_gaps_or_strange_words_are_refused(name, text, wor
 def test_rates_by_scale_have_one_form_and_reach_their_scales(
     name, given, stored, expected
 ):
-    found = config.from_settings({name: given})
-    assert getattr(found.training, name) == stored
-    assert found == config.from_settings({name: stored})
-    assert config.from_json(json.loads(json.dumps(config.to_json(found)))) == found
-    assert [getattr(found.training.at(scale), name) for scale in range(3)] == expected
+    check_by_scale(name, given, stored, expected)
 
 
 @pytest.mark.parametrize(
