@@ -20,7 +20,7 @@ from tensorflow.core.protobuf import meta_graph_pb2, saved_model_pb2
 from export import layout
 from singan_tf.files import plain_path
 
-_loaded = {}
+_loaded: dict[str, Any] = {}
 _loading = threading.Lock()
 
 

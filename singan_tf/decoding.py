@@ -17,7 +17,7 @@ from typing import BinaryIO, NamedTuple
 
 import numpy as np
 import tifffile
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, TiffImagePlugin, UnidentifiedImageError
 
 from singan_tf import colour
 from singan_tf.config import MAX_PIXELS
@@ -30,6 +30,10 @@ _PNG_DEPTH = 24  # where its byte is
 _TIFF_MAGICS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _SUBFILE, _BITS_PER_SAMPLE, _PHOTOMETRIC, _ORIENTATION = 254, 258, 262, 274  # tags
 _SUBFOLDERS, _ICC_PROFILE, _DNG = 330, 34675, 50706
+_TIFF_COLOURS: dict[int, int] = {
+    tifffile.PHOTOMETRIC.RGB: 3,
+    tifffile.PHOTOMETRIC.MINISBLACK: 1,
+}
 _RAW = "a raw camera file"
 _EXPORT = "save or export it as PNG or JPEG with a program that opens it"
 # What begins the files of other kinds, and what helps.
@@ -164,7 +168,7 @@ def _decode(path: pathlib.Path, file: BinaryIO) -> Samples:
             raise
         return _decode_tiff(path, file)
     _check_size(path, *image.size)
-    if image.format == "TIFF" and _is_raw(image):
+    if isinstance(image, TiffImagePlugin.TiffImageFile) and _is_raw(image):
         raise _refusal(path, _RAW, _EXPORT)
     if _needs_tifffile(image):
         return _decode_tiff(path, file)
@@ -231,7 +235,7 @@ def _decode_tiff(path: pathlib.Path, file: BinaryIO) -> Samples:
     with tifffile.TiffFile(file) as tiff:
         page = tiff.pages.first
         _check_size(path, page.imagewidth, page.imagelength)
-        colours = {"RGB": 3, "MINISBLACK": 1}.get(page.photometric.name, 0)
+        colours = _TIFF_COLOURS.get(page.photometric, 0)
         if (
             not colours
             or page.axes not in ("YX", "YXS", "SYX")
@@ -287,7 +291,7 @@ def _refusal(path: pathlib.Path, kind: str, advice: str) -> UserError:
     return UserError(f"{path} is {kind}, which cannot be read here; {advice}.")
 
 
-def _is_raw(image: Image.Image) -> bool:
+def _is_raw(image: TiffImagePlugin.TiffImageFile) -> bool:
     """Whether a TIFF is a camera's, its first page a preview of what lies below."""
     tags = image.tag_v2
     return _DNG in tags or (tags.get(_SUBFILE) == 1 and _SUBFOLDERS in tags)
@@ -295,7 +299,9 @@ def _is_raw(image: Image.Image) -> bool:
 
 def _needs_tifffile(image: Image.Image) -> bool:
     """Whether Pillow would cut or, in separate planes, garble the samples."""
-    if image.format != "TIFF" or image.mode == "F" or image.mode.startswith("I;16"):
+    if not isinstance(image, TiffImagePlugin.TiffImageFile):
+        return False
+    if image.mode == "F" or image.mode.startswith("I;16"):
         return False
     return max(image.tag_v2.get(_BITS_PER_SAMPLE, (1,))) > 8
 

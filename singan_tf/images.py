@@ -376,7 +376,7 @@ def contact_sheet(
     side = min(max_side, largest) if largest >= max_side / 2 else max_side
     thumbnails = [_thumbnail(picture, side) for picture in pictures]
     font = ImageFont.load_default()
-    line = font.getbbox("Ag")[3] + _MARGIN
+    line = int(font.getbbox("Ag")[3]) + _MARGIN
     # Narrow images still leave room for a word.
     width = max(max_side // 2, *(image.width for image in thumbnails))
     height = max(image.height for image in thumbnails) + line
@@ -491,7 +491,9 @@ def _thumbnail(image: Image.Image, max_side: int) -> Image.Image:
     return image.convert("RGB").resize(size, method)
 
 
-def _cut(caption: str, font: ImageFont.ImageFont, width: int) -> str:
+def _cut(
+    caption: str, font: ImageFont.ImageFont | ImageFont.FreeTypeFont, width: int
+) -> str:
     text = " ".join(caption.split())
     shown = text
     while text and font.getlength(shown) > width:

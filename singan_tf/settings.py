@@ -39,6 +39,7 @@ def setting(
     return dataclasses.field(default=default, metadata=metadata)
 
 
+@dataclasses.dataclass(frozen=True)
 class Section:
     """A group of settings that checks itself against its own metadata."""
 

@@ -163,13 +163,12 @@ class TrainingConfig(Section):
 
     def at(self, scale: int) -> ScaleNumbers:
         """The numbers of a scale."""
-        return ScaleNumbers(
-            *(
-                value_at(read_numbers(name, getattr(self, name)), scale)
-                for name in ScaleNumbers._fields
-            )
+        return ScaleNumbers._make(
+            value_at(read_numbers(name, getattr(self, name)), scale)
+            for name in ScaleNumbers._fields
         )
 
     def crop_sides(self) -> list[int]:
         """The sides of crops of all scales that train on crops, in pixels."""
-        return [side for _, side in read_numbers("crop_size", self.crop_size) if side]
+        ranges = read_numbers("crop_size", self.crop_size)
+        return [int(side) for _, side in ranges if side]

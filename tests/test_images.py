@@ -296,6 +296,11 @@ def test_unsupported_tiff(tmp_path, values, options):
     refuse(tmp_path / "a.tif", "not supported")
 
 
+def test_a_tiff_of_a_colour_space_without_a_name(tmp_path):
+    (tmp_path / "a.tif").write_bytes(tiff(4, 4, 16, 777, b"\x80" * 32))
+    refuse(tmp_path / "a.tif", "not supported")
+
+
 @pytest.mark.parametrize("suffix", ["jpg", "png", "webp", "tif", "deep.tif"])
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_exif_orientation(tmp_path, suffix, orientation):

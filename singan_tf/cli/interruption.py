@@ -43,7 +43,7 @@ def asked_about() -> Iterator[Callable[[], bool]]:
     Yields:
         Whether one of the two came.
     """
-    asked = []
+    asked: list[int] = []
 
     def stop(number: int, frame: object) -> None:
         if asked:
@@ -71,5 +71,5 @@ def _handled_by(handler: Callable) -> Iterator[None]:
     try:
         yield
     finally:
-        for number, handler in zip(numbers, before):
-            signal.signal(number, handler)
+        for number, former in zip(numbers, before):
+            signal.signal(number, former)

@@ -48,7 +48,7 @@ class Pool:
             workers: Commands that run at a time.
         """
         self.workers = workers
-        self._places = queue.Queue()
+        self._places: queue.Queue[int] = queue.Queue()
         for place in range(workers):
             self._places.put(place)
         self._stopped = threading.Event()
@@ -188,7 +188,7 @@ def _begin(function: Callable[..., None], *arguments) -> concurrent.futures.Futu
 
     As an executor's it would: for a cluster's job, which may take days.
     """
-    running = concurrent.futures.Future()
+    running: concurrent.futures.Future[None] = concurrent.futures.Future()
 
     def run() -> None:
         try:

@@ -252,10 +252,12 @@ def _keras_model() -> keras.Model:
 
 def _layers(model: keras.Model) -> tuple[list, list]:
     """Convolutions and their batch norms, in the order in which they were made."""
-    return tuple(
+    kinds = keras.layers.Conv2D, keras.layers.BatchNormalization
+    convolutions, normalizations = (
         sorted((x for x in model.layers if isinstance(x, kind)), key=_number)
-        for kind in (keras.layers.Conv2D, keras.layers.BatchNormalization)
+        for kind in kinds
     )
+    return convolutions, normalizations
 
 
 def _number(layer: keras.layers.Layer) -> int:

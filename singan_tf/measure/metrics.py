@@ -115,10 +115,10 @@ def sifid(
         The distance; None if an image is too small, or too little is inside.
     """
     real = features(photograph) if inside is None else features(photograph, inside)
-    found = [features(sample), real]
-    if any(rows is None or len(rows) < 2 for rows in found):
+    found = features(sample)
+    if real is None or found is None or min(len(real), len(found)) < 2:
         return None
-    return frechet_distance(*map(gaussian, found))
+    return frechet_distance(gaussian(found), gaussian(real))
 
 
 def patches(

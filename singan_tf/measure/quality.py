@@ -29,7 +29,9 @@ def quality(
         2007); with a reference "psnr" in decibels, None if the two are equal, and
         "ssim", None if no window lies inside.
     """
-    found = {"blur": float(measure.blur_effect(image[0].mean(axis=-1)))}
+    found: dict[str, Optional[float]] = {
+        "blur": float(measure.blur_effect(image[0].mean(axis=-1)))
+    }
     if reference is None:
         return found
     shown, truth = image, reference

@@ -180,7 +180,7 @@ def _shrunk(size: tuple[int, int], factor: float) -> tuple[int, int]:
 
 
 def resized_scales(
-    sizes: list[tuple[int, int]], height: int, width: int
+    sizes: Sequence[tuple[int, int]], height: int, width: int
 ) -> list[tuple[int, int]]:
     """Sizes of the scales for an output of another size than the photograph's.
 

@@ -143,16 +143,16 @@ def _possible(
 
     Refuses an image that does not fit.
     """
-    sizes_read = {}
+    facts_read: dict[int, Photograph] = {}
     for number, (row, config) in enumerate(zip(rows, configs)):
         channels = config.network.channels
-        if channels not in sizes_read:
+        if channels not in facts_read:
             photograph = images.read(path, channels)
             images.check_photograph(path, photograph)
-            sizes_read[channels] = photograph.shape[1:3]
-        facts = Photograph(path.name, *sizes_read[channels], "")
+            _, height, width, _ = photograph.shape
+            facts_read[channels] = Photograph(path.name, height, width, "")
         try:
-            sizes = run_scales(config, facts).sizes
+            sizes = run_scales(config, facts_read[channels]).sizes
             config_lib.settle(config, sizes)
         except UserError as error:
             raise type(error)(f"{path}, row «{row.caption}»: {error}") from None

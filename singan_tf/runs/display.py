@@ -56,8 +56,8 @@ class Monitor:
         self._metric_steps = config.runtime.metric_steps
         self._inception = inception
         self._run = run
-        self._measured = {}
-        self._timings = []
+        self._measured: dict[int, Point] = {}
+        self._timings: list[Timing] = []
         self._config = config
         self._steps = [config.steps_at(scale) for scale in range(len(sizes))]
         self._log_steps = config.runtime.log_steps
@@ -99,8 +99,8 @@ class Monitor:
         kept = self._run.metric(scale)
         self._measured = {
             point.step: point
-            for point in (kept.points if kept else ())
-            if point.step <= first_step and kept.name == self._metric
+            for point in (kept.points if kept and kept.name == self._metric else ())
+            if point.step <= first_step
         }
 
     def step(self, scale: int, step: int, losses: tf.Tensor) -> None:

@@ -131,7 +131,7 @@ def read_metric(path: pathlib.Path) -> Optional[Metric]:
         ]
     except (OSError, ValueError, IndexError, TypeError):
         return None
-    known = step == "step" and name in METRICS and points
+    known = step == "step" and name in METRICS and bool(points)
     known = known and tuple(others) in ((), _SPECTRUM_COLUMNS)
     known = known and all(len(row) == len(header) for row in rows)
     return Metric(name, points) if known else None

@@ -140,7 +140,8 @@ def read(
         arrays.append(array)
         insides.append(inside)
         known_by = images.sha256(path), inside_sha256(inside)
-        facts.append(Photograph(path.name, *array.shape[1:3], *known_by))
+        height, width = array.shape[1:3]
+        facts.append(Photograph(path.name, height, width, *known_by))
     for (one, path), (other, again) in itertools.combinations(zip(facts, paths), 2):
         if one.sha256 == other.sha256:
             raise UserError(

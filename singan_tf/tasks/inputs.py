@@ -1,6 +1,7 @@
 """What a task is asked to work on: images, sizes and scales, checked beforehand."""
 
 import pathlib
+from collections.abc import Sequence
 
 import numpy as np
 import tensorflow as tf
@@ -33,7 +34,7 @@ def read_input(task: Task, name: str, keep_size: bool) -> np.ndarray:
 
 
 def settle_size(
-    task: Task, path: pathlib.Path, size: tuple[int, int], keep_size: bool
+    task: Task, path: pathlib.Path, size: Sequence[int], keep_size: bool
 ) -> tuple[int, int]:
     """Settles the size at which a task works on an image, and notes it.
 
@@ -59,7 +60,7 @@ def settle_size(
                     f"must have at least {least}; use a larger image."
                 )
         task.note(f"{path.name} keeps its size of {size_text(size)} pixels.")
-        return size
+        return size[0], size[1]
     if size == finest:
         task.note(f"{path.name} has the run's size of {size_text(size)} pixels.")
     else:
@@ -70,7 +71,7 @@ def settle_size(
     return finest
 
 
-def brought_to(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+def brought_to(image: np.ndarray, size: Sequence[int]) -> np.ndarray:
     """An image float32 [1, H, W, C], brought to (height, width) if it has another."""
     if image.shape[1:3] == tuple(size):
         return image
@@ -143,6 +144,6 @@ def check_trained(task: Task, scale: int, what: str) -> None:
     )
 
 
-def size_text(size: tuple[int, int]) -> str:
+def size_text(size: Sequence[int]) -> str:
     """A (height, width) in words: 30x20 is 30 pixels wide."""
     return f"{size[1]}x{size[0]}"

@@ -1,5 +1,7 @@
 """Masks of tasks: read, resized, softened, and images blended."""
 
+from collections.abc import Sequence
+
 import numpy as np
 from skimage import filters, morphology
 
@@ -45,7 +47,7 @@ def read_mask(task: Task, name: str, exact: bool) -> np.ndarray:
     return (mask > 0.5).astype(np.float32)
 
 
-def note_share(task: Task, name: str, size: tuple[int, int], mask: np.ndarray) -> None:
+def note_share(task: Task, name: str, size: Sequence[int], mask: np.ndarray) -> None:
     """Notes if a mask was resized, and always how much is inside.
 
     Args:

@@ -150,7 +150,8 @@ def super_resolution(
         float32 [1, H, W, C] in [-1, 1] after each step, at the sizes of
         `super_resolution_sizes`; the last one is the result.
     """
-    sizes = super_resolution_sizes(*image.shape[1:3], factor)
+    height, width = image.shape[1:3]
+    sizes = super_resolution_sizes(height, width, factor)
     take_step = _super_resolution_step(singan, strength, back_projection)
     image, seeds = tf.constant(image), tf.constant([seed], tf.int64)
     result = image

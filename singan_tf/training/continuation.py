@@ -7,7 +7,7 @@ is one that could have been asked for at the start: `with_more_steps` says which
 """
 
 import dataclasses
-from typing import Optional
+from typing import Any, Optional
 
 from singan_tf import config as config_lib
 from singan_tf import schedule
@@ -42,7 +42,7 @@ def with_more_steps(config: Config, finest: int, more: int) -> Config:
             "finest, is made of patches, which take no steps; train another run with "
             f"patch_scales={finest} or less."
         )
-    changes = {
+    changes: dict[str, Any] = {
         "steps": schedule.with_number("steps", training.steps, finest, steps + more)
     }
     if _keeps_course(training, finest):

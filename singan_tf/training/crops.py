@@ -50,7 +50,8 @@ class Crops:
                 count, of which there is one, and no larger than a window.
         """
         self._image_size = image_size
-        self.size = tuple(min(side or length, length) for length in image_size)
+        height, width = (min(side or length, length) for length in image_size)
+        self.size = height, width
         self.whole = self.size == tuple(image_size)
         self._places = None
         if inside is not None and not self.whole:
@@ -115,8 +116,8 @@ class Crops:
 def _find_places(inside: np.ndarray, size: tuple[int, int], seen_side: int) -> _Places:
     """Looks at every window; arguments as for `Crops`, `size` that of a window."""
     squares = inside_lib.whole(inside, seen_side)
-    reach = tuple(side - seen_side + 1 for side in size)
-    counts = inside_lib.window_sums(squares, reach)
+    height, width = (side - seen_side + 1 for side in size)
+    counts = inside_lib.window_sums(squares, (height, width))
     much = np.stack(inside_lib.nearest(counts >= counts.max() / 2), axis=-1)
     return _Places(
         tf.constant(np.cumsum(counts.sum(axis=1)), tf.float64),
