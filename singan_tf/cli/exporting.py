@@ -133,7 +133,7 @@ def _serve(call: Call) -> None:
     from export import serving
 
     fields = serving.Options._fields
-    serving.serve(serving.Options(*(call.values[name].value for name in fields)))
+    serving.serve(serving.Options._make(call.values[name].value for name in fields))
 
 
 EXPORT = Command(

@@ -44,7 +44,7 @@ def _outpaint(call: Call) -> None:
     from singan_tf import images
     from singan_tf.tasks import keeping
 
-    margins = keeping.Margins(*(values[side].value for side in _SIDES))
+    margins = keeping.Margins._make(values[side].value for side in _SIDES)
     height, width = keeping.grown_size(task.singan.sizes[-1], margins)
     if height * width > images.MAX_PIXELS:
         raise UsageError(

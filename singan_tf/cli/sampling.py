@@ -124,7 +124,8 @@ def _draw_across_scales(
 
     from singan_tf import images
 
-    cells, scales = {}, range(1 if values.retarget else 0, task.last + 1)
+    cells: dict[str, Any] = {}
+    scales = range(1 if values.retarget else 0, task.last + 1)
     columns = len(beside) + len(scales)
     for index in tqdm.trange(values.num_samples, unit="seed", disable=None):
         seed = values.seed + index
@@ -140,8 +141,8 @@ def _draw_across_scales(
 
 def _drawer(
     values: flags.FlagValues, task: Any, size: tuple[int, int], cells: dict[str, Any]
-) -> Callable[[int, int], np.ndarray]:
-    """What draws a sample of a seed from a start scale on.
+) -> Callable[..., np.ndarray]:
+    """What draws a sample of a `seed` from a `start_scale` on.
 
     What it keeps is added to the sheet's cells.
     """
@@ -220,7 +221,8 @@ def _super_resolve(call: Call) -> None:
     image = task.photograph
     if values.input:
         image = inputs.read_input(task, values.input, keep_size=True)
-    sizes = super_resolution.super_resolution_sizes(*image.shape[1:3], values.factor)
+    height, width = image.shape[1:3]
+    sizes = super_resolution.super_resolution_sizes(height, width, values.factor)
     size = sizes[-1]
     super_resolution.check_area(size, f"--factor={values.factor:g}")
     reference = None
@@ -306,7 +308,7 @@ def _animate(call: Call) -> None:
     from singan_tf.tasks import animation
 
     results.check_start_scale(values, task)
-    walk = animation.Walk(*(values[name].value for name in animation.Walk._fields))
+    walk = animation.Walk._make(values[n].value for n in animation.Walk._fields)
     results.make_output_dir(task.output_dir)
     moving = animation.animate(task.singan, walk)
     progress = tqdm.tqdm(moving, total=walk.frames, unit="frame", disable=None)
