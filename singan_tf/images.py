@@ -381,10 +381,7 @@ def contact_sheet(
     width = max(max_side // 2, *(image.width for image in thumbnails))
     height = max(image.height for image in thumbnails) + line
     rows = math.ceil(len(images) / columns)
-    size = (
-        columns * (width + _MARGIN) + _MARGIN,
-        rows * (height + _MARGIN) + _MARGIN,
-    )
+    size = columns * (width + _MARGIN) + _MARGIN, rows * (height + _MARGIN) + _MARGIN
     sheet = Image.new("RGB", size, "white")
     draw = ImageDraw.Draw(sheet)
     for index, (image, caption) in enumerate(zip(thumbnails, captions)):

@@ -454,7 +454,7 @@ def test_memory_stays_flat(client):
 
 
 def test_stopping_lets_the_running_finish(base_path):
-    with serving(base_path) as client:
+    with serving(base_path, grace_seconds=60) as client:
         client.predict(request("slow", steps=[1]))
         running = taken_up(client, request("slow", steps=[500]))
         client.server.stop()
