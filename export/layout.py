@@ -171,7 +171,7 @@ def write_golden(folder: pathlib.Path, requests: list[Request]) -> None:
         requests: In the order of the warm-up requests.
     """
     names = [request.signature for request in requests]
-    arrays = {"signatures": np.array(json.dumps(names))}
+    arrays: dict[str, Any] = {"signatures": np.array(json.dumps(names))}
     for index, request in enumerate(requests):
         for name, array in request.inputs.items():
             arrays[f"{index}/inputs/{name}"] = array

@@ -9,7 +9,7 @@ here without building the whole network.
 
 import pathlib
 import zipfile
-from typing import Callable, NamedTuple, Optional
+from typing import Any, Callable, NamedTuple, Optional
 
 import numpy as np
 import tensorflow as tf
@@ -179,7 +179,7 @@ def save(path: pathlib.Path, convolutions: list[Convolution]) -> None:
     Raises:
         UserError: if the file cannot be written.
     """
-    arrays = {}
+    arrays: dict[str, Any] = {}
     for index, convolution in enumerate(convolutions):
         arrays[f"kernel_{index:02d}"] = convolution.kernel
         arrays[f"bias_{index:02d}"] = convolution.bias
