@@ -203,10 +203,10 @@ class SinGANClient(contextlib.AbstractContextManager):
         Returns:
             uint8 [B, height, width, C], or B PNG files.
         """
-        seeds = _seeds(seeds)
-        count = len(seeds)
+        each = _seeds(seeds)
+        count = len(each)
         inputs = {
-            "seed": seeds,
+            "seed": each,
             "start_scale": _rows("start_scale", start_scale, count, np.int32),
             "noise_scale": _rows(
                 "noise_scale", noise_scale, count, np.float32, most=MAX_NOISE_SCALE
@@ -395,7 +395,7 @@ class SinGANClient(contextlib.AbstractContextManager):
         raise NoServer(min(waited(), self._deadline), reason)
 
     def _is_connected(self) -> bool:
-        states = queue.SimpleQueue()
+        states: queue.SimpleQueue[grpc.ChannelConnectivity] = queue.SimpleQueue()
         self._channel.subscribe(states.put)
         try:
             return states.get(timeout=1) == grpc.ChannelConnectivity.READY

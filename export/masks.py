@@ -24,7 +24,7 @@ def fault(file: bytes) -> Optional[str]:
         with Image.open(io.BytesIO(file)) as picture:
             if picture.mode.startswith("I"):
                 # 16 bits, of which a server takes the upper 8.
-                levels, alpha = np.asarray(picture) >> 8, np.uint8(255)
+                levels, alpha = np.asarray(picture) >> 8, np.array(255, np.uint8)
             else:
                 levels = np.asarray(picture.convert("RGBA").convert("L"))
                 alpha = np.asarray(picture.convert("RGBA"))[..., 3]

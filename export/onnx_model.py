@@ -201,7 +201,10 @@ def _remembering(singan: SinGAN) -> SinGAN:
 
 
 def _describe(
-    name: str, function: Callable, singan: SinGAN, limits: Limits
+    name: str,
+    function: tf.types.experimental.PolymorphicFunction,
+    singan: SinGAN,
+    limits: Limits,
 ) -> dict[str, Any]:
     """What a file takes and gives, as JSON values."""
     known = inputs(singan, limits)
@@ -222,7 +225,7 @@ def _describe(
     }
 
 
-def _convert(name: str, function: Callable) -> Any:
+def _convert(name: str, function: tf.types.experimental.PolymorphicFunction) -> Any:
     """The ModelProto of a function."""
     # What the converter has no translation for, the checker finds.
     logging.getLogger("tf2onnx").setLevel(logging.CRITICAL)

@@ -65,7 +65,7 @@ def export(
             name = errors.printable(run.path.resolve().name)
             return _export_locked(base, singan, name, version, limits, onnx)
     except (OSError, tf.errors.OpError) as error:
-        way_out = "mend that and export again"
+        way_out: Optional[str] = "mend that and export again"
         if isinstance(error, OSError):
             way_out = errors.way_out(error)
         if way_out is None:

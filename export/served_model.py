@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Optional
 
 import grpc
 import numpy as np
@@ -50,8 +50,9 @@ class ServedModel:
         self.photograph = _values(self._ask(client.reconstruct))
         # A server does not tell what was learned, nor the sizes: those of the usual
         # settings.
-        self.inside = None
-        self.sizes = _usual_sizes(self.photograph.shape[1:3])
+        self.inside: Optional[np.ndarray] = None
+        _, height, width, _ = self.photograph.shape
+        self.sizes = _usual_sizes((height, width))
 
     def warm_up(self) -> None:
         """See `Model.warm_up`; a server has done it."""

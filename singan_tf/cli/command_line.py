@@ -153,8 +153,10 @@ def run(command: Callable[[Sequence[str]], None], argv: Sequence[str]) -> int:
         _complain(f"error: {error}")
         return error.status
     except Exception as error:
-        tell = errors.explained if isinstance(error, OSError) else errors.shortage
-        sentence = tell(error)
+        if isinstance(error, OSError):
+            sentence = errors.explained(error)
+        else:
+            sentence = errors.shortage(error)
         if sentence is None:
             raise
         _complain(f"error: {sentence}")
@@ -196,7 +198,7 @@ class _Stream(io.FileIO):
         self._name = name
         self._told = False
 
-    def write(self, data: Any) -> Optional[int]:
+    def write(self, data: Any, /) -> int:
         """Writes as FileIO does."""
         if self._told:
             return len(data)

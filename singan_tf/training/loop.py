@@ -119,7 +119,9 @@ def _train(
         )
 
     # The photographs at every scale, and what of them counts.
-    sizes = pyramid.plan_all([each.shape[1:3] for each in photographs], config)
+    sizes = pyramid.plan_all(
+        [(each.shape[1], each.shape[2]) for each in photographs], config
+    )
     pyramids = [
         pyramid.image_pyramid(tf.constant(photograph), its_sizes)
         for photograph, its_sizes in zip(photographs, sizes)
