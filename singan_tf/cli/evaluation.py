@@ -76,7 +76,7 @@ def _evaluate(call: Call) -> None:
         network = inception.load(values.inception_weights, int(values.sifid_features))
     results.make_output_dir(output_dir)
     progress = tqdm.tqdm(
-        subject.samples, total=subject.count, unit="sample", disable=None
+        subject.samples, total=subject.num_samples, unit="sample", disable=None
     )
     found = evaluation.evaluate_against_each(
         subject._replace(samples=progress), network
@@ -88,7 +88,9 @@ def _evaluate(call: Call) -> None:
     photographs = [subject.photograph, *(each for each, *_ in subject.further)]
     for photograph, each in zip(photographs, found):
         height, width = photograph.shape[1:3]
-        print(f"{subject.count} samples of a photograph of {width}x{height} pixels.")
+        print(
+            f"{subject.num_samples} samples of a photograph of {width}x{height} pixels."
+        )
         print(evaluation.table(evaluation.summary(each)))
     notes = list(dict.fromkeys(note for each in found for note in each.notes))
     for note in notes:

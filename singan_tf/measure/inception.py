@@ -7,6 +7,7 @@ builds them. So a small .npz holds what the first layers need, and those are com
 here without building the whole network.
 """
 
+import dataclasses
 import pathlib
 import zipfile
 from typing import Any, Callable, NamedTuple, Optional
@@ -81,7 +82,8 @@ class Convolution(NamedTuple):
     bias: np.ndarray
 
 
-class Inception(NamedTuple):
+@dataclasses.dataclass(frozen=True)
+class Inception:
     """The network up to one of its layers.
 
     Attributes:

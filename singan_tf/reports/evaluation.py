@@ -43,7 +43,7 @@ class Subject(NamedTuple):
     Attributes:
         photograph: float32 [1, H, W, C] in [-1, 1].
         samples: Pairs of a name and an image likewise, of any size, made one by one.
-        count: How many samples.
+        num_samples: How many.
         reconstruction: Of the photograph, of its size; None if there is none.
         source: Where they are from, for call.json.
         inside: What of the photograph counts, bool [H, W]; None for all.
@@ -53,7 +53,7 @@ class Subject(NamedTuple):
 
     photograph: np.ndarray
     samples: Iterable[tuple[str, np.ndarray]]
-    count: int
+    num_samples: int
     reconstruction: Optional[np.ndarray]
     source: dict[str, Any]
     inside: Optional[np.ndarray] = None
@@ -224,7 +224,9 @@ def measure(
     """
     bands = spectrum.compare([sample], photograph, inside)
     return {
-        "sifid": inception and metrics.sifid(inception, sample, photograph, inside),
+        "sifid": metrics.sifid(inception, sample, photograph, inside)
+        if inception
+        else None,
         "patch_frechet": metrics.patch_frechet(sample, photograph, inside),
         "sliced_wasserstein": metrics.sliced_wasserstein(sample, photograph, inside),
         "plausibility": metrics.nearest_patches(
@@ -242,8 +244,8 @@ def summary(evaluation: Evaluation) -> dict[str, Any]:
     """The evaluation as JSON values: statistics over samples by metric, and notes."""
     columns = {}
     for name in COLUMNS:
-        values = [row[name] for row in evaluation.rows.values()]
-        values = [value for value in values if value is not None]
+        given = (row[name] for row in evaluation.rows.values())
+        values = [value for value in given if value is not None]
         columns[name] = values and {
             "mean": statistics.fmean(values),
             "deviation": statistics.stdev(values) if len(values) > 1 else None,
@@ -346,7 +348,7 @@ def _notes(
             "photograph, or an image is too small or without detail."
         )
     for name, where in (("copied", "at its place"), ("copied_anywhere", "moved")):
-        shares = [row[name] for row in rows if row[name] is not None]
+        shares = [share for row in rows if (share := row[name]) is not None]
         if shares and statistics.fmean(shares) > _MOSTLY_COPIED:
             notes.append(
                 f"Most of what is seen is the photograph itself, {where}: the "

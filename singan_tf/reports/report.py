@@ -7,7 +7,7 @@ metric went, and where samples differ from each other.
 import pathlib
 import statistics
 from collections.abc import Sequence
-from typing import NamedTuple, Optional
+from typing import Any, NamedTuple, Optional
 
 import numpy as np
 
@@ -84,7 +84,7 @@ def write(
         images.read(run.real(last, number), singan.channels)
         for number in range(len(photographs))
     ]
-    insides = [each and each[-1] for each in run.read_insides(last + 1)]
+    insides = [each[-1] if each else None for each in run.read_insides(last + 1)]
     samples = samples or _draw(singan, config.training.seed)
     paces = [pace(run, scale) for scale in range(last + 1)]
     names = ", ".join(photograph.name for photograph in photographs)
@@ -183,7 +183,7 @@ def _summary(
 ) -> str:
     height, width = singan.sizes[-1]
     known = [each for each in paces if each]
-    rows = []
+    rows: list[tuple[str, Any]] = []
     for number, (each, inside) in enumerate(zip(photographs, insides)):
         what = of_several("photograph", number)
         rows.append((what, f"{each.name}, {each.width}x{each.height}"))
@@ -376,8 +376,8 @@ def _thinned(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 def _metrics(run: RunFolder, num_scales: int) -> list[str]:
     """What was measured over steps: a distance, and the spectrum."""
-    found = {scale: run.metric(scale) for scale in range(num_scales)}
-    found = {scale: values for scale, values in found.items() if values}
+    measured = ((scale, run.metric(scale)) for scale in range(num_scales))
+    found = {scale: values for scale, values in measured if values}
     if not found:
         return []
     return [*_distance(found, num_scales), *_spectrum(found, num_scales)]
