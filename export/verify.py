@@ -90,7 +90,7 @@ def _read(folder: pathlib.Path) -> tuple[dict, list[layout.Request]]:
         raise Failed(str(error)) from None
     # JSON, zipfile, zlib and NumPy have errors of their own; the system's have numbers.
     except Exception as error:
-        if getattr(error, "errno", None):
+        if isinstance(error, OSError) and error.errno:
             raise Failed(
                 f"{error.filename or folder} cannot be read ({error.strerror})."
             ) from None

@@ -54,8 +54,7 @@ def to_srgb(path: pathlib.Path, image: Image.Image, profile: bytes) -> Image.Ima
         image = image.convert(conversion.mode)
     # In place where it can be: an image of 100 megapixels takes 400 MB.
     in_place = image.mode == "RGB"
-    converted = ImageCms.applyTransform(image, conversion.transform, in_place)
-    image = image if in_place else converted
+    image = ImageCms.applyTransform(image, conversion.transform, in_place) or image
     if alpha is not None:
         image.putalpha(alpha)
     _log.info(
