@@ -203,10 +203,10 @@ class SinGANClient(contextlib.AbstractContextManager):
         Returns:
             uint8 [B, height, width, C], or B PNG files.
         """
-        each = _seeds(seeds)
-        count = len(each)
+        row_seeds = _seeds(seeds)
+        count = len(row_seeds)
         inputs = {
-            "seed": each,
+            "seed": row_seeds,
             "start_scale": _rows("start_scale", start_scale, count, np.int32),
             "noise_scale": _rows(
                 "noise_scale", noise_scale, count, np.float32, most=MAX_NOISE_SCALE

@@ -81,13 +81,13 @@ class Evaluation(NamedTuple):
     notes: list[str]
 
 
-def of_run(task: Task, count: int, seed: int, start_scale: int) -> Subject:
+def of_run(task: Task, num_samples: int, seed: int, start_scale: int) -> Subject:
     """The samples of a finished run, as `sample` writes them: in 8 bits."""
 
     def draw() -> Iterator[tuple[str, np.ndarray]]:
         make = task.singan.sampler()
         size = task.singan.sizes[-1]
-        for number in range(seed, seed + count):
+        for number in range(seed, seed + num_samples):
             sample = make([number], start_scale, *size, 1.0).numpy()
             yield f"seed_{number:06d}", _in_8_bits(sample)
 
@@ -98,12 +98,12 @@ def of_run(task: Task, count: int, seed: int, start_scale: int) -> Subject:
         )
     ]
     return Subject(
-        photograph, draw(), count, reconstruction, task.source(), inside, further
+        photograph, draw(), num_samples, reconstruction, task.source(), inside, further
     )
 
 
 def of_drawing(
-    task: Task, painter: SinGAN, drawing: np.ndarray, scale: int, count: int
+    task: Task, painter: SinGAN, drawing: np.ndarray, scale: int, num_samples: int
 ) -> Subject:
     """A drawing painted again and again, in 8 bits.
 
@@ -112,17 +112,22 @@ def of_drawing(
         painter: See `sketching.sketch_painter`.
         drawing: float32 [1, H, W, C] in [-1, 1].
         scale: Where it enters.
-        count: How often, each time with other noise.
+        num_samples: How often, each time with other noise.
     """
 
     def paint() -> Iterator[tuple[str, np.ndarray]]:
-        for seed in range(count):
+        for seed in range(num_samples):
             painted = painting.redraw(painter, drawing, scale, seed)
             yield f"seed_{seed:06d}", _in_8_bits(painted)
 
     reconstruction = painter.reconstruct().numpy()
     return Subject(
-        task.photograph, paint(), count, reconstruction, task.source(), task.inside
+        task.photograph,
+        paint(),
+        num_samples,
+        reconstruction,
+        task.source(),
+        task.inside,
     )
 
 
